@@ -1,0 +1,1 @@
+"""The pretrained networks, their cutting points and their weights."""

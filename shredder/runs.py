@@ -1,0 +1,174 @@
+"""What every script does alike: arguments, plain errors, whole files, run records."""
+
+import contextlib
+import csv
+import dataclasses
+import hashlib
+import io
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import tyro
+
+from models.weights import WeightsError
+
+_REPOSITORY = Path(__file__).parents[1]
+
+
+class InputError(ValueError):
+    """A user's mistake; the message names the file or flag, what was found and what was expected."""
+
+
+def script(main: Callable[[Any], None], arguments: type) -> None:
+    """Read the dataclass `arguments` from the command line and run `main` on it.
+
+    A user's mistake and a failing disk end in one line on stderr and exit status 1, without a traceback.
+    """
+    args = tyro.cli(arguments)
+    try:
+        main(args)
+    except (InputError, WeightsError) as error:
+        sys.exit(f"error: {error}")
+    except OSError as error:
+        sys.exit(f"error: {error.filename or 'input or output'}: {error.strerror or error}")
+    except KeyboardInterrupt:
+        sys.exit("interrupted: every file on disk is whole")
+
+
+def require_at_least(args: Any, **minima: float) -> None:
+    """Raise InputError where a field of `args` lies below its minimum, naming the flag."""
+    for field, minimum in minima.items():
+        if getattr(args, field) < minimum:
+            flag = "--" + field.replace("_", "-")
+            raise InputError(f"{flag}: found {getattr(args, field)}, expected at least {minimum}")
+
+
+def prepare_output(folder: Path) -> None:
+    """Make `folder` and see that files can be written there, before any work is done. Raises InputError."""
+    probe = folder / ".probe"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise InputError(f"--output {folder}: not a folder that can be written ({error.strerror})") from error
+
+
+# Files: whole or not at all.
+
+
+def write_together(files: Mapping[Path, bytes]) -> None:
+    """Write all of `files`, or none: each is written aside and synced to disk, and only then are they renamed.
+
+    Raises
+    ------
+    OSError
+        Whatever the disk says; nothing half-written is left then, and what stood under these names still stands.
+    """
+    aside = {path: path.with_name(f".{path.name}.partial") for path in files}
+    try:
+        for path, content in files.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with open(aside[path], "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+        for path, partial in aside.items():
+            os.replace(partial, path)
+    finally:
+        for partial in aside.values():
+            partial.unlink(missing_ok=True)
+
+
+def npy(array: np.ndarray) -> bytes:
+    """`array` as the content of a `.npy` file."""
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=False)
+    return buffer.getvalue()
+
+
+def csv_table(header: Iterable[str], rows: Iterable[Iterable[Any]]) -> bytes:
+    """A CSV file's content: one header row, then `rows`; floats to nine significant digits."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows([f"{v:.9g}" if isinstance(v, float) else v for v in row] for row in rows)
+    return buffer.getvalue().encode()
+
+
+def read_array(path: Path, flag: str = "") -> np.ndarray:
+    """Read a `.npy` file; `flag` goes before the file's name in the message. Raises InputError; never unpickles."""
+    try:
+        return np.load(path, allow_pickle=False)
+    except FileNotFoundError as error:
+        raise InputError(f"{flag} {path}: no such file, expected a .npy array".lstrip()) from error
+    except (ValueError, EOFError, OSError) as error:
+        raise InputError(f"{flag} {path}: not a readable .npy array of numbers ({error})".lstrip()) from error
+
+
+def sha256(path: Path) -> str:
+    """The file's SHA-256, in hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+# Run records.
+
+
+class Record:
+    """What made a result: arguments, commit, versions, device, seconds. Starts its clock when made."""
+
+    def __init__(self, args: Any):
+        self.args = args
+        self.started = time.perf_counter()
+
+    def content(self, results: Mapping[str, Any]) -> bytes:
+        """`run.json`'s content, with `results` (names that carry their unit, to values)."""
+        record = {
+            "command": f"{Path(sys.argv[0]).name}",
+            "arguments": {name: _plain(value) for name, value in dataclasses.asdict(self.args).items()},
+            "commit": _git("rev-parse", "HEAD"),
+            "uncommitted changes": bool(_git("status", "--porcelain", "--untracked-files=no")),
+            "versions": {"python": platform.python_version()}
+            | {name: version(name) for name in ("torch", "torchvision", "numpy", "scipy", "mlxtend")},
+            "device": f"{platform.machine()} CPU, {torch.get_num_threads()} threads",
+            "seconds": round(time.perf_counter() - self.started, 2),
+            "peak memory (MB)": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+            "results": {name: _plain(value) for name, value in results.items()},
+        }
+        return (json.dumps(record, indent=2) + "\n").encode()
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON knows it; floats to six significant digits."""
+    if isinstance(value, float):
+        return float(f"{value:.6g}")
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    return str(value)
+
+
+def _git(*command: str) -> str | None:
+    with contextlib.suppress(OSError, subprocess.CalledProcessError):
+        found = subprocess.run(["git", *command], cwd=_REPOSITORY, capture_output=True, text=True, check=True)
+        return found.stdout.strip()
+    return None
+
+
+def report(folder: Path, results: Mapping[str, Any]) -> None:
+    """Print what a run has reached, a line each, and where its files are."""
+    width = max(map(len, results))
+    for name, value in results.items():
+        print(f"{name:<{width}}  {_plain(value)}")
+    print(f"written to {folder}")
