@@ -87,9 +87,7 @@ def main(args: Arguments) -> None:
     record = runs.Record(args)
     if args.cutting_point not in CUTTING_POINTS:
         raise runs.InputError(f"--cutting-point: found {args.cutting_point!r}, expected {', '.join(CUTTING_POINTS)}")
-    collection = load_collection(
-        args.additive, args.multiplicative, CUTTING_POINTS[args.cutting_point], args.skip_rows
-    )
+    collection = load_collection(args.additive, args.multiplicative, CUTTING_POINTS[args.cutting_point], args.skip_rows)
     public = SplitNetwork(pretrained_lenet(2, args.public_weights), args.cutting_point)
     private = SplitNetwork(pretrained_lenet(10, args.private_weights), args.cutting_point)
     test = load_digits(args.dataset, args.data_root)

@@ -132,7 +132,9 @@ def main(args: Arguments) -> None:
         np.random.default_rng(args.seed),
     )
     checkpoint = args.output / "checkpoint.pt"
-    fingerprint = json.dumps(asdict(settings) | {name: str(getattr(args, name)) for name in ("dataset", "cutting_point", "seed")})
+    fingerprint = json.dumps(
+        asdict(settings) | {name: str(getattr(args, name)) for name in ("dataset", "cutting_point", "seed")}
+    )
     learn(learning, checkpoint, fingerprint + runs.sha256(args.weights))
 
     results = summary(split, digits, learning)

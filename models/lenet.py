@@ -37,9 +37,7 @@ class LeNet(nn.Module):
 
     def layers(self) -> OrderedDict[str, nn.Module]:
         """The network as one chain of named layers, in the order they run."""
-        return OrderedDict(
-            [*self.convnet.named_children(), ("flatten", nn.Flatten()), *self.fc.named_children()]
-        )
+        return OrderedDict([*self.convnet.named_children(), ("flatten", nn.Flatten()), *self.fc.named_children()])
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Images (n, 1, 32, 32) -> log-probabilities (n, n_classes)."""

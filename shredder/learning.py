@@ -166,9 +166,7 @@ class Learning:
         activations, labels = self.activations[rows], self.labels[rows]
         same_label = labels == self.labels[partner_rows]
         answers = self.split.noisy_cloud(activations, w, additive)
-        clustering = objectives.clustering(
-            w, activations, self.activations[partner_rows], same_label, self.settings.clustering
-        )
+        clustering = objectives.clustering(w, activations, self.activations[partner_rows], same_label, self.settings.clustering)
         return objectives.cross_entropy(answers, labels) + self.settings.clustering_weight * clustering
 
     @torch.no_grad()
@@ -179,7 +177,12 @@ class Learning:
         rates = (recipe.multiplicative_rate, recipe.additive_rate)
         for name, gradient, rate in zip(_LEARNED, gradients, rates, strict=True):
             adam_step(
-                members[name], gradient, members[f"{name}'s m"], members[f"{name}'s v"], members["updates"], rate * fraction
+                members[name],
+                gradient,
+                members[f"{name}'s m"],
+                members[f"{name}'s v"],
+                members["updates"],
+                rate * fraction,
             )
 
     @torch.no_grad()

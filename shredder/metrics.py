@@ -87,5 +87,3 @@ class ActivationMoments:
 def mean_and_spread(values: Tensor) -> tuple[float, float]:
     """Mean and (n - 1) standard deviation of `values`."""
     return values.double().mean().item(), values.double().std().item() if len(values) > 1 else 0.0
-
-

@@ -17,9 +17,7 @@ def noisy(activations: Tensor, multiplicative: Tensor, additive: Tensor) -> Tens
     return multiplicative * activations + additive
 
 
-def initial_noise(
-    n_members: int, shape: tuple[int, ...], scale: float, rng: np.random.Generator
-) -> tuple[Tensor, Tensor]:
+def initial_noise(n_members: int, shape: tuple[int, ...], scale: float, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
     """Noise tensors before learning, as in v2: w Xavier-normal (Glorot and Bengio 2010), n from Laplace(0, scale).
 
     Parameters
@@ -62,9 +60,7 @@ class Collection:
         }
 
 
-def load_collection(
-    additive: Path, multiplicative: Path, shape: tuple[int, ...], skip_rows: int = 0
-) -> Collection:
+def load_collection(additive: Path, multiplicative: Path, shape: tuple[int, ...], skip_rows: int = 0) -> Collection:
     """Read a collection and check everything about it.
 
     Parameters

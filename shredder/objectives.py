@@ -24,9 +24,7 @@ def cross_entropy(log_probabilities: Tensor, labels: Tensor) -> Tensor:
     return -log_probabilities.gather(2, index).mean((0, 2))
 
 
-def clustering(
-    multiplicative: Tensor, activations: Tensor, others: Tensor, same_label: Tensor, form: Clustering
-) -> Tensor:
+def clustering(multiplicative: Tensor, activations: Tensor, others: Tensor, same_label: Tensor, form: Clustering) -> Tensor:
     """The self-supervised term of v2: noisy activations of one public label close, of different labels apart.
 
         pos = sum of |a'_i - a'_j|_1 over pairs of the same public label, neg = over pairs of different ones

@@ -68,9 +68,7 @@ class MIShannon_HS(Estimator):
     T. Cover and J. Thomas, "Elements of Information Theory", Wiley, 1991.
     """
 
-    def __init__(
-        self, mult: bool = True, shannon_co_name: str = "BHShannon_KnnK", shannon_co_pars: dict | None = None
-    ):
+    def __init__(self, mult: bool = True, shannon_co_name: str = "BHShannon_KnnK", shannon_co_pars: dict | None = None):
         self.mult = mult
         self.shannon_co = ite.cost.co_factory(shannon_co_name, **{**(shannon_co_pars or {}), "mult": mult})
 

@@ -10,7 +10,7 @@ from ite.neighbors import knn_distances
 class Estimator:
     """Prints as ITE's cost objects do: `ClassName -> {attributes}`."""
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         return f"{type(self).__name__} -> {vars(self)}"
 
 

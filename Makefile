@@ -1,0 +1,51 @@
+# Two commands for a fresh machine: `make reproduce`, `make test`. Python 3.11 or later is expected.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+# Folder of MNIST for `make full`; it is downloaded there if absent.
+DATA_ROOT ?= data
+BIN := .venv/bin
+
+.PHONY: reproduce full test lint bench
+.DEFAULT_GOAL := reproduce
+
+## The paper's three steps on 5,000 embedded digits.
+reproduce: .venv/runtime
+	$(BIN)/python train_noise_lenet.py --output runs/lenet/noise
+	$(BIN)/python sample_mutual_info_lenet.py --seed 0 --output runs/lenet/sample \
+		--additive runs/lenet/noise/additive.npy --multiplicative runs/lenet/noise/multiplicative.npy
+	$(call notebook,runs/lenet)
+
+## The same on all of MNIST, as the paper has it.
+full: .venv/runtime
+	$(BIN)/python train_noise_lenet.py --dataset mnist --data-root $(DATA_ROOT) --members 150 --output runs/lenet-mnist/noise
+	$(BIN)/python sample_mutual_info_lenet.py --dataset mnist --data-root $(DATA_ROOT) --seed 0 --output runs/lenet-mnist/sample \
+		--additive runs/lenet-mnist/noise/additive.npy --multiplicative runs/lenet-mnist/noise/multiplicative.npy
+	$(call notebook,runs/lenet-mnist)
+
+# Runs step 3 on $(1)/sample; leaves the executed notebook, the figures and their record in $(1).
+define notebook
+SAMPLE=$(1)/sample FIGURES=$(1)/figures $(BIN)/jupyter nbconvert --log-level WARN --to notebook --execute \
+	mutual_info_ite.ipynb --output-dir $(1)
+@sed -n '/"results"/,$$p' $(1)/figures/run.json
+@echo "figures in $(1)/figures, notebook in $(1)/mutual_info_ite.ipynb"
+endef
+
+test: .venv/development
+	$(BIN)/python -m pytest
+
+lint: .venv/development
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+bench: .venv/development
+	$(BIN)/python benchmarks/learning.py --data-root $(DATA_ROOT)
+	$(BIN)/python benchmarks/sampling.py
+	$(BIN)/python benchmarks/neighbors.py
+
+.venv/runtime: requirements.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --requirement requirements.txt
+	@touch $@
+
+.venv/development: .venv/runtime requirements-dev.txt
+	$(BIN)/pip install --quiet --requirement requirements-dev.txt
+	@touch $@

@@ -1,0 +1,199 @@
+"""The figures: arrays in, one matplotlib Figure out, one look for all."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+from scipy import stats
+
+# Okabe and Ito's colours, which the colour-blind tell apart: blue, vermilion, green, purple, orange, sky, yellow, grey.
+BLUE, RED, GREEN, PURPLE, ORANGE, SKY, YELLOW, GREY = (
+    "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#999999",
+)  # fmt: skip
+WIDTH = 8.0  # inches: at 100 pixels an inch as wide as a README shows a picture
+STYLE = {
+    "figure.dpi": 100,
+    "savefig.dpi": 200,
+    "savefig.bbox": "tight",
+    "figure.constrained_layout.use": True,
+    "font.size": 10,
+    "axes.titlesize": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.alpha": 0.25,
+    "legend.frameon": False,
+    "image.cmap": "cividis",
+}
+plt.rcParams.update(STYLE)
+
+
+def pipeline(image: np.ndarray, clean: np.ndarray, additive: np.ndarray, noisy: np.ndarray, snr: float) -> Figure:
+    """Edge | noise | cloud, drawn with one real query.
+
+    Parameters
+    ----------
+    image : ndarray, (32, 32)
+    clean, additive, noisy : ndarray, (D,)
+        The activation a, the share of a' that is not a, and a' itself.
+    snr : float
+        Of this draw, linear.
+    """
+    figure, axes = plt.subplots(1, 4, figsize=(WIDTH, 2.5), width_ratios=[1, 1.15, 1.15, 1.15])
+    titles = ("input x", "edge sends\na = edge(x)", "learned noise\na' - a", "cloud receives\na' = w * a + n")
+    for axis, title in zip(axes, titles, strict=True):
+        axis.set_title(title)
+        axis.set(xticks=[], yticks=[])
+        axis.grid(False)
+    axes[0].imshow(image, cmap="gray")
+    limit = np.abs(noisy).max()
+    for axis, values in zip(axes[1:], (clean, additive, noisy), strict=True):
+        shown = axis.imshow(_grid(values), cmap="PuOr", vmin=-limit, vmax=limit)
+    figure.colorbar(shown, ax=axes[1:], shrink=0.7, label="activation (one colour scale)")
+    for axis, text in zip(axes[1:], ("→", "+", "="), strict=True):
+        axis.annotate(text, (-0.14, 0.5), xycoords="axes fraction", fontsize=16, ha="center", va="center")
+    figure.suptitle(
+        f"on the device: x, a and the noise   |   on the server: a' and the answer   (SNR = {snr:.2g})", fontsize=10
+    )
+    return figure
+
+
+def training_curves(curves: np.ndarray, min_accuracy: float, min_epochs: int) -> Figure:
+    """Held-out accuracy and SNR of every member by epoch, with the mean over members.
+
+    Parameters
+    ----------
+    curves : structured ndarray
+        Columns member, epoch, loss, accuracy, snr, as in curves.csv.
+    """
+    figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 3))
+    epochs = np.unique(curves["epoch"])
+    for axis, column, label in zip(axes, ("accuracy", "snr"), ("held-out accuracy", "SNR"), strict=True):
+        for member in np.unique(curves["member"])[:50]:
+            of_member = curves[curves["member"] == member]
+            axis.plot(of_member["epoch"], of_member[column], color=SKY, linewidth=0.5, alpha=0.4)
+        mean = [curves[column][curves["epoch"] == epoch].mean() for epoch in epochs]
+        axis.plot(epochs, mean, color=BLUE, linewidth=2, label="mean of members")
+        axis.axvline(min_epochs, color=GREY, linestyle=":", label="acceptance may begin")
+        axis.set(xlabel="epoch", ylabel=label)
+    axes[0].axhline(min_accuracy, color=RED, linestyle="--", label="accuracy to exceed")
+    axes[0].legend(loc="lower right")
+    axes[1].ticklabel_format(axis="y", style="sci", scilimits=(0, 0))
+    return figure
+
+
+def noise_histograms(multiplicative: np.ndarray, additive: np.ndarray) -> Figure:
+    """All elements of both tensors of a collection, with the fits that the paper's versions draw from.
+
+    Parameters
+    ----------
+    multiplicative, additive : ndarray, (N, *activation shape)
+    """
+    figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 3))
+    fits = (
+        (multiplicative, stats.norm, "Normal", "multiplicative w"),
+        (additive, stats.laplace, "Laplace", "additive n"),
+    )
+    for axis, (tensors, distribution, name, label) in zip(axes, fits, strict=True):
+        values = tensors.ravel()
+        location, scale = distribution.fit(values)
+        low, high = np.quantile(values, [0.0005, 0.9995])
+        axis.hist(values, bins=80, range=(low, high), density=True, color=SKY, label="learned elements")
+        grid = np.linspace(low, high, 400)
+        density = distribution.pdf(grid, location, scale)
+        axis.plot(grid, density, color=RED, label=f"{name} fit: {location:.2g}, {scale:.3g}")
+        axis.set(xlabel=f"{label} (elements)", ylabel="density", ylim=(0, axis.get_ylim()[1] * 1.35))
+        axis.legend(loc="upper left")
+    return figure
+
+
+def accuracy_over_draws(public: np.ndarray, private: np.ndarray) -> Figure:
+    """Accuracy on the whole test set under each query's draw: the served network's, and the untrained adversary's.
+
+    Parameters
+    ----------
+    public, private : ndarray, (n,)
+        In [0, 1].
+    """
+    figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 2.8))
+    columns = ((public, BLUE, "public accuracy: digit > 5"), (private, RED, "private accuracy: the digit, untrained"))
+    for axis, (values, colour, label) in zip(axes, columns, strict=True):
+        axis.hist(100 * values, bins=40, color=colour, alpha=0.7)
+        axis.axvline(100 * values.mean(), color="black", linestyle="--", label=f"mean {100 * values.mean():.2f} %")
+        axis.set(xlabel=f"{label} (%)", ylabel="draws", ylim=(0, axis.get_ylim()[1] * 1.2))
+        axis.legend(loc="upper left" if axis is axes[0] else "upper right")
+    return figure
+
+
+def principal_components(clean: np.ndarray, noisy: np.ndarray, public: np.ndarray, private: np.ndarray) -> Figure:
+    """Clean and noisy activations in their own two principal components, coloured by either label.
+
+    Parameters
+    ----------
+    clean, noisy : ndarray, (n, D)
+    public, private : ndarray, (n,)
+        Classes counted from 0.
+    """
+    figure, axes = plt.subplots(2, 2, figsize=(WIDTH, 6))
+    for row, (labels, name, palette) in zip(
+        axes,
+        ((public, "digit > 5", plt.matplotlib.colors.ListedColormap([BLUE, RED])), (private, "digit", "tab10")),
+        strict=True,
+    ):
+        for axis, (activations, title) in zip(row, ((clean, "clean"), (noisy, "noisy")), strict=True):
+            points = _two_components(activations)
+            shown = axis.scatter(*points.T, c=labels, cmap=palette, s=6, linewidths=0, alpha=0.8)
+            axis.set(title=f"{title} activations", xlabel="component 1", ylabel="component 2")
+        classes = np.unique(labels)
+        bar = figure.colorbar(shown, ax=row, label=name, ticks=classes)
+        bar.mappable.set_clim(classes[0] - 0.5, classes[-1] + 0.5)
+        if len(classes) == 2:
+            bar.ax.set_yticklabels(["no", "yes"])
+    return figure
+
+
+def what_noise_leaves(images: np.ndarray, clean: np.ndarray, noisy: np.ndarray, n_shown: int = 8) -> Figure:
+    """Inputs beside what is sent, and beside the best linear guess of the input from it.
+
+    The guess is a ridge regression of pixels on activations, fitted to all but the shown queries: the weakest of adversaries.
+
+    Parameters
+    ----------
+    images : ndarray, (n, 1024)
+    clean, noisy : ndarray, (n, D)
+    """
+    rows = {
+        "input": (images[:n_shown].reshape(-1, 32, 32), "gray"),
+        "sent clean": ([_grid(values) for values in clean[:n_shown]], "cividis"),
+        "sent noisy": ([_grid(values) for values in noisy[:n_shown]], "cividis"),
+        "guess from\nclean": (_linear_guess(clean, images, n_shown), "gray"),
+        "guess from\nnoisy": (_linear_guess(noisy, images, n_shown), "gray"),
+    }
+    figure, axes = plt.subplots(len(rows), n_shown, figsize=(WIDTH, WIDTH * len(rows) / (n_shown + 1)))
+    for line, (title, (pictures, colours)) in zip(axes, rows.items(), strict=True):
+        for axis, picture in zip(line, pictures, strict=True):
+            axis.imshow(picture, cmap=colours, aspect="auto")
+            axis.set(xticks=[], yticks=[])
+            axis.grid(False)
+        line[0].set_ylabel(title, rotation=0, ha="right", va="center")
+    return figure
+
+
+def _grid(values: np.ndarray) -> np.ndarray:
+    """D values as the rectangle closest to a square, for showing."""
+    height = max(h for h in range(1, int(len(values) ** 0.5) + 1) if len(values) % h == 0)
+    return values.reshape(height, -1)
+
+
+def _two_components(activations: np.ndarray) -> np.ndarray:
+    centred = activations - activations.mean(0)
+    _, _, directions = np.linalg.svd(centred, full_matrices=False)
+    return centred @ directions[:2].T
+
+
+def _linear_guess(activations: np.ndarray, images: np.ndarray, n_shown: int) -> np.ndarray:
+    """Images (n_shown, 32, 32) as ridge regression on standardised activations, fitted to the other rows, sees them."""
+    features = (activations - activations.mean(0)) / (activations.std(0) + 1e-12)
+    known, pixels = features[n_shown:], images[n_shown:]
+    penalty = 0.1 * len(known) * np.eye(known.shape[1])
+    weights = np.linalg.solve(known.T @ known + penalty, known.T @ (pixels - pixels.mean(0)))
+    return (features[:n_shown] @ weights + pixels.mean(0)).reshape(-1, 32, 32)
