@@ -37,9 +37,9 @@ lint: .venv/development
 	$(BIN)/ruff format --check .
 
 bench: .venv/development
-	$(BIN)/python benchmarks/learning.py --data-root $(DATA_ROOT)
-	$(BIN)/python benchmarks/sampling.py
-	$(BIN)/python benchmarks/neighbors.py
+	$(BIN)/python -m benchmarks.learning --data-root $(DATA_ROOT)
+	$(BIN)/python -m benchmarks.sampling
+	$(BIN)/python -m benchmarks.neighbors
 
 .venv/runtime: requirements.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv

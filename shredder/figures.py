@@ -76,7 +76,7 @@ def training_curves(curves: np.ndarray, min_accuracy: float, min_epochs: int) ->
         axis.axvline(min_epochs, color=GREY, linestyle=":", label="acceptance may begin")
         axis.set(xlabel="epoch", ylabel=label)
     axes[0].axhline(min_accuracy, color=RED, linestyle="--", label="accuracy to exceed")
-    axes[0].legend(loc="lower right")
+    axes[0].legend(loc="center", bbox_to_anchor=(0.55, 0.35))
     axes[1].ticklabel_format(axis="y", style="sci", scilimits=(0, 0))
     return figure
 
@@ -117,7 +117,7 @@ def accuracy_over_draws(public: np.ndarray, private: np.ndarray) -> Figure:
     figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 2.8))
     columns = ((public, BLUE, "public accuracy: digit > 5"), (private, RED, "private accuracy: the digit, untrained"))
     for axis, (values, colour, label) in zip(axes, columns, strict=True):
-        axis.hist(100 * values, bins=40, color=colour, alpha=0.7)
+        axis.hist(100 * values, bins=min(40, len(np.unique(values))), color=colour, alpha=0.7)
         axis.axvline(100 * values.mean(), color="black", linestyle="--", label=f"mean {100 * values.mean():.2f} %")
         axis.set(xlabel=f"{label} (%)", ylabel="draws", ylim=(0, axis.get_ylim()[1] * 1.2))
         axis.legend(loc="upper left" if axis is axes[0] else "upper right")
@@ -136,7 +136,10 @@ def principal_components(clean: np.ndarray, noisy: np.ndarray, public: np.ndarra
     figure, axes = plt.subplots(2, 2, figsize=(WIDTH, 6))
     for row, (labels, name, palette) in zip(
         axes,
-        ((public, "digit > 5", plt.matplotlib.colors.ListedColormap([BLUE, RED])), (private, "digit", "tab10")),
+        (
+            (public, "digit > 5", plt.matplotlib.colors.ListedColormap([BLUE, RED])),
+            (private, "digit", plt.get_cmap("viridis", 10)),
+        ),
         strict=True,
     ):
         for axis, (activations, title) in zip(row, ((clean, "clean"), (noisy, "noisy")), strict=True):

@@ -129,14 +129,15 @@ def sha256(path: Path) -> str:
 class Record:
     """What made a result: arguments, commit, versions, device, seconds. Starts its clock when made."""
 
-    def __init__(self, args: Any):
+    def __init__(self, args: Any, command: str | None = None):
         self.args = args
+        self.command = command or Path(sys.argv[0]).name
         self.started = time.perf_counter()
 
     def content(self, results: Mapping[str, Any]) -> bytes:
         """`run.json`'s content, with `results` (names that carry their unit, to values)."""
         record = {
-            "command": f"{Path(sys.argv[0]).name}",
+            "command": self.command,
             "arguments": {name: _plain(value) for name, value in dataclasses.asdict(self.args).items()},
             "commit": _git("rev-parse", "HEAD"),
             "uncommitted changes": bool(_git("status", "--porcelain", "--untracked-files=no")),
@@ -151,7 +152,9 @@ class Record:
 
 
 def _plain(value: Any) -> Any:
-    """A value as JSON knows it; floats to six significant digits."""
+    """A value as JSON knows it: floats to six significant digits, paths inside the repository relative to it."""
+    if isinstance(value, Path) and value.is_relative_to(_REPOSITORY):
+        value = value.relative_to(_REPOSITORY)
     if isinstance(value, float):
         return float(f"{value:.6g}")
     if value is None or isinstance(value, bool | int | str):

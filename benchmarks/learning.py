@@ -1,0 +1,112 @@
+"""Seconds for one member-epoch of learning on full MNIST: the naive loop beside ours, in one process.
+
+    python -m benchmarks.learning --data-root data
+
+The naive loop is the plain reading of the method: a loader that resizes every digit with PIL, the edge on the batch and on the
+random second batch, then edge and cloud for the answer, one member at a time, and validation on the held-out tenth after
+the epoch. It runs for `--naive-batches` batches and is scaled to the epoch's 211; ours runs whole epochs.
+"""
+
+import statistics
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torchvision
+from torch.nn import functional
+from torch.utils.data import DataLoader, Dataset, Subset
+
+from models.lenet import LeNet, pretrained_lenet
+from shredder import runs
+from shredder.datasets import digit_gt5, held_out_tenth, load_digits, to_network_input
+from shredder.learning import RECIPES, Learning, Settings
+from shredder.noise import initial_noise
+from shredder.split import SplitNetwork
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Time the naive loop and ours."""
+
+    data_root: Path = Path("data")
+    """Folder of torchvision's MNIST."""
+    parallel: int = 50
+    """Members that ours learns side by side."""
+    epochs: int = 5
+    """Epochs of ours; their median counts."""
+    naive_batches: int = 60
+    """Batches of the naive loop; the epoch has 211."""
+
+
+class PilDigits(Dataset):
+    """Digits resized one at a time, as a torchvision pipeline does."""
+
+    def __init__(self, images: torch.Tensor, labels: torch.Tensor):
+        self.images, self.labels = images, labels
+        self.transform = torchvision.transforms.Compose(
+            [torchvision.transforms.ToPILImage(), torchvision.transforms.Resize(32), torchvision.transforms.ToTensor()]
+        )
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, row: int) -> tuple[torch.Tensor, int]:
+        return self.transform(self.images[row]), self.labels[row]
+
+
+def naive_epoch(network: LeNet, learning: Dataset, held_out: Dataset, n_batches: int) -> float:
+    """Seconds for one epoch of one member, from `n_batches` batches and a whole validation."""
+    w, n = (tensor[0].requires_grad_() for tensor in initial_noise(1, (120, 1, 1), 20, np.random.default_rng(0)))
+    optimizer = torch.optim.Adam([w, n], lr=1e-3)
+    batches = DataLoader(learning, 256, shuffle=True)
+    partners = iter(DataLoader(learning, 256, shuffle=True))
+    started = time.perf_counter()
+    for _, (images, labels) in zip(range(n_batches), batches, strict=False):
+        partner_images, partner_labels = next(partners)
+        ours, theirs = (w * network.convnet(x) + n for x in (images, partner_images))
+        distances = (ours - theirs).abs().flatten(1).sum(1)
+        same = labels == partner_labels
+        pos, neg = distances[same].sum(), distances[~same].sum()
+        answers = network.fc((w * network.convnet(images) + n).flatten(1))
+        loss = functional.nll_loss(answers, labels) + 1.01 * (pos - neg) / (pos + neg)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    learned = (time.perf_counter() - started) * len(batches) / n_batches
+    started = time.perf_counter()
+    with torch.no_grad():
+        for images, labels in DataLoader(held_out, 256):
+            (network.fc((w * network.convnet(images) + n).flatten(1)).argmax(1) == labels).sum()
+    return learned + time.perf_counter() - started
+
+
+def main(args: Arguments) -> None:
+    """Print both times and their ratio."""
+    digits = load_digits("mnist", args.data_root)
+    labels = digit_gt5(digits.train_labels)
+    learning_rows, held_out_rows = held_out_tenth(len(labels))
+    network = pretrained_lenet(2)
+    everything = PilDigits(digits.train_images, labels)
+    naive = naive_epoch(network, Subset(everything, learning_rows), Subset(everything, held_out_rows), args.naive_batches)
+
+    split = SplitNetwork(network, "relu5")
+    activations = split.activations(to_network_input(digits.train_images))
+    settings = Settings(args.parallel, args.parallel, 10**6, 27, 2.0, 20.0, 256, RECIPES["suite"], "normalised", 0.3)
+    learning_set, held_out = ((activations[rows], labels[rows]) for rows in (learning_rows, held_out_rows))
+    learning = Learning(split, learning_set, held_out, settings, np.random.default_rng(0))
+    learning.epoch()  # warm up
+    seconds = []
+    for _ in range(args.epochs):
+        started = time.perf_counter()
+        learning.epoch()
+        seconds.append((time.perf_counter() - started) / args.parallel)
+    ours = statistics.median(seconds)
+    print(f"naive  {naive:8.3f} s per member-epoch (one member, {args.naive_batches} of 211 batches timed)")
+    print(f"ours   {ours:8.4f} s per member-epoch ({args.parallel} members, median of {args.epochs} epochs)")
+    print(f"ratio  {naive / ours:8.0f}")
+
+
+if __name__ == "__main__":
+    runs.script(main, Arguments)
