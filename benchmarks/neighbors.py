@@ -2,8 +2,8 @@
 
     python -m benchmarks.neighbors
 
-The case of LeNet is n = 10,000 rows, d = 1,024 + 120. Its rows are the 5,000 embedded digits and their clean activations, twice, with a
-little noise so that no row repeats.
+The case of LeNet is n = 10,000 rows, d = 1,024 + 120. Its rows are the 5,000 embedded digits and their clean activations,
+twice, with a little noise so that no row repeats.
 """
 
 import statistics
