@@ -84,6 +84,8 @@ def train(network: LeNet, images: Tensor, labels: Tensor, args: Arguments, rng: 
 def main(args: Arguments) -> None:
     """Train, report, write `lenet-*.safetensors` and its run record."""
     record = runs.Record(args)
+    runs.require_at_least(args, epochs=1, batch_size=1, learning_rate=0, weight_decay=0, shift=0, seed=0)
+    runs.prepare_output(args.output)
     mnist, mnist_5k = load_digits("mnist", args.data_root), load_digits("mnist-5k")
     rows = unseen_by(mnist, mnist_5k)
     label = digit_gt5 if args.n_classes == 2 else (lambda digits: digits)

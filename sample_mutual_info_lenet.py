@@ -85,6 +85,7 @@ def judge_draws(
 def main(args: Arguments) -> None:
     """Draw, judge, write."""
     record = runs.Record(args)
+    runs.require_at_least(args, seed=0)
     if args.cutting_point not in CUTTING_POINTS:
         raise runs.InputError(f"--cutting-point: found {args.cutting_point!r}, expected {', '.join(CUTTING_POINTS)}")
     collection = load_collection(args.additive, args.multiplicative, CUTTING_POINTS[args.cutting_point], args.skip_rows)

@@ -82,7 +82,9 @@ def settings_of(args: Arguments) -> Settings:
         clustering=args.clustering,
         clustering_weight=recipe.clustering_weight[args.clustering] if weight is None else weight,
     )
-    runs.require_at_least(settings, members=1, parallel=1, epochs=1, min_epochs=0, min_accuracy=0, scale=0, batch_size=1)
+    runs.require_at_least(settings, members=1, parallel=1, epochs=1, min_epochs=0, min_accuracy=0)
+    runs.require_at_least(settings, scale=0, batch_size=1, clustering_weight=0)
+    runs.require_at_least(args, seed=0)
     if settings.epochs <= settings.min_epochs:
         raise runs.InputError(
             f"--epochs: found {settings.epochs}, expected more than --min-epochs {settings.min_epochs}, "

@@ -235,10 +235,10 @@ def adam_step(parameter: Tensor, gradient: Tensor, m: Tensor, v: Tensor, updates
     """
     beta1, beta2, epsilon = 0.9, 0.999, 1e-8
     column = (-1, *[1] * (parameter.dim() - 1))
-    t = updates.view(column)
+    t = updates.double().view(column)  # in float32, 1 - 0.999 is off by a hundred-thousandth
     m.lerp_(gradient, 1 - beta1)
     v.lerp_(gradient.square(), 1 - beta2)
-    m_hat, v_hat = m / (1 - beta1**t), v / (1 - beta2**t)
+    m_hat, v_hat = m / (1 - beta1**t).to(m.dtype), v / (1 - beta2**t).to(v.dtype)
     parameter -= rate.view(column) * m_hat / (v_hat.sqrt() + epsilon)
 
 
@@ -284,6 +284,8 @@ def _read_checkpoint(path: Path, fingerprint: str) -> dict:
         found = torch.load(path, weights_only=True)
     except Exception as error:  # torch.load fails with half a dozen exception types on a damaged file
         raise InputError(f"{path}: not readable as a checkpoint ({type(error).__name__}); remove it to begin anew") from error
+    if not isinstance(found, dict) or found.keys() != {"fingerprint", "state"}:
+        raise InputError(f"{path}: not a checkpoint of this suite; remove it to begin anew")
     if found["fingerprint"] != fingerprint:
         raise InputError(
             f"{path}: an unfinished run with other arguments, {found['fingerprint']}; found {fingerprint}. "

@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+import torch
 from torch import Tensor
 
 Clustering = Literal["normalised", "raw"]
@@ -50,4 +51,7 @@ def clustering(multiplicative: Tensor, activations: Tensor, others: Tensor, same
     distances = (activations - others).abs().flatten(1)  # (n, D)
     w = multiplicative.abs().flatten(1)
     pos, neg = w @ distances[same_label].sum(0), w @ distances[~same_label].sum(0)
-    return (pos - neg) / (pos + neg) if form == "normalised" else pos - neg
+    if form == "raw":
+        return pos - neg
+    # Where every activation meets itself no distance is left, and 0 / 0 stands for 0.
+    return (pos - neg) / (pos + neg).clamp(min=torch.finfo(w.dtype).tiny)

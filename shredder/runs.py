@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import io
 import json
+import math
 import os
 import platform
 import resource
@@ -47,11 +48,12 @@ def script(main: Callable[[Any], None], arguments: type) -> None:
 
 
 def require_at_least(args: Any, **minima: float) -> None:
-    """Raise InputError where a field of `args` lies below its minimum, naming the flag."""
+    """Raise InputError where a field of `args` lies below its minimum or is not finite, naming the flag; None passes."""
     for field, minimum in minima.items():
-        if getattr(args, field) < minimum:
+        value = getattr(args, field)
+        if value is not None and not minimum <= value < math.inf:
             flag = "--" + field.replace("_", "-")
-            raise InputError(f"{flag}: found {getattr(args, field)}, expected at least {minimum}")
+            raise InputError(f"{flag}: found {value}, expected at least {minimum}")
 
 
 def prepare_output(folder: Path) -> None:
@@ -86,6 +88,8 @@ def write_together(files: Mapping[Path, bytes]) -> None:
                 os.fsync(file.fileno())
         for path, partial in aside.items():
             os.replace(partial, path)
+    except OSError as error:  # a full disk does not say which file it had no room for
+        raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         for partial in aside.values():
             partial.unlink(missing_ok=True)
@@ -110,7 +114,8 @@ def csv_table(header: Iterable[str], rows: Iterable[Iterable[Any]]) -> bytes:
 def read_array(path: Path, flag: str = "") -> np.ndarray:
     """Read a `.npy` file; `flag` goes before the file's name in the message. Raises InputError; never unpickles."""
     try:
-        return np.load(path, allow_pickle=False)
+        with open(path, "rb") as file:
+            return np.lib.format.read_array(file, allow_pickle=False)
     except FileNotFoundError as error:
         raise InputError(f"{flag} {path}: no such file, expected a .npy array".lstrip()) from error
     except (ValueError, EOFError, OSError) as error:

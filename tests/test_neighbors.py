@@ -1,0 +1,186 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.neighbors import NearestNeighbors
+
+from ite import neighbors
+from ite.neighbors import TREE_MAX_DIMENSION, knn_distances
+
+# The docstring promises 1e-7 for the ranking; centring the points may round away as much again where the differences are
+# 1e-8 of the coordinates. 1e-6 covers both and still rules out float32, whose squares are off by 1e-5 and more here.
+RTOL = 1e-6
+
+
+def brute_force(points, k, queries=None):
+    """Every difference in float64, no expansion of the square, no centring."""
+    points = points.astype(np.float64)
+    own = queries is None
+    queries = points if own else queries.astype(np.float64)
+    squared = np.stack([np.square(points - query).sum(1) for query in queries])
+    if own:
+        np.fill_diagonal(squared, np.inf)
+    return np.sqrt(np.sort(squared, axis=1)[:, :k])
+
+
+def gaussian(rng, n, d):
+    return rng.normal(size=(n, d))
+
+
+def offset(rng, n, d):
+    return 1e4 + rng.normal(size=(n, d))
+
+
+def nearly_equal(rng, n, d):
+    return 1e4 * (1 + 1e-6 * rng.normal(size=(n, d)))
+
+
+def far_clusters(rng, n, d):
+    """Two members to a cluster: 150 clusters of n = 300, at distance 400 from one another and of size 1e-3."""
+    centres = rng.normal(size=(n // 2, d))
+    centres *= 400 / np.sqrt(2) / np.linalg.norm(centres, axis=1, keepdims=True)
+    return np.repeat(centres, 2, axis=0) + 1e-3 * rng.normal(size=(n, d))
+
+
+def crowded_clusters(rng, n, d):
+    """Three clusters of a hundred: more near-ties around each point than candidates are kept."""
+    return 400 * rng.normal(size=(3, d))[np.arange(n) % 3] + 1e-6 * rng.normal(size=(n, d))
+
+
+def integers_with_ties(rng, n, d):
+    return rng.integers(0, 2, size=(n, d))
+
+
+def heavy_tails(rng, n, d):
+    return rng.standard_cauchy(size=(n, d))
+
+
+KINDS = [gaussian, offset, nearly_equal, far_clusters, crowded_clusters, integers_with_ties, heavy_tails]
+
+
+@pytest.mark.parametrize("d", [1, 3, TREE_MAX_DIMENSION, TREE_MAX_DIMENSION + 1, 120])
+@pytest.mark.parametrize("kind", KINDS)
+def test_equals_brute_force(kind, d):
+    rng = np.random.default_rng(d)
+    points = kind(rng, 300, d)
+    assert_allclose(knn_distances(points, 3), brute_force(points, 3), rtol=RTOL, atol=0)
+    rows = rng.permutation(300)
+    points, queries = points[rows[:200]], points[rows[200:]]
+    assert_allclose(knn_distances(points, 5, queries), brute_force(points, 5, queries), rtol=RTOL, atol=0)
+
+
+@pytest.mark.parametrize("d", [2, 200])
+@pytest.mark.parametrize("k", [1, 3, 25])
+def test_agrees_with_sklearn(d, k):
+    points, queries = np.random.default_rng(0).normal(size=(2, 400, d))
+    oracle = NearestNeighbors(n_neighbors=k, algorithm="kd_tree").fit(points)
+    assert_allclose(knn_distances(points, k), oracle.kneighbors()[0], rtol=RTOL)
+    assert_allclose(knn_distances(points, k, queries), oracle.kneighbors(queries)[0], rtol=RTOL)
+
+
+@pytest.mark.parametrize("d", [2, 50])
+def test_as_many_neighbours_as_there_are(d):
+    points = np.random.default_rng(0).normal(size=(4, d))
+    assert_allclose(knn_distances(points, 3), brute_force(points, 3), rtol=RTOL)
+    assert_allclose(knn_distances(points, 4, points[:1] + 1), brute_force(points, 4, points[:1] + 1), rtol=RTOL)
+
+
+@pytest.mark.parametrize("d", [2, 50])
+def test_duplicates_are_at_distance_zero_exactly(d):
+    """Each row occurs three times, so each has two others at exactly 0, and the third neighbour farther."""
+    rows = 1e4 + np.random.default_rng(0).normal(size=(40, d))
+    points = np.tile(rows, (3, 1))
+    found = knn_distances(points, 3)
+    assert_array_equal(found[:, :2], 0)
+    assert_allclose(found[:, 2], np.tile(brute_force(rows, 1)[:, 0], 3), rtol=RTOL)
+    assert_array_equal(knn_distances(points, 3, rows), 0)
+
+
+@pytest.mark.parametrize("d", [3, 30])
+def test_all_points_the_same(d):
+    assert_array_equal(knn_distances(np.full((50, d), 0.1), 3), np.zeros((50, 3)))
+
+
+def test_regular_simplex():
+    """The corners of a simplex, e_1 ... e_n, are all sqrt(2) apart: nothing but ties."""
+    assert_allclose(knn_distances(np.eye(100), 7), np.sqrt(2), rtol=1e-12)
+
+
+def test_blocks_do_not_show(monkeypatch):
+    points, queries = np.random.default_rng(0).normal(size=(2, 100, 40))
+    whole = knn_distances(points, 3, queries)
+    monkeypatch.setattr(neighbors, "_SCORES_AT_ONCE", 700)
+    monkeypatch.setattr(neighbors, "_DIFFERENCES_AT_ONCE", 500)
+    assert_allclose(knn_distances(points, 3, queries), whole, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "kind, reached",
+    [  # rows that arrive at float32, at float64, and beyond both
+        (gaussian, (300, 0, 0)),  # no near-ties: float32 decides all
+        (far_clusters, (300, 300, 0)),  # the other 298 points look alike to float32, which cannot name the third neighbour
+        (crowded_clusters, (300, 300, 300)),  # |x|^2 u = 1e7 * 1e-16 exceeds the squared distances, 1e-10
+    ],
+)
+def test_precision_rises_as_far_as_needed(monkeypatch, kind, reached):
+    arrived, rank = {torch.float32: 0, torch.float64: 0, None: 0}, neighbors._Ranking._rank
+
+    def spy(self, queries, rows, dtype, found):
+        certain = rank(self, queries, rows, dtype, found)
+        arrived[dtype] += len(rows)
+        arrived[None] = int((~certain).sum())
+        return certain
+
+    monkeypatch.setattr(neighbors._Ranking, "_rank", spy)
+    points = kind(np.random.default_rng(0), 300, 120)
+    found = knn_distances(points, 3)
+    assert tuple(arrived.values()) == reached
+    assert_allclose(found, brute_force(points, 3), rtol=RTOL, atol=0)
+
+
+@pytest.mark.parametrize("d", [4, 40])
+def test_each_fallback_alone_is_right(monkeypatch, d):
+    """With nothing ever certain, every row goes through every stage to the last."""
+    points = np.random.default_rng(0).normal(size=(60, d))
+    rank = neighbors._Ranking._rank
+    monkeypatch.setattr(neighbors._Ranking, "_rank", lambda *args: torch.zeros_like(rank(*args)))
+    assert_allclose(knn_distances(points, 3), brute_force(points, 3), rtol=1e-12)
+
+
+samples = st.tuples(st.integers(0, 10**6), st.integers(5, 60), st.sampled_from([1, 2, 7, 11, 33]))
+
+
+@settings(max_examples=40, deadline=None)
+@given(samples, st.integers(1, 4), st.floats(-100, 100))
+def test_invariances(sample, k, shift):
+    seed, n, d = sample
+    rng = np.random.default_rng(seed)
+    points = rng.normal(size=(n, d))
+    found = knn_distances(points, k)
+    assert found.shape == (n, k) and found.dtype == np.float64
+    assert (np.diff(found, axis=1) >= 0).all() and (found > 0).all()
+
+    # A shift by 100 rounds coordinates by 1e-14, so pairs closer than 1e-8 would show it: hence the absolute tolerance.
+    rotation, _ = np.linalg.qr(rng.normal(size=(d, d)))
+    order = rng.permutation(n)
+    assert_allclose(knn_distances(points + shift, k), found, rtol=RTOL, atol=1e-12)
+    assert_allclose(knn_distances(points @ rotation, k), found, rtol=RTOL, atol=1e-12)
+    assert_allclose(knn_distances(points[order], k), found[order], rtol=RTOL, atol=1e-12)
+    assert_allclose(knn_distances(4 * points, k), 4 * found, rtol=RTOL)
+    # A point is its own nearest neighbour once it is a query.
+    assert_allclose(knn_distances(points, k + 1, points)[:, 1:], found, rtol=RTOL, atol=1e-12)
+
+
+@pytest.mark.parametrize("d", [2, 20])
+def test_errors(d):
+    points = np.zeros((5, d))
+    with pytest.raises(ValueError, match="k: found 5, expected 1 to 4, for there are 5 points"):
+        knn_distances(points, 5)
+    with pytest.raises(ValueError, match="k: found 6, expected 1 to 5"):
+        knn_distances(points, 6, points)
+    with pytest.raises(ValueError, match="k: found 0"):
+        knn_distances(points, 0)
+    with pytest.raises(ValueError, match=f"points have {d} columns, queries {d + 1}"):
+        knn_distances(points, 1, np.zeros((5, d + 1)))
