@@ -39,8 +39,8 @@ class Arguments:
     """The public network (digit > 5): .safetensors, or a torch.save state dict."""
     cutting_point: str = "relu5"
     """The layer whose output is sent: s2 (6x14x14), s4 (16x5x5) or relu5 (120x1x1)."""
-    members: int = 50
-    """Noise tensor pairs to collect."""
+    members: int = 20
+    """Noise tensor pairs to collect. The paper has 150; the estimate of step 3 needs some dozens of queries for each."""
     parallel: int = 50
     """Pairs learned side by side."""
     epochs: int | None = None

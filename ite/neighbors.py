@@ -13,7 +13,7 @@ from scipy.spatial import cKDTree
 from torch import Tensor
 
 # Up to here a tree is faster (benchmarks/neighbors.py).
-TREE_MAX_DIMENSION = 10
+TREE_MAX_DIMENSION = 8
 _CANDIDATES_BEYOND_K = 13
 _SCORES_AT_ONCE = 8_000_000
 _DIFFERENCES_AT_ONCE = 4_000_000

@@ -132,11 +132,13 @@ def sha256(path: Path) -> str:
 
 
 class Record:
-    """What made a result: arguments, commit, versions, device, seconds. Starts its clock when made."""
+    """What made a result: arguments, commit, versions, device, seconds. Made at the start, when it notes commit and time."""
 
     def __init__(self, args: Any, command: str | None = None):
         self.args = args
         self.command = command or Path(sys.argv[0]).name
+        self.commit = _git("rev-parse", "HEAD")
+        self.dirty = bool(_git("status", "--porcelain", "--untracked-files=no"))
         self.started = time.perf_counter()
 
     def content(self, results: Mapping[str, Any]) -> bytes:
@@ -144,8 +146,8 @@ class Record:
         record = {
             "command": self.command,
             "arguments": {name: _plain(value) for name, value in dataclasses.asdict(self.args).items()},
-            "commit": _git("rev-parse", "HEAD"),
-            "uncommitted changes": bool(_git("status", "--porcelain", "--untracked-files=no")),
+            "commit": self.commit,
+            "uncommitted changes": self.dirty,
             "versions": {"python": platform.python_version()}
             | {name: version(name) for name in ("torch", "torchvision", "numpy", "scipy", "mlxtend")},
             "device": f"{platform.machine()} CPU, {torch.get_num_threads()} threads",

@@ -2,6 +2,7 @@
 
 import errno
 import functools
+import io
 import os
 import re
 import subprocess
@@ -66,6 +67,12 @@ def with_one(value):
     return array
 
 
+def npz():
+    buffer = io.BytesIO()
+    np.savez(buffer, additive=tensors())
+    return buffer.getvalue()
+
+
 @pytest.mark.parametrize("which", ["additive", "multiplicative"])
 @pytest.mark.parametrize(
     ("content", "message"),
@@ -74,6 +81,7 @@ def with_one(value):
         pytest.param(runs.npy(tensors())[:-40], "not a readable .npy", id="truncated"),
         pytest.param(b"", "not a readable .npy", id="empty"),
         pytest.param(b"no array", "not a readable .npy", id="not an array"),
+        pytest.param(npz(), "not a readable .npy", id="an .npz"),
         pytest.param(runs.npy(tensors(shape=(16, 5, 5))), "found float32 (3, 16, 5, 5), expected", id="wrong shape"),
         pytest.param(runs.npy(tensors()[0]), "found float32 (120, 1, 1), expected", id="one tensor alone"),
         pytest.param(runs.npy(np.float32(1)), "found float32 (), expected", id="a number"),
@@ -223,12 +231,19 @@ def test_accuracy_out_of_reach(tmp_path, quick_digits):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_damaged_checkpoint(tmp_path, quick_digits):
+def saved(value):
+    buffer = io.BytesIO()
+    torch.save(value, buffer)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("content", [b"damaged", saved({}), saved([1])])
+def test_damaged_checkpoint(tmp_path, quick_digits, content):
     checkpoint = tmp_path / "checkpoint.pt"
-    checkpoint.write_bytes(b"damaged")
-    with pytest.raises(runs.InputError, match=re.escape(f"{checkpoint}: not readable as a checkpoint")):
+    checkpoint.write_bytes(content)
+    with pytest.raises(runs.InputError, match=re.escape(str(checkpoint)) + ": not (readable as )?a checkpoint"):
         train.main(train.Arguments(**SMALL, min_accuracy=0, output=tmp_path))
-    assert checkpoint.read_bytes() == b"damaged"
+    assert checkpoint.read_bytes() == content
 
 
 def test_checkpoint_of_other_arguments(tmp_path, quick_digits, monkeypatch):

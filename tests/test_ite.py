@@ -167,11 +167,11 @@ def test_factory_and_print(name):
 
 @pytest.mark.parametrize("name", ["BDKL", "co_factory", "Any", ""])
 def test_factory_knows_no_other_name(name):
-    with pytest.raises(ValueError, match="cost_name: found .* expected one of BDKL_KnnK, BHShannon_KnnK"):
+    with pytest.raises(ValueError, match=r"cost_name: found .* expected one of BDKL_KnnK, BHShannon_KnnK"):
         co_factory(name)
 
 
-def test_caller_s_samples_are_left_unchanged():
+def test_samples_are_left_unchanged():
     y = np.random.default_rng(0).normal(size=(50, 15))
     copy = y.copy()
     for co in (MIShannon_DKL(rng=0), MIShannon_HS()):
@@ -248,7 +248,7 @@ def test_repeated_rows(d):
     y[1:3] = y[0]
     assert np.isfinite(BHShannon_KnnK().estimation(y))
     y[3] = y[0]
-    with pytest.raises(ValueError, match="4 of 40 samples equal 3 or more others.*larger k"):
+    with pytest.raises(ValueError, match=r"4 of 40 samples equal 3 or more others.*larger k"):
         BHShannon_KnnK().estimation(y)
     with pytest.raises(ValueError, match="4 of 40 samples"):
         BDKL_KnnK().estimation(y, y + 1)

@@ -57,6 +57,11 @@ def heavy_tails(rng, n, d):
     return rng.standard_cauchy(size=(n, d))
 
 
+def simplex(rng, n, d):
+    """The corners e_1 ... e_n, all sqrt(2) apart: nothing but ties."""
+    return np.eye(n)
+
+
 KINDS = [gaussian, offset, nearly_equal, far_clusters, crowded_clusters, integers_with_ties, heavy_tails]
 
 
@@ -104,8 +109,7 @@ def test_all_points_the_same(d):
 
 
 def test_regular_simplex():
-    """The corners of a simplex, e_1 ... e_n, are all sqrt(2) apart: nothing but ties."""
-    assert_allclose(knn_distances(np.eye(100), 7), np.sqrt(2), rtol=1e-12)
+    assert_allclose(knn_distances(simplex(None, 100, 100), 7), np.sqrt(2), rtol=1e-12)
 
 
 def test_blocks_do_not_show(monkeypatch):
@@ -120,8 +124,8 @@ def test_blocks_do_not_show(monkeypatch):
     "kind, reached",
     [  # rows that arrive at float32, at float64, and beyond both
         (gaussian, (300, 0, 0)),  # no near-ties: float32 decides all
-        (far_clusters, (300, 300, 0)),  # the other 298 points look alike to float32, which cannot name the third neighbour
-        (crowded_clusters, (300, 300, 300)),  # |x|^2 u = 1e7 * 1e-16 exceeds the squared distances, 1e-10
+        (simplex, (300, 300, 0)),  # all ties: float32 cannot tell how near they are, float64 can
+        (crowded_clusters, (300, 300, 300)),  # |x|^2 u = 2e7 * 1e-16 exceeds the squared distances, 2e-10
     ],
 )
 def test_precision_rises_as_far_as_needed(monkeypatch, kind, reached):

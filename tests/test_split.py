@@ -1,0 +1,124 @@
+import pytest
+import torch
+from numpy.testing import assert_allclose
+
+from models.lenet import CUTTING_POINTS, pretrained_lenet
+from shredder import metrics
+from shredder.datasets import to_network_input
+from shredder.metrics import ActivationMoments, accuracy, mean_and_spread, noisy_accuracy
+from shredder.noise import noisy
+from shredder.runs import InputError
+from shredder.split import SplitNetwork
+
+EVERY_LAYER = list(pretrained_lenet(10).layers())
+R = 3
+
+
+@pytest.fixture(scope="module")
+def images(mnist_5k):
+    return to_network_input(mnist_5k.test_images[:100])
+
+
+@pytest.fixture(params=CUTTING_POINTS)
+def cut(request, images):
+    """The network split at each cutting point, the activations there, and R noise tensors of their size."""
+    split = SplitNetwork(pretrained_lenet(10), request.param)
+    generator, shape = torch.Generator().manual_seed(0), (R, *CUTTING_POINTS[request.param])
+    w, n = 1 + 0.5 * torch.randn(shape, generator=generator), torch.randn(shape, generator=generator)
+    return split, split.activations(images), w, n
+
+
+def direct_answers(split, activations, w, n):
+    """Member by member, (images, R, classes)."""
+    return torch.stack([split.cloud(noisy(activations, *pair)) for pair in zip(w, n, strict=True)], dim=1)
+
+
+@pytest.mark.parametrize("layer", EVERY_LAYER[:-1])
+def test_halves_make_the_network(images, layer):
+    network = pretrained_lenet(10)
+    split = SplitNetwork(network, layer)
+    assert torch.equal(split.cloud(split.edge(images)), network(images))
+    assert len(split.edge) + len(split.cloud) == len(EVERY_LAYER)
+
+
+@pytest.mark.parametrize("layer, shape", CUTTING_POINTS.items())
+def test_activations(images, layer, shape):
+    split = SplitNetwork(pretrained_lenet(10), layer)
+    whole = split.activations(images)
+    assert whole.shape == (100, *shape) and not whole.requires_grad and whole.min() >= 0
+    # Convolutions may sum in another order for another batch size.
+    torch.testing.assert_close(split.activations(images, batch_size=33), whole)
+
+
+def test_frozen_for_good():
+    network = pretrained_lenet(10).train()
+    split = SplitNetwork(network, "s4")
+    assert not any(p.requires_grad for p in network.parameters()) and not any(m.training for m in split.modules())
+
+
+def test_noise_is_added_before_the_cloud(cut):
+    split, activations, w, n = cut
+    found = split.noisy_cloud(activations, w, n)
+    assert found.shape == (100, R, 10)
+    # Sums of at most 400 float32 products of size 10, in another order: 400 * 10 * 6e-8 at the very worst.
+    torch.testing.assert_close(found, direct_answers(split, activations, w, n), rtol=1e-4, atol=3e-4)
+
+
+def test_no_noise(cut, images):
+    split, activations, w, n = cut
+    plain = split.noisy_cloud(activations, torch.ones_like(w), torch.zeros_like(n))
+    torch.testing.assert_close(plain, pretrained_lenet(10)(images)[:, None].expand(-1, R, -1), rtol=1e-4, atol=3e-4)
+
+
+def test_gradients_reach_the_noise(cut):
+    split, activations, w, n = cut
+    w, n = w.requires_grad_(), n.requires_grad_()
+    found = torch.autograd.grad(split.noisy_cloud(activations, w, n)[..., 3].sum(), (w, n))
+    expected = torch.autograd.grad(direct_answers(split, activations, w, n)[..., 3].sum(), (w, n))
+    for one, other in zip(found, expected, strict=True):
+        # Relative to the largest: a rectifier or a maximum within rounding of its switch may fall either way.
+        assert (one - other).abs().max() <= 1e-3 * other.abs().max()
+
+
+@pytest.mark.parametrize("name", ["conv5", "", EVERY_LAYER[-1]])
+def test_unknown_cutting_point(name):
+    with pytest.raises(InputError, match=f"--cutting-point: found '{name}', expected one of c1, relu1, s2"):
+        SplitNetwork(pretrained_lenet(10), name)
+
+
+def test_snr_equals_the_formula(cut):
+    _, activations, w, n = cut
+    a = activations.double()
+    expected = [
+        a.square().mean() / (a - noisy(a, *pair)).var(correction=0) for pair in zip(w.double(), n.double(), strict=True)
+    ]
+    # All in float64; the variance's cancellation costs a few of its sixteen digits.
+    assert_allclose(ActivationMoments(activations).snr(w, n), expected, rtol=1e-10)
+
+
+def test_snr_by_hand():
+    """a = (1, 3) and (3, 1); w = 1 and n = (2, -2): E[a^2] = 5, Var = 4. With w = 0 and n = 0: a - a' = a, 5 / 1."""
+    moments = ActivationMoments(torch.tensor([[1.0, 3.0], [3.0, 1.0]]))
+    found = moments.snr(torch.tensor([[1.0, 1.0], [0.0, 0.0]]), torch.tensor([[2.0, -2.0], [0.0, 0.0]]))
+    assert found.tolist() == [5 / 4, 5.0]
+
+
+def test_accuracy_by_hand():
+    scores = torch.tensor([[[3, 1], [0, 1]], [[2, 1], [1, 0]], [[0, 1], [0, 1]], [[0, 1], [1, 0]]])  # (4, R = 2, classes)
+    labels = torch.tensor([0, 1, 1, 1])
+    assert accuracy(scores, labels).tolist() == [0.75, 0.25]
+    assert accuracy(scores[:, 0], labels).item() == 0.75
+
+
+def test_noisy_accuracy_equals_the_count(cut, mnist_5k, monkeypatch):
+    split, activations, w, n = cut
+    labels = mnist_5k.test_labels[:100]
+    expected = (direct_answers(split, activations, w, n).argmax(2) == labels[:, None]).sum(0) / 100
+    assert_allclose(noisy_accuracy(split, activations, labels, w, n), expected, atol=1e-6)
+    monkeypatch.setattr(metrics, "_ANSWERS_AT_ONCE", 40)  # batches of 13 that leave a rest of 9
+    assert_allclose(noisy_accuracy(split, activations, labels, w, n), expected, atol=1e-6)
+
+
+def test_mean_and_spread():
+    assert mean_and_spread(torch.tensor([1, 3])) == (2, 2**0.5)
+    assert mean_and_spread(torch.tensor([7.0])) == (7, 0)
