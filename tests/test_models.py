@@ -104,7 +104,7 @@ def test_other_names(tmp_path):
     refused(tmp_path / "a.pt", "convnet.c1.weight: found nothing.*; c1.weight: found .* expected nothing")
 
 
-@pytest.mark.parametrize("write", [torch.save, lambda value, path: path.write_bytes(pickle.dumps(value))])
+@pytest.mark.parametrize("write", [torch.save, lambda value, path: path.write_bytes(pickle.dumps(value, protocol=2))])
 def test_nothing_but_tensors_is_unpickled(tmp_path, write):
     trap = tmp_path / "sprung"
     write({"convnet.c1.weight": Trap(trap)}, tmp_path / "a.pt")
