@@ -53,8 +53,11 @@ def knn_distances(points: np.ndarray, k: int, queries: np.ndarray | None = None)
         found, _ = cKDTree(points).query(queries, k=np.arange(1, k + 1) + exclude_self, workers=-1)
         return found
     centre = points.mean(axis=0, dtype=np.float64)
-    x, y = (torch.from_numpy(np.ascontiguousarray(rows - centre)) for rows in (queries, points))
-    return _Ranking(y, k, exclude_self).distances(x).sqrt().numpy()
+    centred = points - centre
+    unit = np.abs(centred).max() or 1.0  # keeps float32 squares from under- and overflowing
+    centred /= unit
+    x = centred if exclude_self else (queries - centre) / unit
+    return unit * _Ranking(torch.from_numpy(centred), k, exclude_self).distances(torch.from_numpy(x)).sqrt().numpy()
 
 
 class _Ranking:

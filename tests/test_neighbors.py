@@ -188,3 +188,10 @@ def test_errors(d):
         knn_distances(points, 0)
     with pytest.raises(ValueError, match=f"points have {d} columns, queries {d + 1}"):
         knn_distances(points, 1, np.zeros((5, d + 1)))
+
+
+@pytest.mark.parametrize("scale", [1e-100, 1e-25, 1e25, 1e100])
+def test_extreme_scales_are_no_limit(scale):
+    # Squares of such numbers leave float32's range; a power of ten times the data is that power times the distances.
+    rows = np.random.default_rng(5).normal(size=(200, 40)) + 5 * np.repeat([-1, 1], 100)[:, None]
+    np.testing.assert_allclose(knn_distances(scale * rows, 3), scale * knn_distances(rows, 3), rtol=1e-9)

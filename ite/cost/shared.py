@@ -46,10 +46,12 @@ def as_sample(y: np.ndarray, name: str = "y") -> np.ndarray:
 
 def as_blocks(y: np.ndarray, ds: Sequence[int]) -> list[np.ndarray]:
     """The columns of `y` (n, sum(ds)) as blocks of `ds` columns each. Raises ValueError where these do not add up."""
-    y, widths = as_sample(y), [int(width) for width in ds]
-    if len(widths) < 2 or min(widths) < 1 or sum(widths) != y.shape[1]:
-        raise ValueError(f"ds: found {widths}, expected two or more positive widths that sum to {y.shape[1]}, y's columns")
-    return np.split(y, np.cumsum(widths)[:-1], axis=1)
+    y, ds = as_sample(y), np.asarray(ds)
+    if ds.ndim != 1 or ds.dtype.kind not in "iu" or len(ds) < 2 or ds.min() < 1 or ds.sum() != y.shape[1]:
+        raise ValueError(
+            f"ds: found {ds.tolist()}, expected two or more positive integers that sum to {y.shape[1]}, y's columns"
+        )
+    return np.split(y, np.cumsum(ds)[:-1], axis=1)
 
 
 def kth_distances(points: np.ndarray, k: int, queries: np.ndarray | None = None) -> np.ndarray:
