@@ -4,8 +4,8 @@
     python pretrain_lenet.py --n-classes 2 --data-root data
 
 Trains LeNet on MNIST's training set *without* the 5,000 digits of mnist-5k, which therefore stay unseen, and prints the
-accuracy on both test sets. The last epoch's weights are kept: nothing is selected on test digits. About four minutes each
-on two cores.
+accuracy on both test sets. The last epoch's weights are kept: nothing is selected on test digits. About a minute each on
+two cores.
 """
 
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
 """Step 1: learn noise tensors for a frozen LeNet (Shredder v2: self-supervised, multiplicative and additive).
 
     python train_noise_lenet.py                                              # 5,000 embedded digits, under a minute
-    python train_noise_lenet.py --dataset mnist --members 150                # full MNIST, three minutes on two cores
+    python train_noise_lenet.py --dataset mnist --members 150                # full MNIST, two minutes on two cores
 
 The edge runs once over the training digits. Members are then learned side by side on its output, a' = w * a + n, until
 the held-out tenth of the training set accepts as many as are wanted. The folder `--output` receives the collection
@@ -19,8 +19,9 @@ import numpy as np
 from models.lenet import CUTTING_POINTS, WEIGHTS, pretrained_lenet
 from shredder import runs
 from shredder.datasets import Digits, digit_gt5, held_out_tenth, load_digits, to_network_input
-from shredder.learning import CURVES, LOG, RECIPES, Learning, Settings, learn
+from shredder.learning import CURVES, LOG, RECIPES, Learning, Settings
 from shredder.metrics import ActivationMoments, mean_and_spread, noisy_accuracy
+from shredder.resuming import learn
 from shredder.split import SplitNetwork
 
 # An epoch over the 3,600 learning digits of mnist-5k has a fifteenth of the updates that one over MNIST's 54,000 has.
@@ -85,6 +86,8 @@ def settings_of(args: Arguments) -> Settings:
     runs.require_at_least(settings, members=1, parallel=1, epochs=1, min_epochs=0, min_accuracy=0)
     runs.require_at_least(settings, scale=0, batch_size=1, clustering_weight=0)
     runs.require_at_least(args, seed=0)
+    if settings.min_accuracy >= 1:
+        raise runs.InputError(f"--min-accuracy: found {settings.min_accuracy}, expected less than 1, for it has to be exceeded")
     if settings.epochs <= settings.min_epochs:
         raise runs.InputError(
             f"--epochs: found {settings.epochs}, expected more than --min-epochs {settings.min_epochs}, "
@@ -102,6 +105,8 @@ def summary(split: SplitNetwork, digits: Digits, learning: Learning) -> dict[str
     clean = (split.cloud(activations).argmax(1) == labels).double().mean().item()
     return {
         "members": len(learning.log),
+        "epochs at most": learning.settings.epochs,
+        "epochs before acceptance": learning.settings.min_epochs,
         "members rejected": learning.n_rejected,
         "mean square activation": activations.square().mean().item(),
         "average SNR": ActivationMoments(activations).snr(w, additive).mean().item(),

@@ -38,6 +38,8 @@ class Arguments:
     """Epochs of ours; their median counts."""
     naive_batches: int = 60
     """Batches of the naive loop; the epoch has 211."""
+    output: Path = Path("runs/benchmarks/learning.json")
+    """Run record."""
 
 
 class PilDigits(Dataset):
@@ -83,7 +85,8 @@ def naive_epoch(network: LeNet, learning: Dataset, held_out: Dataset, n_batches:
 
 
 def main(args: Arguments) -> None:
-    """Print both times and their ratio."""
+    """Print both times and their ratio, and write them down."""
+    record = runs.Record(args)
     digits = load_digits("mnist", args.data_root)
     labels = digit_gt5(digits.train_labels)
     learning_rows, held_out_rows = held_out_tenth(len(labels))
@@ -106,6 +109,8 @@ def main(args: Arguments) -> None:
     print(f"naive  {naive:8.3f} s per member-epoch (one member, {args.naive_batches} of 211 batches timed)")
     print(f"ours   {ours:8.4f} s per member-epoch ({args.parallel} members, median of {args.epochs} epochs)")
     print(f"ratio  {naive / ours:8.0f}")
+    results = {"naive (s per member-epoch)": naive, "ours (s per member-epoch)": ours, "ratio": naive / ours}
+    runs.write_together({args.output: record.content(results)})
 
 
 if __name__ == "__main__":

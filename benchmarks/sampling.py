@@ -9,6 +9,7 @@ digits, twice; only their number matters for the time.
 import statistics
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -30,10 +31,13 @@ class Arguments:
     """Draws that ours judges."""
     naive_draws: int = 3
     """Draws that the naive loop judges; their median counts."""
+    output: Path = Path("runs/benchmarks/sampling.json")
+    """Run record."""
 
 
 def main(args: Arguments) -> None:
-    """Print both times and their ratio."""
+    """Print both times and their ratio, and write them down."""
+    record = runs.Record(args)
     rng = np.random.default_rng(0)
     digits = load_digits("mnist-5k")
     images = to_network_input(torch.cat([digits.train_images, digits.test_images])).repeat(2, 1, 1, 1)
@@ -56,6 +60,8 @@ def main(args: Arguments) -> None:
     print(f"naive  {naive:8.3f} s per draw (median of {args.naive_draws})")
     print(f"ours   {ours:8.4f} s per draw ({args.draws} draws, both edge passes included)")
     print(f"ratio  {naive / ours:8.0f}")
+    results = {"naive (s per draw)": naive, "ours (s per draw)": ours, "ratio": naive / ours}
+    runs.write_together({args.output: record.content(results)})
 
 
 if __name__ == "__main__":

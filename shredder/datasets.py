@@ -74,10 +74,11 @@ def _mnist_5k() -> Digits:
 def _torchvision_mnist(root: Path, train: bool) -> torchvision.datasets.MNIST:
     try:
         return torchvision.datasets.MNIST(root, train=train, download=True)
-    except (RuntimeError, OSError, ValueError) as error:
+    except (RuntimeError, OSError, ValueError, AssertionError, KeyError, TypeError) as error:  # torchvision asserts
         raise InputError(
-            f"--dataset mnist: {root / 'MNIST' / 'raw'} does not hold the complete MNIST, and downloading it failed "
-            f"({error}). Put the four *-ubyte files there, name their folder with --data-root, or use --dataset mnist-5k."
+            f"--dataset mnist: {root / 'MNIST' / 'raw'} is damaged, or incomplete and could not be downloaded "
+            f"({type(error).__name__}: {error}). Put the four *-ubyte files there, name their folder with --data-root, "
+            "or use --dataset mnist-5k."
         ) from error
 
 

@@ -84,6 +84,6 @@ class ActivationMoments:
         return self.second.mean() / (mean_square - mean.square())
 
 
-def mean_and_spread(values: Tensor) -> tuple[float, float]:
-    """Mean and (n - 1) standard deviation of `values`."""
-    return values.double().mean().item(), values.double().std().item() if len(values) > 1 else 0.0
+def mean_and_spread(values: Tensor) -> tuple[float, float | None]:
+    """Mean and (n - 1) standard deviation of `values`; None where a single value has no spread."""
+    return values.double().mean().item(), values.double().std().item() if len(values) > 1 else None

@@ -71,7 +71,9 @@ def prepare_output(folder: Path) -> None:
 
 
 def write_together(files: Mapping[Path, bytes]) -> None:
-    """Write all of `files`, or none: each is written aside and synced to disk, and only then are they renamed.
+    """Write all of `files`, or none: each is written aside and synced to disk, and only when all are, they are renamed.
+
+    A power cut between two renames leaves some old and some new files, each of them whole.
 
     Raises
     ------
@@ -118,7 +120,7 @@ def read_array(path: Path, flag: str = "") -> np.ndarray:
             return np.lib.format.read_array(file, allow_pickle=False)
     except FileNotFoundError as error:
         raise InputError(f"{flag} {path}: no such file, expected a .npy array".lstrip()) from error
-    except (ValueError, EOFError, OSError) as error:
+    except (ValueError, EOFError, OSError, MemoryError) as error:
         raise InputError(f"{flag} {path}: not a readable .npy array of numbers ({error})".lstrip()) from error
 
 
@@ -138,7 +140,8 @@ class Record:
         self.args = args
         self.command = command or Path(sys.argv[0]).name
         self.commit = _git("rev-parse", "HEAD")
-        self.dirty = bool(_git("status", "--porcelain", "--untracked-files=no"))
+        changes = _git("status", "--porcelain", "--untracked-files=no")
+        self.dirty = None if changes is None else bool(changes)
         self.started = time.perf_counter()
 
     def content(self, results: Mapping[str, Any]) -> bytes:

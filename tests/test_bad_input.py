@@ -67,6 +67,12 @@ def with_one(value):
     return array
 
 
+def huge():
+    content = io.BytesIO()
+    np.lib.format.write_array_header_1_0(content, {"descr": "<f4", "fortran_order": False, "shape": (10**12, 120, 1, 1)})
+    return content.getvalue()
+
+
 def npz():
     buffer = io.BytesIO()
     np.savez(buffer, additive=tensors())
@@ -81,6 +87,7 @@ def npz():
         pytest.param(runs.npy(tensors())[:-40], "not a readable .npy", id="truncated"),
         pytest.param(b"", "not a readable .npy", id="empty"),
         pytest.param(b"no array", "not a readable .npy", id="not an array"),
+        pytest.param(huge(), "not a readable .npy", id="a shape beyond memory"),
         pytest.param(npz(), "not a readable .npy", id="an .npz"),
         pytest.param(runs.npy(tensors(shape=(16, 5, 5))), "found float32 (3, 16, 5, 5), expected", id="wrong shape"),
         pytest.param(runs.npy(tensors()[0]), "found float32 (120, 1, 1), expected", id="one tensor alone"),
@@ -142,6 +149,7 @@ def test_sampling_flags(pair, quick_digits, field, value, message):
         ({"scale": -1.0}, "--scale: found -1.0, expected at least 0"),
         ({"scale": float("nan")}, "--scale: found nan, expected at least 0"),
         ({"clustering_weight": float("inf")}, "--clustering-weight: found inf, expected at least 0"),
+        ({"min_accuracy": 1.0}, "--min-accuracy: found 1.0, expected less than 1"),
         ({"seed": -1}, "--seed: found -1, expected at least 0"),
         ({"epochs": 5, "min_epochs": 5}, "--epochs: found 5, expected more than --min-epochs 5"),
         ({"epochs": 405}, "--epochs: found 405, expected more than --min-epochs 405"),
@@ -248,7 +256,7 @@ def test_damaged_checkpoint(tmp_path, quick_digits, content):
 
 def test_checkpoint_of_other_arguments(tmp_path, quick_digits, monkeypatch):
     checkpoint = tmp_path / "checkpoint.pt"
-    monkeypatch.setattr("shredder.learning._SECONDS_BETWEEN_CHECKPOINTS", -1)
+    monkeypatch.setattr("shredder.resuming._SECONDS_BETWEEN_CHECKPOINTS", -1)
     with pytest.raises(runs.InputError, match="--min-accuracy"):
         train.main(train.Arguments(**SMALL, min_accuracy=0.9999, output=tmp_path))
     unfinished = checkpoint.read_bytes()

@@ -93,6 +93,18 @@ def test_variants(tmp_path, clustering, recipe, cutting_point, shape):
         assert array.dtype == np.float32 and array.shape == shape and np.isfinite(array).all()
 
 
+def test_a_smaller_scale_learns_faster(tmp_path):
+    # The smaller the noise, the less there is to balance: fewer epochs until every member answers as well as is asked.
+    fields = {"epochs": 61, "min_epochs": 60}
+    losses = {}
+    for scale in (3.0, 20.0):
+        run(tmp_path / str(scale), scale=scale, **fields)
+        curves = np.genfromtxt(tmp_path / str(scale) / "curves.csv", delimiter=",", names=True)
+        losses[scale] = curves["loss"][curves["epoch"] == 3].mean()
+        assert curves["accuracy"][curves["epoch"] == 61].mean() > 0.95
+    assert losses[3.0] < losses[20.0] / 3
+
+
 def test_killed_run_continues_to_the_same_bits(tmp_path):
     # Two members at a time and four in all, so that accepted ones, too, have to survive.
     flags = ["--members=4", "--parallel=2", "--epochs=400", "--min-epochs=150", "--min-accuracy=0"]

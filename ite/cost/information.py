@@ -14,8 +14,8 @@ class MIShannon_DKL(Estimator):
         I = D_KL( joint || product )
 
     The first half of the rows is the joint sample. In the second half the rows of every block are permuted independently,
-    which makes it a sample of the product. The estimate is proportional to d for neighbours' distances that differ by a
-    factor, depends on the relative scale of the blocks, and cannot exceed what n rows can show.
+    which makes it a sample of the product. The estimate is a mean logarithm times d, and depends on the relative scale of the
+    blocks, which mutual information does not; beyond about log n it is a yardstick, not a measurement.
 
     Parameters
     ----------
@@ -44,6 +44,9 @@ class MIShannon_DKL(Estimator):
         rng = np.random.default_rng(self.rng)
         blocks = as_blocks(y, ds)
         half = len(blocks[0]) // 2
+        k = getattr(self.kl_co, "k", 1)
+        if half <= k:
+            raise ValueError(f"y: found {len(blocks[0])} rows, expected at least {2 * (k + 1)}, k + 1 in each half")
         joint = np.hstack([block[:half] for block in blocks])
         product = np.hstack([rng.permutation(block[half : 2 * half]) for block in blocks])
         return self.kl_co.estimation(joint, product)
