@@ -209,7 +209,7 @@ def broken(value, count):
         (GOOD[:, :0], r"of shape \(40, 0\)"),
         (broken(np.nan, 3), "found NaN or infinity in 3 of 160 elements"),
         (broken(-np.inf, 2), "found NaN or infinity in 2 of 160 elements"),
-        (GOOD[:2], "k: found 3|of shape"),
+        (GOOD[:2], "k: found 3|of shape|found 2 rows"),
     ],
 )
 def test_bad_samples(estimation, y, message):
@@ -232,7 +232,7 @@ def test_too_few_samples():
         BHShannon_KnnK(k=3).estimation(GOOD[:3])
     with pytest.raises(ValueError, match="k: found 3, expected 1 to 2, for there are 2 points"):
         BDKL_KnnK(k=3).estimation(GOOD[:4], GOOD[10:12])
-    with pytest.raises(ValueError, match="k: found 3"):
+    with pytest.raises(ValueError, match="y: found 7 rows, expected at least 8"):
         MIShannon_DKL().estimation(GOOD[:7], [2, 2])  # halves of three
 
 

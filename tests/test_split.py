@@ -121,4 +121,4 @@ def test_noisy_accuracy_equals_the_count(cut, mnist_5k, monkeypatch):
 
 def test_mean_and_spread():
     assert mean_and_spread(torch.tensor([1, 3])) == (2, 2**0.5)
-    assert mean_and_spread(torch.tensor([7.0])) == (7, 0)
+    assert mean_and_spread(torch.tensor([7.0])) == (7, None)
