@@ -94,16 +94,14 @@ def test_variants(tmp_path, clustering, recipe, cutting_point, shape):
 
 
 def test_a_smaller_scale_learns_faster(tmp_path):
-    # The smaller the noise, the less there is to balance: at scale 20 as many updates are but the beginning.
-    fields = {"epochs": 31, "min_epochs": 30}
-    losses, accuracies = {}, {}
+    # The smaller the noise, the less there is to balance. With the authors' small steps, 900 updates do for scale 3 what
+    # they only begin for scale 20.
+    accuracies = {}
     for scale in (3.0, 20.0):
-        run(tmp_path / str(scale), scale=scale, **fields)
+        run(tmp_path / str(scale), scale=scale, recipe="authors", epochs=61, min_epochs=60)
         curves = np.genfromtxt(tmp_path / str(scale) / "curves.csv", delimiter=",", names=True)
-        losses[scale] = curves["loss"][curves["epoch"] == 3].mean()
-        accuracies[scale] = curves["accuracy"][curves["epoch"] == 31].mean()
-    assert losses[3.0] < losses[20.0] / 3
-    assert accuracies[3.0] > max(0.95, accuracies[20.0])
+        accuracies[scale] = curves["accuracy"][curves["epoch"] == 61].mean()
+    assert accuracies[3.0] > 0.95 and accuracies[20.0] < 0.75
 
 
 def test_killed_run_continues_to_the_same_bits(tmp_path):
