@@ -51,7 +51,7 @@ class Arguments:
     min_accuracy: float = 0.95
     """A member is accepted above this held-out accuracy."""
     scale: float = 20.0
-    """Scale b of the Laplace distribution that additive tensors start from; 3 hides less, and learns faster with the authors' recipe."""
+    """Scale b of the Laplace distribution that additive tensors start from; 3 hides less."""
     recipe: Literal["suite", "authors"] = "suite"
     """Learning rates and clustering weight: ours, or those of the authors' released code."""
     clustering: Literal["normalised", "raw"] = "normalised"
