@@ -1,36 +1,57 @@
 """Exact distances to the k nearest neighbours, in low and in high dimension.
 
-In low dimension a k-d tree finds them. In high dimension trees visit every point, so blocks of a float32 matrix product
-|y|^2 - 2 x.y rank the points, and float64 differences decide among all points that the rounding of the product could have
-misplaced. Rounding is bounded as in N. Higham and T. Mary, "A new approach to probabilistic rounding error analysis",
-SIAM J. Sci. Comput. 41(5), 2019: an inner product of length d is off by more than c sqrt(d) u |x||y| with a probability
-below 2 exp(-c^2 / 2). Rows for which float32 is too coarse are ranked in float64.
+In low dimension a k-d tree finds them. In high dimension a tree visits every point, so tiles of a float32 matrix product
+|y|^2 - 2 x.y rank the points, and float64 differences decide among all that the rounding of the product could have misplaced.
+Rounding is bounded as in N. Higham and T. Mary, "A new approach to probabilistic rounding error analysis", SIAM J. Sci. Comput.
+41(5), 2019: an inner product of length d is off by more than c sqrt(d) u |x||y| with a probability below 2 exp(-c^2 / 2). Rows
+for which float32 is too coarse are ranked in float64.
 """
+
+import warnings
+from collections.abc import Iterator
+from functools import lru_cache
 
 import numpy as np
 import torch
 from scipy.spatial import cKDTree
 from torch import Tensor
+from tqdm import tqdm
+
+# What the estimators work with; bytes, and where products are computed.
+MEMORY_LIMIT = 10**9
+DEVICE = "cpu"
 
 # Up to here a tree is faster (benchmarks/neighbors.py).
 TREE_MAX_DIMENSION = 8
+_QUERIES, _POINTS = 512, 16_384  # of a tile; larger ones leave the cache, smaller ones slow the product
 _CANDIDATES_BEYOND_K = 13
-_SCORES_AT_ONCE = 8_000_000
-_DIFFERENCES_AT_ONCE = 4_000_000
+_DIFFERENCES = 300_000  # at once; they stay in the cache
 _C = 8.0  # 2 exp(-32): 3e-14 for each pair
 _RELATIVE_ACCURACY = 1e-7
+_BAR_AFTER = 3  # seconds
 
 
-def knn_distances(points: np.ndarray, k: int, queries: np.ndarray | None = None) -> np.ndarray:
+def knn_distances(
+    points: np.ndarray,
+    k: int,
+    queries: np.ndarray | None = None,
+    memory_limit: int | None = None,
+    device: str | torch.device | None = None,
+) -> np.ndarray:
     """Euclidean distances from each query to its k nearest points, ascending.
 
     Parameters
     ----------
-    points : ndarray, (n, d)
+    points : ndarray, float32 or float64, (n, d)
+        It may be a memory map; a tile is read at a time.
     k : int
         At least 1; at most n, or n - 1 without `queries`.
-    queries : ndarray, (m, d), optional
+    queries : ndarray, float32 or float64, (m, d), optional
         Without them the points are their own queries, and none is its own neighbour.
+    memory_limit : int, optional
+        Bytes to work in, beside the arrays that are given and returned; `MEMORY_LIMIT` unless given.
+    device : str or torch.device, optional
+        Where products are computed; `DEVICE` unless given.
 
     Returns
     -------
@@ -42,77 +63,148 @@ def knn_distances(points: np.ndarray, k: int, queries: np.ndarray | None = None)
     ValueError
         If there are fewer points than k asks for, or the dimensions differ.
     """
-    exclude_self = queries is None
-    queries = points if exclude_self else queries
+    own = queries is None
+    queries = points if own else queries
     if points.shape[1] != queries.shape[1]:
         raise ValueError(f"points have {points.shape[1]} columns, queries {queries.shape[1]}; expected the same")
-    available = len(points) - exclude_self
-    if not 1 <= k <= available:
-        raise ValueError(f"k: found {k}, expected 1 to {available}, for there are {len(points)} points")
+    _require_enough(points, k, own)
     if points.shape[1] <= TREE_MAX_DIMENSION:
-        found, _ = cKDTree(points).query(queries, k=np.arange(1, k + 1) + exclude_self, workers=-1)
-        return found
-    centre = points.mean(axis=0, dtype=np.float64)
-    centred = points - centre
-    unit = np.abs(centred).max() or 1.0  # keeps float32 squares from under- and overflowing
-    centred /= unit
-    x = centred if exclude_self else (queries - centre) / unit
-    return unit * _Ranking(torch.from_numpy(centred), k, exclude_self).distances(torch.from_numpy(x)).sqrt().numpy()
+        return np.vstack([distances for distances, _ in _tree_search(points, k, own, queries, norm=2)])
+    ranking = _Ranking(points, queries, k, own, memory_limit or MEMORY_LIMIT, torch.device(device or DEVICE))
+    return ranking.distances().numpy()
+
+
+def max_norm_neighbors(points: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Distances in the maximum norm from each of `points` (n, d) to its k nearest others, ascending, and which these are.
+
+    Returns
+    -------
+    distances : ndarray, float64, (n, k)
+    neighbors : ndarray, int, (n, k)
+
+    Raises
+    ------
+    ValueError
+        If there are fewer points than k asks for.
+    """
+    _require_enough(points, k, own=True)
+    distances, neighbors = zip(*_tree_search(points, k, True, points, norm=np.inf), strict=True)
+    return np.vstack(distances), np.vstack(neighbors)
+
+
+def n_within(points: np.ndarray, radius: np.ndarray) -> np.ndarray:
+    """How many others are no farther than `radius` (n,) in the maximum norm from each of `points` (n, d); int (n,)."""
+    return cKDTree(points).query_ball_point(points, radius, p=np.inf, workers=-1, return_length=True) - 1
+
+
+def _require_enough(points: np.ndarray, k: int, own: bool) -> None:
+    if not 1 <= k <= len(points) - own:
+        raise ValueError(f"k: found {k}, expected 1 to {len(points) - own}, for there are {len(points)} points")
+
+
+def _tree_search(points: np.ndarray, k: int, own: bool, queries: np.ndarray, norm: float) -> Iterator[tuple]:
+    tree, ranks = cKDTree(points), np.arange(1, k + 1) + own
+    for rows in tqdm(np.array_split(queries, -(-len(queries) // 50_000)), desc="neighbours", delay=_BAR_AFTER, leave=False):
+        yield tree.query(rows, ranks, p=norm, workers=-1)
 
 
 class _Ranking:
-    """Squared distances to the k nearest of `points`, float64 (n, d), already centred."""
+    """Distances from queries (m, d) to their k nearest points (n, d), by matrix products.
 
-    def __init__(self, points: Tensor, k: int, exclude_self: bool):
-        self.points, self.k, self.exclude_self = points, k, exclude_self
-        self.n_candidates = min(len(points) - exclude_self, k + _CANDIDATES_BEYOND_K)
+    Everything is centred, and divided by the largest coordinate, lest squares in float32 under- or overflow.
+    """
 
-    def distances(self, queries: Tensor) -> Tensor:
+    def __init__(self, points: np.ndarray, queries: np.ndarray, k: int, own: bool, memory_limit: int, device: torch.device):
+        self.points, self.queries, self.k, self.own, self.device = _tensor(points), _tensor(queries), k, own, device
+        centre = points.mean(axis=0, dtype=np.float64)
+        extremes = [extreme(axis=0) - centre for y in (points, queries) for extreme in (y.min, y.max)]
+        self.centre, self.unit = torch.from_numpy(centre), float(np.abs(extremes).max()) or 1.0
+        self.n_candidates = min(len(points) - own, k + _CANDIDATES_BEYOND_K)
+        # The rows of a tile take half of the memory in float64; its scores and what is computed from them less than the rest.
+        rows = max(2, memory_limit // (16 * points.shape[1]))
+        self.tile_queries = min(_QUERIES, rows // 2)
+        self.tile_points = min(_POINTS, rows - self.tile_queries)
+
+    def distances(self) -> Tensor:
         """Ascending, float64 (m, k)."""
-        found = torch.empty(len(queries), self.k, dtype=torch.float64)
-        rows = torch.arange(len(queries))
+        squared = torch.empty(len(self.queries), self.k, dtype=torch.float64)
+        rows = torch.arange(len(self.queries))
         for dtype in (torch.float32, torch.float64):
-            certain = self._rank(queries, rows, dtype, found)
-            rows = rows[~certain]
+            rows = rows[~self._rank(rows, dtype, squared)]
         for row in rows:  # more near-ties than candidates: every difference, one query at a time
-            squared = (self.points - queries[row]).square().sum(1)
-            if self.exclude_self:
-                squared[row] = torch.inf
-            found[row] = squared.topk(self.k, largest=False).values
-        return found
+            every = self._squared_distances(row.expand(len(self.points)), torch.arange(len(self.points)))
+            if self.own:
+                every[row] = torch.inf
+            squared[row] = every.topk(self.k, largest=False).values
+        return self.unit * squared.sqrt()
 
-    def _rank(self, queries: Tensor, rows: Tensor, dtype: torch.dtype, found: Tensor) -> Tensor:
-        """Fill `found` for `rows` of the queries from products in `dtype`; which of them are certain, bool (len(rows),)."""
-        points, squared_norms = self.points.to(dtype), self.points.square().sum(1).to(dtype)
-        relative_error = (_C * self.points.shape[1] ** 0.5 + 4) * torch.finfo(dtype).eps / 2
-        every_point = self.n_candidates == len(self.points) - self.exclude_self
-        certain = []
-        for some in rows.split(max(1, _SCORES_AT_ONCE // len(points))):
-            x = queries[some]
-            scores = torch.addmm(squared_norms, x.to(dtype), points.T, alpha=-2)
-            if self.exclude_self:
-                scores[torch.arange(len(some)), some] = torch.inf
-            scores, candidates = scores.topk(self.n_candidates, largest=False)  # ascending
-            squared_x = x.square().sum(1, keepdim=True)
-            scores = scores.double() + squared_x
+    def _rank(self, rows: Tensor, dtype: torch.dtype, squared: Tensor) -> Tensor:
+        """Fill `squared` for `rows` of the queries from products in `dtype`; which are certain, bool (len(rows),)."""
+        certain = torch.empty(len(rows), dtype=torch.bool)
+        tiles = torch.arange(len(self.points)).split(self.tile_points)
+        load = lru_cache(maxsize=1)(lambda tile: self._load(self.points, tiles[tile], dtype))  # read once if it is the only one
+        with tqdm(total=len(tiles) * len(rows), desc="neighbours", delay=_BAR_AFTER, leave=False) as bar:
+            for positions in torch.arange(len(rows)).split(self.tile_queries):
+                some = rows[positions]
+                x, squared_x = self._load(self.queries, some, dtype)
+                best, nearest = torch.empty(len(some), 0, dtype=dtype), torch.empty(len(some), 0, dtype=torch.int64)
+                for tile, columns in enumerate(tiles):
+                    y, squared_y = load(tile)
+                    scores = torch.addmm(squared_y.to(y), x, y.T, alpha=-2)
+                    if self.own:
+                        itself = some - columns[0]
+                        here = ((itself >= 0) & (itself < len(y))).nonzero()[:, 0]
+                        scores[here, itself[here]] = torch.inf
+                    scores, candidates = (found.cpu() for found in scores.topk(min(self.n_candidates, len(y)), largest=False))
+                    best, nearest = torch.hstack([best, scores]), torch.hstack([nearest, columns[candidates]])
+                    best, order = best.topk(min(self.n_candidates, best.shape[1]), largest=False)  # ascending
+                    nearest = nearest.gather(1, order)
+                    bar.update(len(some))
+                certain[positions] = self._decide(some, squared_x, best, nearest, squared)
+        return certain
 
-            squared = torch.full_like(scores, torch.inf)
-            squared[:, : self.k] = self._squared_distances(x, candidates[:, : self.k])
-            bound = squared[:, : self.k].max(1, keepdim=True).values
-            # A point within the bound has |y| <= |x| + sqrt(bound), and 2|x||y| <= |x|^2 + |y|^2.
-            error = relative_error * (squared_x + (squared_x.sqrt() + bound.sqrt()).square())
-            in_doubt = (scores <= bound + error) & squared.isinf()
-            query, column = in_doubt.nonzero(as_tuple=True)
-            squared[query, column] = self._squared_distances(x[query], candidates[query, column, None])[:, 0]
+    def _decide(self, rows: Tensor, squared_x: Tensor, scores: Tensor, candidates: Tensor, squared: Tensor) -> Tensor:
+        """Fill `squared` for `rows` by float64 differences to their candidates; which are certain, bool (len(rows),)."""
+        k, squared_x = self.k, squared_x[:, None]
+        relative_error = (_C * self.points.shape[1] ** 0.5 + 4) * torch.finfo(scores.dtype).eps / 2
+        scores = scores.double() + squared_x
+        exact = torch.full_like(scores, torch.inf)
+        exact[:, :k] = self._squared_distances(rows.repeat_interleave(k), candidates[:, :k].flatten()).view(-1, k)
+        bound = exact[:, :k].max(1, keepdim=True).values
+        # A point within the bound has |y| <= |x| + sqrt(bound), and 2|x||y| <= |x|^2 + |y|^2.
+        error = relative_error * (squared_x + (squared_x.sqrt() + bound.sqrt()).square())
+        query, column = ((scores <= bound + error) & exact.isinf()).nonzero(as_tuple=True)
+        exact[query, column] = self._squared_distances(rows[query], candidates[query, column])
 
-            found[some] = squared.topk(self.k, largest=False).values
-            kth = found[some, -1]
-            unseen_are_farther = scores[:, -1] > (bound + error)[:, 0]
-            certain.append(unseen_are_farther | (2 * error[:, 0] <= _RELATIVE_ACCURACY * kth) | (kth == 0) | every_point)
-        return torch.cat(certain) if certain else torch.empty(0, dtype=torch.bool)
+        squared[rows] = exact.topk(k, largest=False).values
+        kth = squared[rows, -1]
+        unseen_are_farther = scores[:, -1] > (bound + error)[:, 0]
+        every_point = self.n_candidates == len(self.points) - self.own
+        return unseen_are_farther | (2 * error[:, 0] <= _RELATIVE_ACCURACY * kth) | (kth == 0) | every_point
 
-    def _squared_distances(self, x: Tensor, columns: Tensor) -> Tensor:
-        """|x_i - points_j|^2 by differences for j in row i of `columns` (m, c); float64 (m, c)."""
-        n_at_once = max(1, _DIFFERENCES_AT_ONCE // (x.shape[1] * columns.shape[1]))
-        parts = zip(x.split(n_at_once), columns.split(n_at_once), strict=True)
-        return torch.cat([(self.points[js] - some[:, None]).square().sum(2) for some, js in parts])
+    def _load(self, y: Tensor, rows: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """Rows of y, centred, (len(rows), d) in `dtype` on the device; and their squared norms, float64."""
+        loaded = torch.empty(len(rows), y.shape[1], dtype=dtype, device=self.device)
+        squared_norms = torch.empty(len(rows), dtype=torch.float64)
+        for some in torch.arange(len(rows)).split(self._n_at_once()):
+            centred = y[rows[some]].double().sub_(self.centre).div_(self.unit)
+            loaded[some] = centred.to(loaded)
+            squared_norms[some] = torch.linalg.vecdot(centred, centred)
+        return loaded, squared_norms
+
+    def _squared_distances(self, rows: Tensor, columns: Tensor) -> Tensor:
+        """|query_i - point_j|^2 by differences, for the pairs of `rows` i and `columns` j; float64 (len(rows),)."""
+        squared = torch.empty(len(rows), dtype=torch.float64)
+        for some in torch.arange(len(rows)).split(self._n_at_once()):
+            difference = self.points[columns[some]].double().sub_(self.queries[rows[some]]).div_(self.unit)
+            squared[some] = torch.linalg.vecdot(difference, difference)
+        return squared
+
+    def _n_at_once(self) -> int:
+        return max(1, _DIFFERENCES // self.points.shape[1])
+
+
+def _tensor(y: np.ndarray) -> Tensor:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")  # nothing writes to it
+        return torch.from_numpy(y if min(y.strides) >= 0 else y.copy())

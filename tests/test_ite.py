@@ -167,7 +167,7 @@ def test_factory_and_print(name):
 
 @pytest.mark.parametrize("name", ["BDKL", "co_factory", "Any", ""])
 def test_factory_knows_no_other_name(name):
-    with pytest.raises(ValueError, match=r"cost_name: found .* expected one of BDKL_KnnK, BHShannon_KnnK"):
+    with pytest.raises(ValueError, match=r"cost_name: found .* expected one of BABlomqvist, "):
         co_factory(name)
 
 
@@ -232,12 +232,12 @@ def test_too_few_samples():
         BHShannon_KnnK(k=3).estimation(GOOD[:3])
     with pytest.raises(ValueError, match="k: found 3, expected 1 to 2, for there are 2 points"):
         BDKL_KnnK(k=3).estimation(GOOD[:4], GOOD[10:12])
-    with pytest.raises(ValueError, match="y: found 7 rows, expected at least 8"):
+    with pytest.raises(ValueError, match="k: found 3, expected 1 to 2, for there are 3 points"):
         MIShannon_DKL().estimation(GOOD[:7], [2, 2])  # halves of three
 
 
 def test_unequal_dimensions():
-    with pytest.raises(ValueError, match="points have 3 columns, queries 4"):
+    with pytest.raises(ValueError, match="y1 has 4 columns, y2 3"):
         BDKL_KnnK().estimation(GOOD, GOOD[:, :3])
 
 

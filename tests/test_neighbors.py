@@ -1,3 +1,5 @@
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -112,12 +114,52 @@ def test_regular_simplex():
     assert_allclose(knn_distances(simplex(None, 100, 100), 7), np.sqrt(2), rtol=1e-12)
 
 
-def test_blocks_do_not_show(monkeypatch):
+@pytest.mark.parametrize("queries_at_once, points_at_once", [(512, 7), (9, 16_384), (7, 9), (30, 40)])
+def test_tiles_do_not_show(monkeypatch, queries_at_once, points_at_once):
+    """The least tile has fewer points than candidates are kept."""
     points, queries = np.random.default_rng(0).normal(size=(2, 100, 40))
-    whole = knn_distances(points, 3, queries)
-    monkeypatch.setattr(neighbors, "_SCORES_AT_ONCE", 700)
-    monkeypatch.setattr(neighbors, "_DIFFERENCES_AT_ONCE", 500)
-    assert_allclose(knn_distances(points, 3, queries), whole, rtol=1e-12)
+    own, other = knn_distances(points, 3), knn_distances(points, 3, queries)
+    monkeypatch.setattr(neighbors, "_QUERIES", queries_at_once)
+    monkeypatch.setattr(neighbors, "_POINTS", points_at_once)
+    monkeypatch.setattr(neighbors, "_DIFFERENCES", 500)
+    assert_allclose(knn_distances(points, 3), own, rtol=1e-12)
+    assert_allclose(knn_distances(points, 3, queries), other, rtol=1e-12)
+
+
+@pytest.mark.parametrize("limit", [1, 16 * 5000 * 20])
+def test_memory_is_limited(monkeypatch, limit):
+    """A tile's rows take at most half of the limit in float64, if not a single query and point at a time."""
+    points, loaded, load = np.random.default_rng(0).normal(size=(60, 5000)), [], neighbors._Ranking._load
+    whole = knn_distances(points, 3)
+    monkeypatch.setattr(
+        neighbors._Ranking, "_load", lambda self, y, rows, dtype: loaded.append(len(rows)) or load(self, y, rows, dtype)
+    )
+    assert_allclose(knn_distances(points, 3, memory_limit=limit), whole, rtol=1e-12)
+    assert max(loaded) * 2 <= max(2, limit / (16 * 5000))
+
+
+@pytest.mark.parametrize("d", [3, 30])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_memory_map(tmp_path, d, dtype):
+    points = (100 + np.random.default_rng(0).normal(size=(80, d))).astype(dtype)
+    np.save(tmp_path / "points.npy", points)
+    mapped = np.load(tmp_path / "points.npy", mmap_mode="r")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert_allclose(knn_distances(mapped, 3), brute_force(points, 3), rtol=RTOL)
+        assert_allclose(knn_distances(mapped, 3, mapped[::-2]), brute_force(points, 3, points[::-2]), rtol=RTOL)
+    assert_array_equal(mapped, points)
+
+
+def test_device(monkeypatch):
+    """Products happen on the device that is asked for. "meta" computes nothing, so it fails at the first number read."""
+    points = np.random.default_rng(0).normal(size=(40, 30))
+    assert_array_equal(knn_distances(points, 3, device="cpu"), knn_distances(points, 3))
+    with pytest.raises((RuntimeError, NotImplementedError), match="meta"):
+        knn_distances(points, 3, device="meta")
+    monkeypatch.setattr(neighbors, "DEVICE", "meta")
+    with pytest.raises((RuntimeError, NotImplementedError), match="meta"):
+        knn_distances(points, 3)
 
 
 @pytest.mark.parametrize(
@@ -131,8 +173,8 @@ def test_blocks_do_not_show(monkeypatch):
 def test_precision_rises_as_far_as_needed(monkeypatch, kind, reached):
     arrived, rank = {torch.float32: 0, torch.float64: 0, None: 0}, neighbors._Ranking._rank
 
-    def spy(self, queries, rows, dtype, found):
-        certain = rank(self, queries, rows, dtype, found)
+    def spy(self, rows, dtype, squared):
+        certain = rank(self, rows, dtype, squared)
         arrived[dtype] += len(rows)
         arrived[None] = int((~certain).sum())
         return certain

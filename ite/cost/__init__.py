@@ -1,16 +1,25 @@
-"""The estimators. `co = MIShannon_DKL(); co.estimation(y, ds)`, or `co_factory("MIShannon_DKL")`."""
+"""The estimators: `MIShannon_DKL().estimation(y, ds)`, or by name `co_factory("MIShannon_DKL")`.
 
-from typing import Any
+In a name, the first letter says whether something is estimated directly (B) or from other estimators (M), the second what: H
+entropy, I mutual information and dependence, D divergence, C cross-entropy, A association, K kernels on distributions. The
+part after an underscore says from what: nearest neighbours (KnnK), or for instance Shannon's mutual information from a
+Kullback-Leibler divergence (MIShannon_DKL).
+"""
 
-from ite.cost.divergence import BDKL_KnnK
-from ite.cost.entropy import BHShannon_KnnK
-from ite.cost.information import MIShannon_DKL, MIShannon_HS
+# ruff: noqa: F403
+import re
 
-__all__ = ["BDKL_KnnK", "BHShannon_KnnK", "MIShannon_DKL", "MIShannon_HS", "co_factory"]
+from ite.cost.association import *
+from ite.cost.dependence import *
+from ite.cost.divergence import *
+from ite.cost.divergence_meta import *
+from ite.cost.entropy import *
+from ite.cost.information import *
+from ite.cost.kernels import *
+from ite.cost.knn import DominatedMean
+from ite.cost.x_analytical_values import *
+from ite.cost.x_factory import co_class, co_factory
+from ite.cost.x_kernel import Kernel
 
-
-def co_factory(cost_name: str, **pars: Any) -> Any:
-    """The estimator of that name, made with `pars`. Raises ValueError for a name that is not there."""
-    if cost_name not in __all__[:-1]:
-        raise ValueError(f"cost_name: found {cost_name!r}, expected one of {', '.join(__all__[:-1])}")
-    return globals()[cost_name](**pars)
+_PUBLIC = re.compile("[BM](cond)?[HIDCAK][A-Z0-9]|analytical_value_|MDf_|co_|Kernel$|DominatedMean|UnsupportedEstimate")
+__all__ = sorted(name for name in globals() if _PUBLIC.match(name))

@@ -1,27 +1,320 @@
-"""D: divergence between the distributions of two samples, y1 (n1, d) and y2 (n2, d)."""
+"""D: divergence between the distributions p1 and p2 of two samples, estimated directly from y1 (n1, d) and y2 (n2, d)."""
+
+from dataclasses import field
 
 import numpy as np
+from scipy.spatial.distance import cdist
 
-from ite.cost.shared import KnnEstimator, as_sample, kth_distances
+from ite.cost.dependence import IncompleteCholesky
+from ite.cost.knn import log_d1, log_d2, log_d3, log_distances, log_ia
+from ite.cost.shared import Alpha, AlphaBeta, Estimator, Knn, as_samples, signed_root
+from ite.cost.x_kernel import Kernel, mean_over_pairs
 
 
-class BDKL_KnnK(KnnEstimator):
+class Divergence(Estimator):
+    """A quantity of two samples; except for a few that say so, zero where they have one distribution."""
+
+    keeps_float32 = False
+
+    def estimation(self, y1: np.ndarray, y2: np.ndarray) -> float:
+        """The quantity, in nats where it is an information, from `y1` (n1, d) of p1 and `y2` (n2, d) of p2.
+
+        Raises ValueError for samples it cannot be computed from.
+        """
+        y1, y2 = as_samples(y1, y2, self.keeps_float32)
+        with np.errstate(over="ignore"):  # an infinite estimate raises
+            return self._finite(self._estimate(y1, y2))
+
+
+# From k-th nearest neighbours
+
+
+class BDKL_KnnK(Knn, Divergence):
     """Kullback-Leibler divergence from k-th nearest neighbours.
 
-        D = d * mean_i log( nu_k(i) / rho_k(i) ) + log( n2 / (n1 - 1) )
-
-    nu_k(i) is the distance of y1_i to its k-th nearest neighbour in y2, rho_k(i) to that in y1 without itself.
+        D = d * mean_i log( nu_i / rho_i ) + log( n2 / (n1 - 1) )
 
     References
     ----------
-    F. Perez-Cruz, "Estimation of information theoretic measures for continuous random variables", NIPS 2008.
-    N. Leonenko, L. Pronzato, V. Savani, Annals of Statistics 36(5), 2008.
+    F. Perez-Cruz, "Estimation of information theoretic measures for continuous random variables", NIPS 2008. N. Leonenko, L.
+    Pronzato, V. Savani, Annals of Statistics 36(5), 2008. Q. Wang, S. Kulkarni, S. Verdu, IEEE Trans. Information Theory 55(5),
+    2009.
+    """
+
+    def _estimate(self, y1, y2):
+        (n1, d), n2 = y1.shape, len(y2)
+        log_rho, log_nu = log_distances(y1, self.k), log_distances(y2, self.k, y1)
+        return d * (log_nu - log_rho).mean() + np.log(n2 / (n1 - 1))
+
+
+class BDKL_KnnKiTi(Divergence):
+    """Kullback-Leibler divergence with a neighbour for each sample's size, k_i = floor(sqrt(n_i)).
+
+        D = d * mean_i log( nu_i / rho_i ) + log( k1 n2 / (k2 (n1 - 1)) )
+
+    References
+    ----------
     Q. Wang, S. Kulkarni, S. Verdu, IEEE Trans. Information Theory 55(5), 2009.
     """
 
-    def estimation(self, y1: np.ndarray, y2: np.ndarray) -> float:
-        """D(p1 || p2) in nats, from `y1` (n1, d) of p1 and `y2` (n2, d) of p2; n1 > k, n2 >= k. Raises ValueError."""
-        y1, y2 = as_sample(y1, "y1"), as_sample(y2, "y2")
+    keeps_float32 = True
+
+    knn_method: str = "cKDTree"
+    eps: float = 0
+
+    def _estimate(self, y1, y2):
         (n1, d), n2 = y1.shape, len(y2)
-        rho, nu = kth_distances(y1, self.k), kth_distances(y2, self.k, queries=y1)
-        return float(d * np.log(nu / rho).mean() + np.log(n2 / (n1 - 1)))
+        k1, k2 = int(np.sqrt(n1)), int(np.sqrt(n2))
+        log_rho, log_nu = log_distances(y1, k1), log_distances(y2, k2, y1)
+        return d * (log_nu - log_rho).mean() + np.log(k1 * n2 / (k2 * (n1 - 1)))
+
+
+class ByRatio(Knn, Divergence):
+    """Parameter of an estimator of an integral of p1^a p2^b that can be written over either distribution.
+
+    Parameters
+    ----------
+    pxdx : bool
+        Whether the mean is over p1's samples; else it is over p2's.
+    """
+
+    pxdx: bool = True
+
+    def _in_order(self, y1, y2):
+        return (y1, y2) if self.pxdx else (y2, y1)
+
+
+class BDBhattacharyya_KnnK(ByRatio):
+    """Bhattacharyya distance -log int sqrt(p1 p2), from k-th nearest neighbours.
+
+    References
+    ----------
+    B. Poczos, L. Xiong, D. Sutherland, J. Schneider, CVPR 2012.
+    """
+
+    def _estimate(self, y1, y2):
+        return -log_d2(*self._in_order(y1, y2), self.k, -1 / 2, 1 / 2)
+
+
+class BDHellinger_KnnK(ByRatio):
+    """Hellinger distance sqrt(1 - int sqrt(p1 p2)), from k-th nearest neighbours.
+
+    The estimated integral can exceed 1; the original then takes the root of the absolute value, here the sign is kept. It warns
+    with `DominatedMean` where a single sample decides the integral, as happens in high dimension.
+
+    References
+    ----------
+    B. Poczos, L. Xiong, D. Sutherland, J. Schneider, CVPR 2012.
+    """
+
+    def _estimate(self, y1, y2):
+        return signed_root(-np.expm1(log_d2(*self._in_order(y1, y2), self.k, -1 / 2, 1 / 2)))
+
+
+class BDChi2_KnnK(ByRatio):
+    """Pearson's chi-square divergence int p1^2 / p2 - 1, from k-th nearest neighbours.
+
+    Warns with `DominatedMean` where a single sample decides the integral, as happens in high dimension.
+
+    References
+    ----------
+    K. Pearson, Philosophical Magazine 50, 1900. B. Poczos, L. Xiong, D. Sutherland, J. Schneider, CVPR 2012.
+    """
+
+    def _estimate(self, y1, y2):
+        powers = (1, -1) if self.pxdx else (-2, 2)
+        return np.expm1(log_d2(*self._in_order(y1, y2), self.k, *powers))
+
+
+class BDL2_KnnK(Knn, Divergence):
+    """L2 distance sqrt( int p1^2 - 2 int p1 p2 + int p2^2 ), from k-th nearest neighbours; k > 2.
+
+    The estimated square can be negative; the original then takes the root of the absolute value, here the sign is kept.
+
+    References
+    ----------
+    B. Poczos, Z. Szabo, J. Schneider, "Nonparametric divergence estimators for independent subspace analysis", EUSIPCO 2011.
+    """
+
+    def _estimate(self, y1, y2):
+        k = self.k
+        return signed_root(np.exp(log_ia(y1, k, 2)) - 2 * np.exp(log_d3(y1, y2, k, 2)) + np.exp(log_d2(y1, y2, k, -1, 2)))
+
+
+class BDRenyi_KnnK(Alpha, Knn, Divergence):
+    """Renyi divergence log(int p1^alpha p2^(1 - alpha)) / (alpha - 1), from k-th nearest neighbours.
+
+    References
+    ----------
+    B. Poczos, J. Schneider, "On the estimation of alpha-divergences", AISTATS 2011.
+    """
+
+    def _estimate(self, y1, y2):
+        return log_d1(y1, y2, self.k, self.alpha) / (self.alpha - 1)
+
+
+class BDTsallis_KnnK(Alpha, Knn, Divergence):
+    """Tsallis divergence (int p1^alpha p2^(1 - alpha) - 1) / (alpha - 1), from k-th nearest neighbours.
+
+    References
+    ----------
+    B. Poczos, J. Schneider, "On the estimation of alpha-divergences", AISTATS 2011.
+    """
+
+    def _estimate(self, y1, y2):
+        return np.expm1(log_d1(y1, y2, self.k, self.alpha)) / (self.alpha - 1)
+
+
+class BDSharmaMittal_KnnK(AlphaBeta, Knn, Divergence):
+    """Sharma-Mittal divergence ((int p1^alpha p2^(1 - alpha))^((1 - beta) / (1 - alpha)) - 1) / (beta - 1).
+
+    References
+    ----------
+    M. Masi, "A step beyond Tsallis and Renyi entropies", Physics Letters A 338, 2005.
+    """
+
+    def _estimate(self, y1, y2):
+        order = (1 - self.beta) / (1 - self.alpha)
+        return np.expm1(order * log_d1(y1, y2, self.k, self.alpha)) / (self.beta - 1)
+
+
+class BDBregman_KnnK(Alpha, Knn, Divergence):
+    """Bregman divergence of order alpha, from k-th nearest neighbours.
+
+        D = int p2^alpha + 1 / (alpha - 1) int p1^alpha - alpha / (alpha - 1) int p1 p2^(alpha - 1)
+
+    References
+    ----------
+    N. Leonenko, L. Pronzato, V. Savani, Annals of Statistics 36(5), 2008. L. Bregman, USSR Computational Mathematics 7, 1967.
+    """
+
+    def _estimate(self, y1, y2):
+        k, a = self.k, self.alpha
+        i1, i2, i12 = np.exp([log_ia(y1, k, a), log_ia(y2, k, a), log_d3(y1, y2, k, a)])
+        return i2 + i1 / (a - 1) - a / (a - 1) * i12
+
+
+class BDSymBregman_KnnK(Alpha, Knn, Divergence):
+    """Symmetric Bregman divergence of order alpha, from k-th nearest neighbours.
+
+        D = 1 / (alpha - 1) ( int p1^alpha + int p2^alpha - int p1 p2^(alpha - 1) - int p2 p1^(alpha - 1) )
+
+    References
+    ----------
+    N. Leonenko, L. Pronzato, V. Savani, Annals of Statistics 36(5), 2008. L. Bregman, USSR Computational Mathematics 7, 1967.
+    """
+
+    def _estimate(self, y1, y2):
+        k, a = self.k, self.alpha
+        own = np.exp(log_ia(y1, k, a)) + np.exp(log_ia(y2, k, a))
+        return (own - np.exp(log_d3(y1, y2, k, a)) - np.exp(log_d3(y2, y1, k, a))) / (a - 1)
+
+
+# From distances and kernels
+
+
+class BDEnergyDist(Divergence):
+    """Energy distance 2 E|y1 - y2| - E|y1 - y1'| - E|y2 - y2'|, with all pairs in each mean.
+
+    References
+    ----------
+    G. Szekely, M. Rizzo, InterStat 5, 2004, and J. Multivariate Analysis 93, 2005. L. Baringhaus, C. Franz, J. Multivariate
+    Analysis 88, 2004.
+    """
+
+    def _estimate(self, y1, y2):
+        return 2 * mean_over_pairs(cdist, y1, y2) - mean_over_pairs(cdist, y1, y1) - mean_over_pairs(cdist, y2, y2)
+
+
+class MaximumMeanDiscrepancy(Divergence):
+    """Distance of the kernel's mean embeddings of two distributions.
+
+        MMD^2 = E k(y1, y1') + E k(y2, y2') - 2 E k(y1, y2)
+
+    The unbiased estimates of the square can be negative. The original then takes the root of the absolute value; here the sign
+    is kept.
+
+    References
+    ----------
+    A. Gretton, K. Borgwardt, M. Rasch, B. Schoelkopf, A. Smola, "A kernel two-sample test", J. Machine Learning Research 13,
+    2012.
+    """
+
+    def _estimate(self, y1, y2):
+        return signed_root(self._square(y1, y2))
+
+
+def without_diagonal(mean: float, diagonal: np.ndarray) -> float:
+    """Mean over the pairs i != j of n points, from that over all n^2 and the (n,) values at i = j. Raises ValueError for n = 1."""
+    n = len(diagonal)
+    if n < 2:
+        raise ValueError("found a sample of one row, expected two or more: its pairs are compared")
+    return (n * mean - diagonal.mean()) / (n - 1)
+
+
+class WithKernel(MaximumMeanDiscrepancy):
+    """Parameter of an estimator with a kernel on points.
+
+    Parameters
+    ----------
+    kernel : Kernel
+    """
+
+    kernel: Kernel = field(default_factory=Kernel)
+
+
+class BDMMD_VStat(WithKernel):
+    """Maximum mean discrepancy with all pairs in each mean, a V-statistic: see `MaximumMeanDiscrepancy`."""
+
+    def _square(self, y1, y2):
+        mean = self.kernel.mean
+        return mean(y1, y1) + mean(y2, y2) - 2 * mean(y1, y2)
+
+
+class BDMMD_UStat(WithKernel):
+    """Maximum mean discrepancy without the pairs of a point with itself, a U-statistic: see `MaximumMeanDiscrepancy`."""
+
+    def _square(self, y1, y2):
+        mean = self.kernel.mean
+        own = [without_diagonal(mean(y, y), self.kernel.gram_matrix_diagonal(y)) for y in (y1, y2)]
+        return sum(own) - 2 * mean(y1, y2)
+
+
+class BDMMD_Online(WithKernel):
+    """Maximum mean discrepancy from n / 2 pairs of neighbouring rows, in linear time: see `MaximumMeanDiscrepancy`.
+
+        MMD^2 = 2 / n sum_i k(y1_2i, y1_2i+1) + k(y2_2i, y2_2i+1) - k(y1_2i, y2_2i+1) - k(y1_2i+1, y2_2i)
+
+    The original returns the square; here it is the (signed) root as from the other estimators of this distance.
+    """
+
+    def _square(self, y1, y2):
+        if len(y1) != len(y2) or len(y1) % 2:
+            raise ValueError(f"found {len(y1)} and {len(y2)} rows, expected the same even number")
+        total = self.kernel.sum
+        even, odd = slice(0, None, 2), slice(1, None, 2)
+        own = total(y1[even], y1[odd]) + total(y2[even], y2[odd])
+        return (own - total(y1[even], y2[odd]) - total(y1[odd], y2[even])) / (len(y1) / 2)
+
+
+class LowRank(IncompleteCholesky, MaximumMeanDiscrepancy):
+    """Maximum mean discrepancy with K = G G^T, G the incomplete Cholesky factor of both samples together."""
+
+    def _square(self, y1, y2):
+        g = self.factor(np.vstack([y1, y2]))
+        g1, g2 = g[: len(y1)], g[len(y1) :]
+        return self._own(g1) + self._own(g2) - 2 * g1.mean(axis=0) @ g2.mean(axis=0)
+
+
+class BDMMD_VStat_IChol(LowRank):
+    """`BDMMD_VStat` in linear time: see `LowRank`."""
+
+    def _own(self, g):
+        return (g.mean(axis=0) ** 2).sum()
+
+
+class BDMMD_UStat_IChol(LowRank):
+    """`BDMMD_UStat` in linear time: see `LowRank`."""
+
+    def _own(self, g):
+        return without_diagonal((g.mean(axis=0) ** 2).sum(), (g**2).sum(axis=1))

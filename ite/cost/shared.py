@@ -1,52 +1,150 @@
-"""What every estimator has: attributes that print, and samples that are checked before anything is computed."""
+"""What every estimator has: parameters that are named once, samples that are checked, and values that are finite."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import dataclass_transform
 
 import numpy as np
+from scipy.stats import rankdata
 
-from ite.neighbors import knn_distances
+import ite.cost
+
+Rng = int | np.random.Generator | None
 
 
+@dataclass_transform()
+@dataclass(repr=False, eq=False)
 class Estimator:
-    """Prints as ITE's cost objects do: `ClassName -> {attributes}`."""
+    """An estimator is a dataclass: its annotated fields are its parameters, in ITE's order.
 
-    def __repr__(self) -> str:
-        return f"{type(self).__name__} -> {vars(self)}"
-
-
-class KnnEstimator(Estimator):
-    """An estimator on distances to the k-th nearest neighbour.
+    A meta estimator names the estimator it is built from in a field `x_co_name`, and that one's parameters in `x_co_pars`,
+    which are left unchanged; `x_co` is made from them and from the meta estimator's own `mult`, `alpha`, and `w` and `rng` if
+    it takes them.
 
     Parameters
     ----------
     mult : bool
-        Whether multiplicative constants matter; they are always computed.
+        Whether multiplicative constants matter. Only BIHoeffding leaves one out.
+    """
+
+    mult: bool = True
+
+    def __init_subclass__(cls):
+        dataclass(cls, repr=False, eq=False)
+
+    def __post_init__(self):
+        if not isinstance(self.mult, bool | np.bool_):
+            raise ValueError(f"mult: found {self.mult!r}, expected True or False")
+        for field in fields(self):
+            if field.name.endswith("_co_name"):
+                component = field.name.removesuffix("_name")
+                made = self._component(getattr(self, field.name), getattr(self, f"{component}_pars"))
+                setattr(self, component, made)
+
+    def _component(self, name: str, pars: dict | None) -> "Estimator":
+        taken = {field.name for field in fields(ite.cost.co_class(name))}
+        forced = {p: getattr(self, p) for p in ("mult", "alpha", "w") if hasattr(self, p) and (p != "w" or p in taken)}
+        chance = {"rng": self.rng} if hasattr(self, "rng") and "rng" in taken else {}
+        return ite.cost.co_factory(name, **{**chance, **(pars or {}), **forced})
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__} -> {vars(self)}"
+
+    def _finite(self, value: float) -> float:
+        """`value` as a float. Raises ValueError where it is none: an infinite estimate is no estimate."""
+        if not np.isfinite(value):
+            raise ValueError(f"{type(self).__name__}: the estimate is {value}: beyond what float64 holds at these parameters")
+        return float(value)
+
+
+class Knn(Estimator):
+    """Parameters of an estimator on distances to the k-th nearest neighbour.
+
+    Parameters
+    ----------
     knn_method : str
         Accepted for ITE's sake: neighbours are exact whatever it says.
     k : int
-        Which neighbour.
+        Which neighbour, from 1.
     eps : float
         Accepted for ITE's sake, where neighbours may be farther by this fraction: exact ones satisfy any.
     """
 
-    def __init__(self, mult: bool = True, knn_method: str = "cKDTree", k: int = 3, eps: float = 0):
-        self.mult, self.knn_method, self.k, self.eps = mult, knn_method, k, eps
+    keeps_float32 = True  # neighbours are exact for it
+
+    knn_method: str = "cKDTree"
+    k: int = 3
+    eps: float = 0
+
+    def __post_init__(self):
+        super().__post_init__()
+        k = np.asarray(self.k)
+        if k.dtype.kind not in "iu" or k.min() < 1:
+            raise ValueError(f"k: found {self.k!r}, expected a positive integer")
 
 
-def as_sample(y: np.ndarray, name: str = "y") -> np.ndarray:
-    """`y` as float64 (n, d). Raises ValueError unless it is a real, finite, two-dimensional, non-empty array."""
+class Alpha(Estimator):
+    """Parameter of a family that tends to Shannon's at alpha = 1, where its formula divides by zero.
+
+    Parameters
+    ----------
+    alpha : float
+        Positive, not 1.
+    """
+
+    alpha: float = 0.99
+
+    def __post_init__(self):
+        super().__post_init__()
+        require_not_one("alpha", self.alpha)
+
+
+class AlphaBeta(Estimator):
+    """Parameters of Sharma and Mittal's family.
+
+    Parameters
+    ----------
+    alpha, beta : float
+        alpha positive; neither is 1.
+    """
+
+    alpha: float = 0.9
+    beta: float = 0.99
+
+    def __post_init__(self):
+        super().__post_init__()
+        require_not_one("alpha", self.alpha)
+        require_not_one("beta", self.beta, low=-np.inf)
+
+
+def require_not_one(name: str, value: float, low: float = 0) -> None:
+    """Raise ValueError unless `value` is finite, above `low` and not 1."""
+    if not (np.isfinite(value) and value > low and value != 1):
+        raise ValueError(f"{name}: found {value}, expected a finite number{' above 0' * (low == 0)} other than 1")
+
+
+def as_sample(y: np.ndarray, name: str = "y", keep_float32: bool = False) -> np.ndarray:
+    """`y` as floats (n, d), float64 unless it is to stay float32. Raises ValueError unless real, finite, 2-D, not empty."""
     y = np.asarray(y)
     if y.ndim != 2 or y.size == 0 or y.dtype.kind not in "biuf":
         raise ValueError(f"{name}: found {y.dtype} of shape {y.shape}, expected real numbers (samples, dimensions)")
-    n_broken = int((~np.isfinite(y)).sum())
-    if n_broken:
-        raise ValueError(f"{name}: found NaN or infinity in {n_broken} of {y.size} elements")
-    return y.astype(np.float64)
+    if not (np.isfinite(y.min()) and np.isfinite(y.max())):  # NaN shows in both; no array of y's size is made
+        raise ValueError(f"{name}: found NaN or infinity in {(~np.isfinite(y)).sum()} of {y.size} elements")
+    return y if keep_float32 and y.dtype == np.float32 else y.astype(np.float64, copy=False)
 
 
-def as_blocks(y: np.ndarray, ds: Sequence[int]) -> list[np.ndarray]:
-    """The columns of `y` (n, sum(ds)) as blocks of `ds` columns each. Raises ValueError where these do not add up."""
-    y, ds = as_sample(y), np.asarray(ds)
+def as_samples(y1: np.ndarray, y2: np.ndarray, keep_float32: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """Two samples of one dimension. Raises ValueError otherwise."""
+    y1, y2 = as_sample(y1, "y1", keep_float32), as_sample(y2, "y2", keep_float32)
+    if y1.shape[1] != y2.shape[1]:
+        raise ValueError(f"y1 has {y1.shape[1]} columns, y2 {y2.shape[1]}; expected the same")
+    return y1, y2
+
+
+def as_blocks(y: np.ndarray, ds: Sequence[int] | None, keep_float32: bool = False) -> list[np.ndarray]:
+    """The columns of `y` (n, sum(ds)) as blocks of `ds` columns each, or of one. Raises ValueError where they don't add up."""
+    y = as_sample(y, keep_float32=keep_float32)
+    ds = np.ones(y.shape[1], dtype=int) if ds is None else np.asarray(ds)
     if ds.ndim != 1 or ds.dtype.kind not in "iu" or len(ds) < 2 or ds.min() < 1 or ds.sum() != y.shape[1]:
         raise ValueError(
             f"ds: found {ds.tolist()}, expected two or more positive integers that sum to {y.shape[1]}, y's columns"
@@ -54,19 +152,38 @@ def as_blocks(y: np.ndarray, ds: Sequence[int]) -> list[np.ndarray]:
     return np.split(y, np.cumsum(ds)[:-1], axis=1)
 
 
-def kth_distances(points: np.ndarray, k: int, queries: np.ndarray | None = None) -> np.ndarray:
-    """Distance of each query (or point, itself excluded) to its k-th nearest point, float64 (m,).
+def spread(y: np.ndarray) -> np.ndarray:
+    """Standard deviation of each column of `y` (n, d), with n - 1; (d,). Raises ValueError where a column is constant."""
+    constant = np.flatnonzero(y.min(axis=0) == y.max(axis=0))
+    if len(constant):
+        raise ValueError(f"y: {len(constant)} of {y.shape[1]} columns are constant (first: {constant[0]}), expected a spread")
+    return y.std(axis=0, ddof=1)
+
+
+def copula(blocks: Sequence[np.ndarray]) -> np.ndarray:
+    """Empirical copula of blocks (n, 1): each column's ranks, from 1, over n; (n, d). Raises ValueError for wider blocks."""
+    widths = [block.shape[1] for block in blocks]
+    if max(widths) > 1:
+        raise ValueError(f"ds: found {widths}, expected blocks of one column")
+    return rankdata(np.hstack(blocks), axis=0) / len(blocks[0])
+
+
+def mixture(y1: np.ndarray, y2: np.ndarray, w: Sequence[float], rng: np.random.Generator) -> np.ndarray:
+    """A sample of w_1 p_1 + w_2 p_2: as many rows of `y1` and `y2`, from the first on, as their proportion allows, shuffled.
 
     Raises
     ------
     ValueError
-        If there are too few points, or if repeated rows make a distance zero: its logarithm would be infinite.
+        Unless `w` are two positive weights that sum to 1.
     """
-    distances = knn_distances(points, k, queries)[:, -1]
-    n_zero = int((distances == 0).sum())
-    if n_zero:
-        raise ValueError(
-            f"{n_zero} of {len(distances)} samples equal {k} or more others, so their distance to neighbour k = {k} is zero; "
-            "remove repeated rows, or choose a larger k"
-        )
-    return distances
+    w = np.asarray(w, dtype=float)
+    if w.shape != (2,) or w.min() <= 0 or abs(w.sum() - 1) > 1e-12:
+        raise ValueError(f"w: found {w.tolist()}, expected two positive weights that sum to 1")
+    n = min(len(y1) / w[0], len(y2) / w[1])
+    n1, n2 = (n * w + 1e-9).astype(int)  # 0.7 * 100 / 0.7 is a little below 100
+    return rng.permutation(np.vstack([y1[:n1], y2[:n2]]))
+
+
+def signed_root(square: float) -> float:
+    """sign(s) sqrt(|s|): where the estimate of a square comes out negative, so does the root."""
+    return np.sign(square) * np.sqrt(np.abs(square))

@@ -1,0 +1,154 @@
+"""A: association of columns through their empirical copula u, ranks over n; blocks of one column each."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import combinations
+
+import numpy as np
+
+from ite.cost.shared import Estimator, as_blocks, copula
+
+
+class Association(Estimator):
+    """A measure of association: zero for independent columns."""
+
+    def estimation(self, y: np.ndarray, ds: Sequence[int] | None = None) -> float:
+        """Association of the columns of `y` (n, d), a number without unit; `ds` may only be d ones. Raises ValueError."""
+        return self._finite(self._estimate(copula(as_blocks(y, ds))))
+
+
+class Spearman(Association):
+    """Multivariate version of Spearman's rho.
+
+        rho = h (2^d E prod_j v_j - 1),   h = (d + 1) / (2^d - d - 1)
+
+    References
+    ----------
+    F. Schmid, R. Schmidt, "Multivariate extensions of Spearman's rho and related statistics", Statistics and Probability Letters
+    77(4), 2007. R. Nelsen, Lecture Notes - Monograph Series 28, 1996, and Statistics 36, 2002.
+    """
+
+    @staticmethod
+    def _rho(v):
+        d = v.shape[1]
+        return (d + 1) / (2**d - d - 1) * (2**d * v.prod(axis=1).mean() - 1)
+
+
+class BASpearman1(Spearman):
+    """Spearman's rho by lower orthants, v = 1 - u: see `Spearman`."""
+
+    def _estimate(self, u):
+        return self._rho(1 - u)
+
+
+class BASpearman2(Spearman):
+    """Spearman's rho by upper orthants, v = u: see `Spearman`."""
+
+    def _estimate(self, u):
+        return self._rho(u)
+
+
+class BASpearman3(Spearman):
+    """Spearman's rho as the mean of both kinds: see `Spearman`."""
+
+    def _estimate(self, u):
+        return (self._rho(1 - u) + self._rho(u)) / 2
+
+
+class BASpearman4(Association):
+    """Mean of Spearman's rho over all pairs of columns: 12 mean_{i < j} E (1 - u_i)(1 - u_j) - 3.
+
+    References
+    ----------
+    M. Kendall, "Rank Correlation Methods", Griffin, 1970.
+    """
+
+    def _estimate(self, u):
+        return 12 * np.mean([((1 - v) * (1 - w)).mean() for v, w in combinations(u.T, 2)]) - 3
+
+
+class Tail(Association):
+    """Spearman's rho in one tail: (s - c1) / (c2 - c1), with s = c1 for independent columns and c2 for comonotone ones.
+
+    Parameters
+    ----------
+    p : float
+        Part of each column that is the tail, above 0, at most 1.
+
+    References
+    ----------
+    F. Schmid, R. Schmidt, "Multivariate conditional versions of Spearman's rho and related measures of tail dependence",
+    J. Multivariate Analysis 98(6), 2007.
+    """
+
+    p: float = 0.5
+
+    def __post_init__(self):
+        super().__post_init__()
+        if not 0 < self.p <= 1:
+            raise ValueError(f"p: found {self.p}, expected a number above 0, at most 1")
+
+
+class BASpearmanCondLT(Tail):
+    """Lower tail: s = E prod max(p - u, 0), c1 = (p^2 / 2)^d, c2 = p^(d + 1) / (d + 1): see `Tail`."""
+
+    def _estimate(self, u):
+        p, d = self.p, u.shape[1]
+        c1, c2 = (p**2 / 2) ** d, p ** (d + 1) / (d + 1)
+        return (np.maximum(p - u, 0).prod(axis=1).mean() - c1) / (c2 - c1)
+
+
+class BASpearmanCondUT(Tail):
+    """Upper tail: s = E prod(1 - max(u, 1 - p)), c1 = (p (2 - p) / 2)^d, c2 = p^d (d + 1 - p d) / (d + 1): see `Tail`."""
+
+    def _estimate(self, u):
+        p, d = self.p, u.shape[1]
+        c1, c2 = (p * (2 - p) / 2) ** d, p**d * (d + 1 - p * d) / (d + 1)
+        return ((1 - np.maximum(u, 1 - p)).prod(axis=1).mean() - c1) / (c2 - c1)
+
+
+class MASpearmanLT(Association):
+    """Lower tail dependence: the conditional rho of the lower tail at p = floor(sqrt(n)) / n.
+
+    References
+    ----------
+    F. Schmid, R. Schmidt, J. Multivariate Analysis 98(6), 2007.
+    """
+
+    spearman_cond_lt_co_name: str = "BASpearmanCondLT"
+    spearman_cond_lt_co_pars: dict | None = None
+
+    def _estimate(self, u):
+        return replace(self.spearman_cond_lt_co, p=int(np.sqrt(len(u))) / len(u)).estimation(u)
+
+
+class MASpearmanUT(Association):
+    """Upper tail dependence: the conditional rho of the upper tail at p = floor(sqrt(n)) / n.
+
+    References
+    ----------
+    F. Schmid, R. Schmidt, J. Multivariate Analysis 98(6), 2007.
+    """
+
+    spearman_cond_ut_co_name: str = "BASpearmanCondUT"
+    spearman_cond_ut_co_pars: dict | None = None
+
+    def _estimate(self, u):
+        return replace(self.spearman_cond_ut_co, p=int(np.sqrt(len(u))) / len(u)).estimation(u)
+
+
+class BABlomqvist(Association):
+    """Multivariate version of Blomqvist's beta.
+
+        beta = 2^(d - 1) / (2^(d - 1) - 1) (P(all u <= 1/2) + P(all u > 1/2) - 2^(1 - d))
+
+    References
+    ----------
+    M. Ubeda-Flores, "Multivariate versions of Blomqvist's beta and Spearman's footrule", Annals of the Institute of Statistical
+    Mathematics 57(4), 2005.
+    """
+
+    def _estimate(self, u):
+        half = 2.0 ** (u.shape[1] - 1)
+        low = u <= 1 / 2
+        return half / (half - 1) * (low.all(axis=1).mean() + (~low).all(axis=1).mean() - 1 / half)

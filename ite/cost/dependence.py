@@ -1,0 +1,280 @@
+"""I: dependence of the blocks of y, measured by distances, kernels or ranks."""
+
+from collections.abc import Sequence
+from dataclasses import field
+from itertools import combinations
+from math import factorial, prod
+from typing import ClassVar
+
+import numpy as np
+from scipy.spatial.distance import cdist, pdist
+
+from ite.cost.shared import Estimator, Rng, as_blocks, copula, signed_root
+from ite.cost.x_kernel import Kernel, mean_over_pairs
+
+
+class Information(Estimator):
+    """A measure of dependence: zero for independent blocks."""
+
+    keeps_float32 = False
+    n_blocks: ClassVar[int | None] = None
+
+    def estimation(self, y: np.ndarray, ds: Sequence[int] | None = None) -> float:
+        """Dependence of the blocks of `y` (n, sum(ds)), whose columns stand side by side; in nats where it is an information.
+
+        Without `ds` every column is a block. Raises ValueError for a sample or blocks it cannot be computed from.
+        """
+        blocks = as_blocks(y, ds, self.keeps_float32)
+        if self.n_blocks and len(blocks) != self.n_blocks:
+            raise ValueError(f"ds: found {len(blocks)} blocks, expected {self.n_blocks} for {type(self).__name__}")
+        with np.errstate(over="ignore"):  # an infinite estimate raises
+            return self._finite(self._estimate(blocks))
+
+
+def centred(matrix: np.ndarray) -> np.ndarray:
+    """`matrix` (n, n) less the means of its rows and of its columns, plus its mean."""
+    return matrix - matrix.mean(axis=0) - matrix.mean(axis=1, keepdims=True) + matrix.mean()
+
+
+class BIDistCov(Information):
+    """Distance covariance of two blocks.
+
+        dCov = sqrt( sum_ij A_ij B_ij ) / n
+
+    A and B are the doubly centred matrices of the blocks' Euclidean distances to the power alpha.
+
+    Parameters
+    ----------
+    alpha : float
+        Between 0 and 2.
+
+    References
+    ----------
+    G. Szekely, M. Rizzo, N. Bakirov, Annals of Statistics 35(6), 2007. G. Szekely, M. Rizzo, Annals of Applied Statistics 3(4),
+    2009.
+    """
+
+    n_blocks = 2
+
+    alpha: float = 1
+
+    def __post_init__(self):
+        super().__post_init__()
+        if not 0 < self.alpha < 2:
+            raise ValueError(f"alpha: found {self.alpha}, expected a number between 0 and 2")
+
+    def _estimate(self, blocks):
+        return self._root(*(centred(cdist(block, block) ** self.alpha) for block in blocks))
+
+    def _root(self, a, b):
+        return signed_root((a * b).sum()) / len(a)
+
+
+class BIDistCorr(BIDistCov):
+    """Distance correlation of two blocks: sqrt( sum A B / sqrt( sum A^2 sum B^2 ) ), with A and B as in `BIDistCov`."""
+
+    def _root(self, a, b):
+        own = (a**2).sum(), (b**2).sum()
+        if not all(own):
+            raise ValueError(f"y: block {np.argmin(own)} is constant, expected one that varies")
+        return signed_root((a * b).sum() / np.sqrt(own[0] * own[1]))
+
+
+class ThreeWay(Information):
+    """Interaction of three blocks, from Gram matrices of the RBF kernel.
+
+    Parameters
+    ----------
+    sigma1, sigma2, sigma3 : float
+        The kernel's widths; NaN means the median distance among the first 100 samples over sqrt(2).
+
+    References
+    ----------
+    D. Sejdinovic, A. Gretton, W. Bergsma, "A kernel test for three-variable interactions", NIPS 2013.
+    """
+
+    n_blocks = 3
+
+    sigma1: float = 0.1
+    sigma2: float = 0.1
+    sigma3: float = 0.1
+
+    def _estimate(self, blocks):
+        sigmas = [self.sigma1, self.sigma2, self.sigma3]
+        return self._interaction(*(self._gram(block, sigma) for block, sigma in zip(blocks, sigmas, strict=True)))
+
+    @staticmethod
+    def _gram(block, sigma):
+        sigma = np.median(pdist(block[:100])) / np.sqrt(2) if np.isnan(sigma) else sigma
+        if not sigma > 0:
+            raise ValueError(f"sigma: found {sigma}, expected a positive width; is a block constant?")
+        return Kernel({"name": "RBF", "sigma": sigma}).gram_matrix1(block)
+
+
+class BI3WayJoint(ThreeWay):
+    """Squared distance || mu_123 - mu_1 x mu_2 x mu_3 ||^2 of the joint embedding from the product's: see `ThreeWay`."""
+
+    def _interaction(self, k, l, m):  # noqa: E741
+        own = (k * l * m).mean()
+        cross = (k.mean(axis=0) * l.mean(axis=0) * m.mean(axis=0)).mean()
+        return own - 2 * cross + k.mean() * l.mean() * m.mean()
+
+
+class BI3WayLancaster(ThreeWay):
+    """Squared norm of the Lancaster interaction's embedding, mean_ij of the product of centred matrices: see `ThreeWay`."""
+
+    def _interaction(self, *grams):
+        return prod(map(centred, grams)).mean()
+
+
+class IncompleteCholesky(Estimator):
+    """Parameters of an estimator that works with an incomplete Cholesky factor of the Gram matrix, K = G G^T.
+
+    Parameters
+    ----------
+    kernel : Kernel
+    eta : float
+        Trace that is left out, over n.
+    """
+
+    kernel: Kernel = field(default_factory=Kernel)
+    eta: float = 1e-2
+
+    def factor(self, y: np.ndarray) -> np.ndarray:
+        """G (n, rank) of the sample `y` (n, d)."""
+        return self.kernel.ichol(y, tol=len(y) * self.eta)
+
+    def centred_factors(self, blocks: list[np.ndarray]) -> list[np.ndarray]:
+        """G of each block, less its columns' means."""
+        return [g - g.mean(axis=0) for g in map(self.factor, blocks)]
+
+
+class BIHSIC_IChol(IncompleteCholesky, Information):
+    """Hilbert-Schmidt independence criterion, summed over pairs of blocks.
+
+        HSIC = sum_{i < j} || G_i^T G_j ||_F^2 / n^2
+
+    References
+    ----------
+    A. Gretton, O. Bousquet, A. Smola, B. Schoelkopf, "Measuring statistical dependence with Hilbert-Schmidt norms", ALT 2005.
+    """
+
+    def _estimate(self, blocks):
+        pairs = combinations(self.centred_factors(blocks), 2)
+        return sum(((g.T @ h) ** 2).sum() for g, h in pairs) / len(blocks[0]) ** 2
+
+
+class Correlation(IncompleteCholesky, Information):
+    """Regularised correlation of blocks in feature space.
+
+    R has identity blocks on its diagonal and r(K_i) r(K_j) off it, with r(K) = K (K + n kappa / 2)^-1, K centred; it is written
+    here in the bases of the K_i, where it has the same determinant and the same eigenvalues but for ones.
+
+    Parameters
+    ----------
+    kappa : float
+        Regularisation.
+
+    References
+    ----------
+    F. Bach, M. Jordan, "Kernel independent component analysis", J. Machine Learning Research 3, 2002.
+    """
+
+    kappa: float = 0.01
+
+    def _r(self, blocks):
+        scaled = []
+        for g in self.centred_factors(blocks):
+            u, s, _ = np.linalg.svd(g, full_matrices=False)
+            scaled.append(u * (s**2 / (s**2 + len(g) * self.kappa / 2)))
+        ranks = np.repeat(np.arange(len(blocks)), [v.shape[1] for v in scaled])
+        r = np.hstack(scaled).T @ np.hstack(scaled)
+        return np.where(ranks == ranks[:, None], np.eye(len(r)), r)
+
+
+class BIKGV(Correlation):
+    """Kernel generalised variance: -1/2 log det R; R as in `Correlation`."""
+
+    def _estimate(self, blocks):
+        return -np.linalg.slogdet(self._r(blocks))[1] / 2
+
+
+class BIKCCA(Correlation):
+    """Kernel canonical correlation: -1/2 log of the smallest eigenvalue of R; R as in `Correlation`."""
+
+    def _estimate(self, blocks):
+        return -np.log(np.linalg.eigvalsh(self._r(blocks))[0]) / 2
+
+
+class MIDistCov_HSIC(Information):
+    """Distance covariance as twice a Hilbert-Schmidt independence criterion.
+
+    References
+    ----------
+    D. Sejdinovic, A. Gretton, B. Sriperumbudur, K. Fukumizu, ICML 2012.
+    """
+
+    n_blocks = 2
+
+    hsic_co_name: str = "BIHSIC_IChol"
+    hsic_co_pars: dict | None = None
+
+    def _estimate(self, blocks):
+        return 2 * self.hsic_co.estimation(np.hstack(blocks), [block.shape[1] for block in blocks])
+
+
+class BIHoeffding(Information):
+    """Multivariate version of Hoeffding's Phi: the distance of the copula C_n from independence, for blocks of one column.
+
+        Phi^2 = h int (C_n(u) - prod_j u_j)^2 du
+
+    The integral is over the unit cube, or for small samples over the grid 0, 1/n, ..., (n - 1)/n; 1 / h is its value for
+    comonotone columns if `mult`, else 1.
+
+    Parameters
+    ----------
+    small_sample_adjustment : bool
+        Whether to sum over the grid.
+
+    References
+    ----------
+    S. Gaiser, M. Ruppert, F. Schmid, "A multivariate version of Hoeffding's Phi-Square", J. Multivariate Analysis 101(10), 2010.
+    """
+
+    small_sample_adjustment: bool = True
+
+    def _estimate(self, blocks):
+        u = copula(blocks)
+        n, d = u.shape
+        square = self._square(u)
+        if self.mult and self.small_sample_adjustment:
+            square /= self._square(np.tile(np.arange(1, n + 1)[:, None] / n, d))
+        elif self.mult:
+            square /= 2 / ((d + 1) * (d + 2)) - factorial(d) / 2**d / prod(np.arange(d + 1) + 0.5) + 3.0**-d
+        return signed_root(square)
+
+    def _square(self, u):
+        n, d = u.shape
+        if self.small_sample_adjustment:  # int of 1[u_j <= v] v, and of v^2, over the grid
+            once, twice = (n - 1 - u * (n * u - 1)) / (2 * n), (n - 1) * (2 * n - 1) / (6 * n**2)
+        else:
+            once, twice = (1 - u**2) / 2, 1 / 3
+        both = mean_over_pairs(lambda v, w: prod(1 - np.maximum.outer(v[:, j], w[:, j]) for j in range(d)), u, u)
+        return both - 2 * once.prod(axis=1).mean() + twice**d
+
+
+class MIMMD_CopulaDMMD(Information):
+    """Maximum mean discrepancy of the empirical copula from a uniform sample, for blocks of one column.
+
+    References
+    ----------
+    B. Poczos, Z. Ghahramani, J. Schneider, "Copula-based kernel dependency measures", ICML 2012.
+    """
+
+    mmd_co_name: str = "BDMMD_UStat"
+    mmd_co_pars: dict | None = None
+    rng: Rng = None
+
+    def _estimate(self, blocks):
+        u = copula(blocks)
+        return self.mmd_co.estimation(u, np.random.default_rng(self.rng).random(u.shape))

@@ -1,0 +1,110 @@
+"""What k-th nearest neighbours say about integrals of densities: the functionals that the kNN estimators are made of.
+
+rho_i is the Euclidean distance of y1_i to its k-th nearest neighbour in y1 without itself, nu_i that to its k-th in y2, c the
+volume of the unit ball. n p(y_i) c rho_i^d is about Gamma(k, 1), whose moments give the constants. All is computed in
+logarithms: powers of distances leave float64's range in high dimension, and c underflows from d = 342 on.
+"""
+
+import warnings
+
+import numpy as np
+from scipy.special import gammaln, logsumexp
+
+from ite.neighbors import knn_distances
+
+
+class DominatedMean(UserWarning):
+    """A mean over samples of which one makes up more than half: in high dimension, powers of distances do this."""
+
+
+def log_unit_ball_volume(d: int) -> float:
+    """Logarithm of the volume of the d-dimensional unit ball, finite for every d."""
+    return d / 2 * np.log(np.pi) - gammaln(d / 2 + 1)
+
+
+def log_distances(points: np.ndarray, k: int, queries: np.ndarray | None = None) -> np.ndarray:
+    """Logarithm of each query's (or point's, itself excluded) distance to its k-th nearest point, float64 (m,).
+
+    Raises
+    ------
+    ValueError
+        If there are too few points, or if repeated rows make a distance zero.
+    """
+    return np.log(nonzero(knn_distances(points, k, queries)[:, -1], k))
+
+
+def nonzero(distances: np.ndarray, k: int) -> np.ndarray:
+    """`distances` (m,) to neighbour k, all positive. Raises ValueError that counts those which are not."""
+    n_zero = int((distances == 0).sum())
+    if n_zero:
+        raise ValueError(
+            f"{n_zero} of {len(distances)} samples equal {k} or more others, so their distance to neighbour k = {k} is zero; "
+            "remove repeated rows, or choose a larger k"
+        )
+    return distances
+
+
+def log_ia(y: np.ndarray, k: int, a: float) -> float:
+    """Log of int p^a, from `y` (n, d).
+
+        Ia = ((n - 1) c)^(1 - a) G(k) / G(k + 1 - a) mean_i rho_i^(d (1 - a))
+
+    N. Leonenko, L. Pronzato, V. Savani, Annals of Statistics 36(5), 2008.
+    """
+    return _log_integral(y.shape[1], len(y) - 1, log_distances(y, k), k, a)
+
+
+def log_d3(y1: np.ndarray, y2: np.ndarray, k: int, a: float) -> float:
+    """Log of int p q^(a - 1), from `y1` (n1, d) of p and `y2` (n2, d) of q.
+
+        D3 = (n2 c)^(1 - a) G(k) / G(k + 1 - a) mean_i nu_i^(d (1 - a))
+
+    N. Leonenko, L. Pronzato, V. Savani, Annals of Statistics 36(5), 2008.
+    """
+    return _log_integral(y1.shape[1], len(y2), log_distances(y2, k, y1), k, a)
+
+
+def _log_integral(d: int, n: int, log_distance: np.ndarray, k: int, a: float) -> float:
+    constant = (1 - a) * (np.log(n) + log_unit_ball_volume(d)) + gammaln(k) - _log_gamma(k, 1 - a)
+    return constant + _log_mean(d * (1 - a) * log_distance)
+
+
+def log_d1(y1: np.ndarray, y2: np.ndarray, k: int, a: float) -> float:
+    """Log of int p^a q^(1 - a), from `y1` (n1, d) of p and `y2` (n2, d) of q.
+
+        D1 = G(k)^2 / (G(k + 1 - a) G(k + a - 1)) mean_i ( (n1 - 1) / n2 (rho_i / nu_i)^d )^(1 - a)
+
+    B. Poczos, J. Schneider, "On the estimation of alpha-divergences", AISTATS 2011.
+    """
+    return log_d2(y1, y2, k, a - 1, 1 - a)
+
+
+def log_d2(y1: np.ndarray, y2: np.ndarray, k: int, a: float, b: float) -> float:
+    """Log of int p^a q^b p, from `y1` (n1, d) of p and `y2` (n2, d) of q.
+
+        D2 = (n1 - 1)^-a n2^-b c^-(a + b) G(k)^2 / (G(k - a) G(k - b)) mean_i rho_i^(-d a) nu_i^(-d b)
+
+    B. Poczos, L. Xiong, D. Sutherland, J. Schneider, "Nonparametric kernel estimators for image classification", CVPR 2012.
+    """
+    (n1, d), n2 = y1.shape, len(y2)
+    log_rho, log_nu = log_distances(y1, k), log_distances(y2, k, y1)
+    constant = 2 * gammaln(k) - _log_gamma(k, -a) - _log_gamma(k, -b)
+    constant -= a * np.log(n1 - 1) + b * np.log(n2) + (a + b) * log_unit_ball_volume(d)
+    return constant + _log_mean(-d * (a * log_rho + b * log_nu))
+
+
+def _log_gamma(k: int, shift: float) -> float:
+    """log G(k + shift); the moment of order `shift` of a Gamma(k, 1) variable exists for k + shift > 0 only."""
+    if k + shift <= 0:
+        raise ValueError(f"k: found {k}, expected more than {-shift:g}, the power in which a density is estimated")
+    return gammaln(k + shift)
+
+
+def _log_mean(logarithms: np.ndarray) -> float:
+    """log mean_i exp(l_i), with a warning where one term outweighs all the others together."""
+    total = logsumexp(logarithms)
+    share = np.exp(logarithms.max() - total)
+    if share > 0.5:
+        message = f"one of {len(logarithms)} samples makes up {share:.0%} of the estimated integral: its value is chance"
+        warnings.warn(message, DominatedMean, stacklevel=5)
+    return total - np.log(len(logarithms))
