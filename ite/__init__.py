@@ -1,8 +1,10 @@
 """Information-theoretical estimators with the names and calls of the ITE toolbox (Z. Szabo, JMLR 15:283-287, 2014).
 
-An independent implementation, written from the papers that each class cites. Every value is in nats.
+An independent implementation, written from the papers that each class cites. Information is in nats.
 """
 
 from ite import cost
+from ite.checks import IndependenceTest, independence_test, scale_sensitivity, standardize
+from ite.cost.information import UnsupportedEstimate
 
-__all__ = ["cost"]
+__all__ = ["IndependenceTest", "UnsupportedEstimate", "cost", "independence_test", "scale_sensitivity", "standardize"]

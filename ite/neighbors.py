@@ -28,7 +28,7 @@ _CANDIDATES_BEYOND_K = 13
 _DIFFERENCES = 300_000  # at once; they stay in the cache
 _C = 8.0  # 2 exp(-32): 3e-14 for each pair
 _RELATIVE_ACCURACY = 1e-7
-_BAR_AFTER = 3  # seconds
+_BAR = {"desc": "neighbours", "unit": " queries", "delay": 3, "mininterval": 1, "leave": False}
 
 
 def knn_distances(
@@ -104,26 +104,25 @@ def _require_enough(points: np.ndarray, k: int, own: bool) -> None:
 
 def _tree_search(points: np.ndarray, k: int, own: bool, queries: np.ndarray, norm: float) -> Iterator[tuple]:
     tree, ranks = cKDTree(points), np.arange(1, k + 1) + own
-    for rows in tqdm(np.array_split(queries, -(-len(queries) // 50_000)), desc="neighbours", delay=_BAR_AFTER, leave=False):
-        yield tree.query(rows, ranks, p=norm, workers=-1)
+    with tqdm(total=len(queries), **_BAR) as bar:
+        for rows in np.array_split(queries, -(-len(queries) // 50_000)):
+            yield tree.query(rows, ranks, p=norm, workers=-1)
+            bar.update(len(rows))
 
 
 class _Ranking:
     """Distances from queries (m, d) to their k nearest points (n, d), by matrix products.
 
-    Everything is centred, and divided by the largest coordinate, lest squares in float32 under- or overflow.
+    All is centred, and divided by a power of two near the largest coordinate, lest float32 squares under- or overflow.
     """
 
     def __init__(self, points: np.ndarray, queries: np.ndarray, k: int, own: bool, memory_limit: int, device: torch.device):
-        self.points, self.queries, self.k, self.own, self.device = _tensor(points), _tensor(queries), k, own, device
+        self.points, self.queries, self.k, self.own = _tensor(points), _tensor(queries), k, own
+        self.memory_limit, self.device = memory_limit, device
         centre = points.mean(axis=0, dtype=np.float64)
         extremes = [extreme(axis=0) - centre for y in (points, queries) for extreme in (y.min, y.max)]
-        self.centre, self.unit = torch.from_numpy(centre), float(np.abs(extremes).max()) or 1.0
+        self.centre, self.unit = torch.from_numpy(centre), 2.0 ** np.frexp(np.abs(extremes).max())[1]
         self.n_candidates = min(len(points) - own, k + _CANDIDATES_BEYOND_K)
-        # The rows of a tile take half of the memory in float64; its scores and what is computed from them less than the rest.
-        rows = max(2, memory_limit // (16 * points.shape[1]))
-        self.tile_queries = min(_QUERIES, rows // 2)
-        self.tile_points = min(_POINTS, rows - self.tile_queries)
 
     def distances(self) -> Tensor:
         """Ascending, float64 (m, k)."""
@@ -141,10 +140,13 @@ class _Ranking:
     def _rank(self, rows: Tensor, dtype: torch.dtype, squared: Tensor) -> Tensor:
         """Fill `squared` for `rows` of the queries from products in `dtype`; which are certain, bool (len(rows),)."""
         certain = torch.empty(len(rows), dtype=torch.bool)
-        tiles = torch.arange(len(self.points)).split(self.tile_points)
+        # A quarter of the memory for the rows of a tile; its scores, and what is computed from them, take less than the rest.
+        tile_rows = max(2, self.memory_limit // (4 * dtype.itemsize * self.points.shape[1]))
+        tile_queries = min(_QUERIES, tile_rows // 2)
+        tiles = torch.arange(len(self.points)).split(min(_POINTS, tile_rows - tile_queries))
         load = lru_cache(maxsize=1)(lambda tile: self._load(self.points, tiles[tile], dtype))  # read once if it is the only one
-        with tqdm(total=len(tiles) * len(rows), desc="neighbours", delay=_BAR_AFTER, leave=False) as bar:
-            for positions in torch.arange(len(rows)).split(self.tile_queries):
+        with tqdm(total=len(rows), **_BAR) as bar:
+            for positions in torch.arange(len(rows)).split(tile_queries):
                 some = rows[positions]
                 x, squared_x = self._load(self.queries, some, dtype)
                 best, nearest = torch.empty(len(some), 0, dtype=dtype), torch.empty(len(some), 0, dtype=torch.int64)
@@ -159,8 +161,8 @@ class _Ranking:
                     best, nearest = torch.hstack([best, scores]), torch.hstack([nearest, columns[candidates]])
                     best, order = best.topk(min(self.n_candidates, best.shape[1]), largest=False)  # ascending
                     nearest = nearest.gather(1, order)
-                    bar.update(len(some))
                 certain[positions] = self._decide(some, squared_x, best, nearest, squared)
+                bar.update(len(some))
         return certain
 
     def _decide(self, rows: Tensor, squared_x: Tensor, scores: Tensor, candidates: Tensor, squared: Tensor) -> Tensor:
@@ -187,7 +189,7 @@ class _Ranking:
         loaded = torch.empty(len(rows), y.shape[1], dtype=dtype, device=self.device)
         squared_norms = torch.empty(len(rows), dtype=torch.float64)
         for some in torch.arange(len(rows)).split(self._n_at_once()):
-            centred = y[rows[some]].double().sub_(self.centre).div_(self.unit)
+            centred = y[rows[some]].double().sub_(self.centre).mul_(1 / self.unit)
             loaded[some] = centred.to(loaded)
             squared_norms[some] = torch.linalg.vecdot(centred, centred)
         return loaded, squared_norms
@@ -196,7 +198,7 @@ class _Ranking:
         """|query_i - point_j|^2 by differences, for the pairs of `rows` i and `columns` j; float64 (len(rows),)."""
         squared = torch.empty(len(rows), dtype=torch.float64)
         for some in torch.arange(len(rows)).split(self._n_at_once()):
-            difference = self.points[columns[some]].double().sub_(self.queries[rows[some]]).div_(self.unit)
+            difference = self.points[columns[some]].double().sub_(self.queries[rows[some]]).mul_(1 / self.unit)
             squared[some] = torch.linalg.vecdot(difference, difference)
         return squared
 

@@ -1,12 +1,11 @@
 """The estimators: `MIShannon_DKL().estimation(y, ds)`, or by name `co_factory("MIShannon_DKL")`.
 
-In a name, the first letter says whether something is estimated directly (B) or from other estimators (M), the second what: H
-entropy, I mutual information and dependence, D divergence, C cross-entropy, A association, K kernels on distributions. The
-part after an underscore says from what: nearest neighbours (KnnK), or for instance Shannon's mutual information from a
-Kullback-Leibler divergence (MIShannon_DKL).
+In a name, the first letter says whether something is estimated directly (B) or from other estimators (M); the second what: H
+entropy, I mutual information and dependence, D divergence, C cross-entropy, A association, K kernels on distributions. What
+follows an underscore says from what: BHShannon_KnnK from nearest neighbours, MIShannon_DKL from a Kullback-Leibler divergence.
 """
 
-# ruff: noqa: F403
+# ruff: noqa: F401, F403
 import re
 
 from ite.cost.association import *
@@ -21,5 +20,5 @@ from ite.cost.x_analytical_values import *
 from ite.cost.x_factory import co_class, co_factory
 from ite.cost.x_kernel import Kernel
 
-_PUBLIC = re.compile("[BM](cond)?[HIDCAK][A-Z0-9]|analytical_value_|MDf_|co_|Kernel$|DominatedMean|UnsupportedEstimate")
-__all__ = sorted(name for name in globals() if _PUBLIC.match(name))
+_PUBLIC = re.compile("[BM](cond)?[HIDCAK][A-Z0-9]|MDf_|analytical_value_|co_|Kernel$|DominatedMean|UnsupportedEstimate")
+__all__ = sorted(filter(_PUBLIC.match, globals()))

@@ -14,7 +14,7 @@ class Association(Estimator):
 
     def estimation(self, y: np.ndarray, ds: Sequence[int] | None = None) -> float:
         """Association of the columns of `y` (n, d), a number without unit; `ds` may only be d ones. Raises ValueError."""
-        return self._finite(self._estimate(copula(as_blocks(y, ds))))
+        return self._finite(self._estimate(copula(as_blocks(y, ds)[1])))
 
 
 class Spearman(Association):
@@ -22,10 +22,7 @@ class Spearman(Association):
 
         rho = h (2^d E prod_j v_j - 1),   h = (d + 1) / (2^d - d - 1)
 
-    References
-    ----------
-    F. Schmid, R. Schmidt, "Multivariate extensions of Spearman's rho and related statistics", Statistics and Probability Letters
-    77(4), 2007. R. Nelsen, Lecture Notes - Monograph Series 28, 1996, and Statistics 36, 2002.
+    References: Schmid, Schmidt 2007a; Nelsen 1996, 2002.
     """
 
     @staticmethod
@@ -58,9 +55,7 @@ class BASpearman3(Spearman):
 class BASpearman4(Association):
     """Mean of Spearman's rho over all pairs of columns: 12 mean_{i < j} E (1 - u_i)(1 - u_j) - 3.
 
-    References
-    ----------
-    M. Kendall, "Rank Correlation Methods", Griffin, 1970.
+    References: Kendall 1970.
     """
 
     def _estimate(self, u):
@@ -75,10 +70,7 @@ class Tail(Association):
     p : float
         Part of each column that is the tail, above 0, at most 1.
 
-    References
-    ----------
-    F. Schmid, R. Schmidt, "Multivariate conditional versions of Spearman's rho and related measures of tail dependence",
-    J. Multivariate Analysis 98(6), 2007.
+    References: Schmid, Schmidt 2007b.
     """
 
     p: float = 0.5
@@ -110,9 +102,7 @@ class BASpearmanCondUT(Tail):
 class MASpearmanLT(Association):
     """Lower tail dependence: the conditional rho of the lower tail at p = floor(sqrt(n)) / n.
 
-    References
-    ----------
-    F. Schmid, R. Schmidt, J. Multivariate Analysis 98(6), 2007.
+    References: Schmid, Schmidt 2007b.
     """
 
     spearman_cond_lt_co_name: str = "BASpearmanCondLT"
@@ -125,9 +115,7 @@ class MASpearmanLT(Association):
 class MASpearmanUT(Association):
     """Upper tail dependence: the conditional rho of the upper tail at p = floor(sqrt(n)) / n.
 
-    References
-    ----------
-    F. Schmid, R. Schmidt, J. Multivariate Analysis 98(6), 2007.
+    References: Schmid, Schmidt 2007b.
     """
 
     spearman_cond_ut_co_name: str = "BASpearmanCondUT"
@@ -142,10 +130,7 @@ class BABlomqvist(Association):
 
         beta = 2^(d - 1) / (2^(d - 1) - 1) (P(all u <= 1/2) + P(all u > 1/2) - 2^(1 - d))
 
-    References
-    ----------
-    M. Ubeda-Flores, "Multivariate versions of Blomqvist's beta and Spearman's footrule", Annals of the Institute of Statistical
-    Mathematics 57(4), 2005.
+    References: Ubeda-Flores 2005.
     """
 
     def _estimate(self, u):

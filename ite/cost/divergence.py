@@ -34,11 +34,7 @@ class BDKL_KnnK(Knn, Divergence):
 
         D = d * mean_i log( nu_i / rho_i ) + log( n2 / (n1 - 1) )
 
-    References
-    ----------
-    F. Perez-Cruz, "Estimation of information theoretic measures for continuous random variables", NIPS 2008. N. Leonenko, L.
-    Pronzato, V. Savani, Annals of Statistics 36(5), 2008. Q. Wang, S. Kulkarni, S. Verdu, IEEE Trans. Information Theory 55(5),
-    2009.
+    References: Perez-Cruz 2008; Leonenko+ 2008; Wang+ 2009.
     """
 
     def _estimate(self, y1, y2):
@@ -52,9 +48,7 @@ class BDKL_KnnKiTi(Divergence):
 
         D = d * mean_i log( nu_i / rho_i ) + log( k1 n2 / (k2 (n1 - 1)) )
 
-    References
-    ----------
-    Q. Wang, S. Kulkarni, S. Verdu, IEEE Trans. Information Theory 55(5), 2009.
+    References: Wang+ 2009.
     """
 
     keeps_float32 = True
@@ -87,9 +81,7 @@ class ByRatio(Knn, Divergence):
 class BDBhattacharyya_KnnK(ByRatio):
     """Bhattacharyya distance -log int sqrt(p1 p2), from k-th nearest neighbours.
 
-    References
-    ----------
-    B. Poczos, L. Xiong, D. Sutherland, J. Schneider, CVPR 2012.
+    References: Poczos+ 2012a.
     """
 
     def _estimate(self, y1, y2):
@@ -102,9 +94,7 @@ class BDHellinger_KnnK(ByRatio):
     The estimated integral can exceed 1; the original then takes the root of the absolute value, here the sign is kept. It warns
     with `DominatedMean` where a single sample decides the integral, as happens in high dimension.
 
-    References
-    ----------
-    B. Poczos, L. Xiong, D. Sutherland, J. Schneider, CVPR 2012.
+    References: Poczos+ 2012a.
     """
 
     def _estimate(self, y1, y2):
@@ -116,9 +106,7 @@ class BDChi2_KnnK(ByRatio):
 
     Warns with `DominatedMean` where a single sample decides the integral, as happens in high dimension.
 
-    References
-    ----------
-    K. Pearson, Philosophical Magazine 50, 1900. B. Poczos, L. Xiong, D. Sutherland, J. Schneider, CVPR 2012.
+    References: Pearson 1900; Poczos+ 2012a.
     """
 
     def _estimate(self, y1, y2):
@@ -131,9 +119,7 @@ class BDL2_KnnK(Knn, Divergence):
 
     The estimated square can be negative; the original then takes the root of the absolute value, here the sign is kept.
 
-    References
-    ----------
-    B. Poczos, Z. Szabo, J. Schneider, "Nonparametric divergence estimators for independent subspace analysis", EUSIPCO 2011.
+    References: Poczos+ 2011.
     """
 
     def _estimate(self, y1, y2):
@@ -144,9 +130,7 @@ class BDL2_KnnK(Knn, Divergence):
 class BDRenyi_KnnK(Alpha, Knn, Divergence):
     """Renyi divergence log(int p1^alpha p2^(1 - alpha)) / (alpha - 1), from k-th nearest neighbours.
 
-    References
-    ----------
-    B. Poczos, J. Schneider, "On the estimation of alpha-divergences", AISTATS 2011.
+    References: Poczos, Schneider 2011.
     """
 
     def _estimate(self, y1, y2):
@@ -156,9 +140,7 @@ class BDRenyi_KnnK(Alpha, Knn, Divergence):
 class BDTsallis_KnnK(Alpha, Knn, Divergence):
     """Tsallis divergence (int p1^alpha p2^(1 - alpha) - 1) / (alpha - 1), from k-th nearest neighbours.
 
-    References
-    ----------
-    B. Poczos, J. Schneider, "On the estimation of alpha-divergences", AISTATS 2011.
+    References: Poczos, Schneider 2011.
     """
 
     def _estimate(self, y1, y2):
@@ -168,9 +150,7 @@ class BDTsallis_KnnK(Alpha, Knn, Divergence):
 class BDSharmaMittal_KnnK(AlphaBeta, Knn, Divergence):
     """Sharma-Mittal divergence ((int p1^alpha p2^(1 - alpha))^((1 - beta) / (1 - alpha)) - 1) / (beta - 1).
 
-    References
-    ----------
-    M. Masi, "A step beyond Tsallis and Renyi entropies", Physics Letters A 338, 2005.
+    References: Masi 2005.
     """
 
     def _estimate(self, y1, y2):
@@ -183,9 +163,7 @@ class BDBregman_KnnK(Alpha, Knn, Divergence):
 
         D = int p2^alpha + 1 / (alpha - 1) int p1^alpha - alpha / (alpha - 1) int p1 p2^(alpha - 1)
 
-    References
-    ----------
-    N. Leonenko, L. Pronzato, V. Savani, Annals of Statistics 36(5), 2008. L. Bregman, USSR Computational Mathematics 7, 1967.
+    References: Leonenko+ 2008; Bregman 1967.
     """
 
     def _estimate(self, y1, y2):
@@ -199,9 +177,7 @@ class BDSymBregman_KnnK(Alpha, Knn, Divergence):
 
         D = 1 / (alpha - 1) ( int p1^alpha + int p2^alpha - int p1 p2^(alpha - 1) - int p2 p1^(alpha - 1) )
 
-    References
-    ----------
-    N. Leonenko, L. Pronzato, V. Savani, Annals of Statistics 36(5), 2008. L. Bregman, USSR Computational Mathematics 7, 1967.
+    References: Leonenko+ 2008; Bregman 1967.
     """
 
     def _estimate(self, y1, y2):
@@ -216,10 +192,7 @@ class BDSymBregman_KnnK(Alpha, Knn, Divergence):
 class BDEnergyDist(Divergence):
     """Energy distance 2 E|y1 - y2| - E|y1 - y1'| - E|y2 - y2'|, with all pairs in each mean.
 
-    References
-    ----------
-    G. Szekely, M. Rizzo, InterStat 5, 2004, and J. Multivariate Analysis 93, 2005. L. Baringhaus, C. Franz, J. Multivariate
-    Analysis 88, 2004.
+    References: Szekely, Rizzo 2004, 2005; Baringhaus, Franz 2004.
     """
 
     def _estimate(self, y1, y2):
@@ -234,10 +207,7 @@ class MaximumMeanDiscrepancy(Divergence):
     The unbiased estimates of the square can be negative. The original then takes the root of the absolute value; here the sign
     is kept.
 
-    References
-    ----------
-    A. Gretton, K. Borgwardt, M. Rasch, B. Schoelkopf, A. Smola, "A kernel two-sample test", J. Machine Learning Research 13,
-    2012.
+    References: Gretton+ 2012.
     """
 
     def _estimate(self, y1, y2):
@@ -245,7 +215,7 @@ class MaximumMeanDiscrepancy(Divergence):
 
 
 def without_diagonal(mean: float, diagonal: np.ndarray) -> float:
-    """Mean over the pairs i != j of n points, from that over all n^2 and the (n,) values at i = j. Raises ValueError for n = 1."""
+    """Mean over the pairs i != j of n points, from that over all n^2 and from the (n,) values at i = j."""
     n = len(diagonal)
     if n < 2:
         raise ValueError("found a sample of one row, expected two or more: its pairs are compared")

@@ -16,9 +16,7 @@ class BCCE_KnnK(Knn, Divergence):
 
         CE = log c + log n2 - psi(k) + d * mean_i log nu_i
 
-    References
-    ----------
-    N. Leonenko, L. Pronzato, V. Savani, Annals of Statistics 36(5), 2008.
+    References: Leonenko+ 2008.
     """
 
     def _estimate(self, y1, y2):
@@ -55,9 +53,7 @@ class MDJDist_DKL(Divergence):
 class MDSymBregman_DB(Alpha, Divergence):
     """Symmetric Bregman divergence from Bregman's: (B(p1, p2) + B(p2, p1)) / alpha.
 
-    References
-    ----------
-    N. Leonenko, L. Pronzato, V. Savani, Annals of Statistics 36(5), 2008.
+    References: Leonenko+ 2008.
     """
 
     keeps_float32 = True
@@ -77,10 +73,7 @@ class MDf_DChi2(Divergence):
     hess : float
         f''(1), positive. As in the original it comes first; here every other parameter has to be named.
 
-    References
-    ----------
-    F. Nielsen, R. Nock, IEEE Signal Processing Letters 21(1), 2014. N. Barnett, P. Cerone, S. Dragomir, A. Sofo, Mathematical
-    Inequalities and Applications 5, 2002.
+    References: Nielsen, Nock 2014; Barnett+ 2002.
     """
 
     keeps_float32 = True
@@ -103,9 +96,7 @@ class MDf_DChi2(Divergence):
 class MDEnergyDist_DMMD(Divergence):
     """Energy distance as twice a squared maximum mean discrepancy, with its sign.
 
-    References
-    ----------
-    D. Sejdinovic, A. Gretton, B. Sriperumbudur, K. Fukumizu, ICML 2012. R. Lyons, Annals of Probability 41(5), 2013.
+    References: Sejdinovic+ 2012; Lyons 2013.
     """
 
     mmd_co_name: str = "BDMMD_UStat_IChol"
@@ -121,9 +112,7 @@ class MDBlockMMD(Divergence):
 
     Signed roots are averaged, so that the mean is near zero for equal distributions; the original's is not.
 
-    References
-    ----------
-    W. Zaremba, A. Gretton, M. Blaschko, "B-tests: low variance kernel two-sample tests", NIPS 2013.
+    References: Zaremba+ 2013.
     """
 
     mmd_co_name: str = "BDMMD_UStat"
@@ -157,9 +146,7 @@ class MDJS_HS(Jensen):
     w : pair of float
         Positive weights that sum to 1.
 
-    References
-    ----------
-    J. Lin, "Divergence measures based on the Shannon entropy", IEEE Trans. Information Theory 37(1), 1991.
+    References: Lin 1991.
     """
 
     w: Sequence[float] = (0.5, 0.5)
@@ -179,9 +166,7 @@ class MDJR_HR(Alpha, Jensen):
     w : pair of float
         Positive weights that sum to 1.
 
-    References
-    ----------
-    A. Hamza, H. Krim, "Jensen-Renyi divergence measure: theoretical and computational perspectives", ISIT 2003.
+    References: Hamza, Krim 2003.
     """
 
     w: Sequence[float] = (0.5, 0.5)
@@ -196,9 +181,7 @@ class MDJR_HR(Alpha, Jensen):
 class MDJT_HT(Alpha, Jensen):
     """Jensen-Tsallis divergence, with weights of one half: see `Jensen`.
 
-    References
-    ----------
-    J. Burbea, C. Rao, IEEE Trans. Information Theory 28, 1982.
+    References: Burbea, Rao 1982.
     """
 
     tsallis_co_name: str = "BHTsallis_KnnK"
@@ -212,9 +195,7 @@ class MDJT_HT(Alpha, Jensen):
 class MDK_DKL(Divergence):
     """K divergence: Kullback-Leibler's of p1 from (p1 + p2) / 2, of the first half of y1 from both second halves mixed.
 
-    References
-    ----------
-    J. Lin, "Divergence measures based on the Shannon entropy", IEEE Trans. Information Theory 37(1), 1991.
+    References: Lin 1991.
     """
 
     kl_co_name: str = "BDKL_KnnK"
@@ -234,9 +215,7 @@ class MDL_DKL(MDK_DKL):
 
     Each sample is cut at its own half; the original cuts both at y1's, which goes wrong for samples of different sizes.
 
-    References
-    ----------
-    J. Lin, "Divergence measures based on the Shannon entropy", IEEE Trans. Information Theory 37(1), 1991.
+    References: Lin 1991.
     """
 
     def _estimate(self, y1, y2):

@@ -32,10 +32,7 @@ class BHShannon_KnnK(Knn, Entropy):
 
     The original's c underflows for d >= 342, where its estimate is -inf; here it does not.
 
-    References
-    ----------
-    L. Kozachenko, N. Leonenko, Problems of Information Transmission 23, 1987. M. Goria, N. Leonenko, V. Mergel, P. Novi
-    Inverardi, J. Nonparametric Statistics 17, 2005.
+    References: Kozachenko, Leonenko 1987; Goria+ 2005.
     """
 
     def _estimate(self, y):
@@ -58,9 +55,7 @@ class BHShannon_SpacingV(Entropy):
 
         H = mean_i log( n / (2 m) (y_(i + m) - y_(i - m)) ),   y_(j) = y_(1) for j < 1, y_(n) for j > n
 
-    References
-    ----------
-    O. Vasicek, "A test for normality based on sample entropy", J. Royal Statistical Society B 38(1), 1976.
+    References: Vasicek 1976.
     """
 
     one_dimensional = True
@@ -83,10 +78,7 @@ class BHPhi_Spacing(Entropy):
     w, phi : callable
         From arrays to arrays; by default 1 and x^2.
 
-    References
-    ----------
-    B. van Es, "Estimating functionals related to a density by a class of statistics based on spacings", Scandinavian J.
-    Statistics 19, 1992.
+    References: van Es 1992.
     """
 
     one_dimensional = True
@@ -107,10 +99,7 @@ class MaximumEntropy(Entropy):
 
         H = log s + (1 + log 2 pi) / 2 - 36 / (8 sqrt 3 - 9) E[z exp(-z^2 / 2)]^2 - J(z)
 
-    References
-    ----------
-    A. Hyvarinen, "New approximations of differential entropy for independent component analysis and projection pursuit",
-    NIPS 1997.
+    References: Hyvarinen 1997.
     """
 
     one_dimensional = True
@@ -139,10 +128,7 @@ class BHShannon_MaxEnt2(MaximumEntropy):
 class BHRenyi_KnnK(Alpha, Knn, Entropy):
     """Renyi entropy log(int p^alpha) / (1 - alpha), from k-th nearest neighbours.
 
-    References
-    ----------
-    N. Leonenko, L. Pronzato, V. Savani, Annals of Statistics 36(5), 2008. J. Yukich, Probability Theory of Classical
-    Euclidean Optimization Problems, Springer, 1998.
+    References: Leonenko+ 2008; Yukich 1998.
     """
 
     def _estimate(self, y):
@@ -160,10 +146,7 @@ class BHRenyi_KnnS(Alpha, Knn, Entropy):
     k : list of int, optional
         S; [1, 2, 4] unless given.
 
-    References
-    ----------
-    D. Pal, B. Poczos, C. Szepesvari, "Estimation of Renyi entropy and mutual information based on generalized
-    nearest-neighbor graphs", NIPS 2010.
+    References: Pal+ 2010.
     """
 
     k: list[int] | None = None
@@ -184,9 +167,7 @@ class BHRenyi_KnnS(Alpha, Knn, Entropy):
 class BHTsallis_KnnK(Alpha, Knn, Entropy):
     """Tsallis entropy (1 - int p^alpha) / (alpha - 1), from k-th nearest neighbours.
 
-    References
-    ----------
-    N. Leonenko, L. Pronzato, V. Savani, Annals of Statistics 36(5), 2008.
+    References: Leonenko+ 2008.
     """
 
     def _estimate(self, y):
@@ -196,9 +177,7 @@ class BHTsallis_KnnK(Alpha, Knn, Entropy):
 class BHSharmaMittal_KnnK(AlphaBeta, Knn, Entropy):
     """Sharma-Mittal entropy ((int p^alpha)^((1 - beta) / (1 - alpha)) - 1) / (1 - beta), from k-th nearest neighbours.
 
-    References
-    ----------
-    B. Sharma, D. Mittal, J. Mathematical Sciences 10, 1975. E. Akturk, G. Bagci, R. Sever, arXiv cond-mat/0703277, 2007.
+    References: Sharma, Mittal 1975; Akturk+ 2007.
     """
 
     def _estimate(self, y):
@@ -211,9 +190,7 @@ class MHShannon_DKLN(Entropy):
 
         H = log det(2 pi e C) / 2 - D_KL( y || N(mean, C) )
 
-    References
-    ----------
-    Q. Wang, S. Kulkarni, S. Verdu, IEEE Trans. Information Theory 55(5), 2009.
+    References: Wang+ 2009.
     """
 
     kl_co_name: str = "BDKL_KnnK"

@@ -26,15 +26,13 @@ class UnsupportedEstimate(UserWarning):
     n : int
         Rows.
 
-    References
-    ----------
-    D. McAllester, K. Stratos, "Formal limitations on the measurement of mutual information", AISTATS 2020.
+    References: McAllester, Stratos 2020.
     """
 
     def __init__(self, estimate: float, n: int):
         self.estimate, self.n, self.limit = estimate, n, float(np.log(n))
         super().__init__(
-            f"{estimate:.4g} nats is more than {n} samples can support, log n = {self.limit:.3g}: a yardstick, not a measurement"
+            f"{estimate:.4g} nats is more than {n} samples support, log n = {self.limit:.3g}: a yardstick, not a measurement"
         )
 
 
@@ -56,26 +54,33 @@ class ShannonInformation(Information):
 # As a divergence
 
 
+def joint_and_product(
+    y: np.ndarray, blocks: list[np.ndarray], rng: np.random.Generator, order: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """A sample of the joint distribution and one of the product of the marginals, both (n // 2, d), from `y` (n, d).
+
+    The first half of the rows (in `order`, if given) is the joint sample. In the second half the rows of every block are
+    permuted independently. An odd last row is left out.
+    """
+    half = len(y) // 2
+    joint = y[:half] if order is None else y[order[:half]]
+    second = np.arange(half, 2 * half) if order is None else order[half : 2 * half]
+    product, start = np.empty_like(joint), 0
+    for block in blocks:
+        rows = second[rng.permutation(half)]
+        for some in np.array_split(np.arange(half), -(-block[:half].nbytes // 10**7)):  # no second copy of a large block
+            product[some, start : start + block.shape[1]] = block[rows[some]]
+        start += block.shape[1]
+    return joint, product
+
+
 class SplitInformation(Information):
     """Information as the divergence of the joint distribution's sample from the product's."""
 
     keeps_float32 = True
 
-    def _split(self, blocks: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        return joint_and_product(blocks, np.random.default_rng(self.rng))
-
-
-def joint_and_product(blocks: list[np.ndarray], rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """A sample of the joint distribution and one of the product of the marginals, both (n // 2, sum(ds)).
-
-    The first half of the rows is the joint sample. In the second half, the rows of every block are permuted independently. An
-    odd last row is left out.
-    """
-    half = len(blocks[0]) // 2
-    joint = np.hstack([block[:half] for block in blocks])
-    product = np.empty_like(joint)
-    np.concatenate([rng.permutation(block[half : 2 * half]) for block in blocks], axis=1, out=product)
-    return joint, product
+    def _split(self, y, blocks):
+        return joint_and_product(y, blocks, np.random.default_rng(self.rng))
 
 
 class MIShannon_DKL(ShannonInformation):
@@ -105,11 +110,10 @@ class MIShannon_DKL(ShannonInformation):
         if self.n_splits is not None and (not isinstance(self.n_splits, int | np.integer) or self.n_splits < 1):
             raise ValueError(f"n_splits: found {self.n_splits!r}, expected a positive integer or None")
 
-    def _estimate(self, blocks):
-        rng, n = np.random.default_rng(self.rng), len(blocks[0])
-        orders = [slice(None)] if self.n_splits is None else (rng.permutation(n) for _ in range(self.n_splits))
-        splits = (joint_and_product([block[order] for block in blocks], rng) for order in orders)
-        self.last_run = np.array([self.kl_co.estimation(*split) for split in splits])
+    def _estimate(self, y, blocks):
+        rng = np.random.default_rng(self.rng)
+        orders = [None] if self.n_splits is None else (rng.permutation(len(y)) for _ in range(self.n_splits))
+        self.last_run = np.array([self.kl_co.estimation(*joint_and_product(y, blocks, rng, order)) for order in orders])
         return self.last_run.mean()
 
 
@@ -120,57 +124,50 @@ class MIChi2_DChi2(SplitInformation):
     chi2_co_pars: dict | None = None
     rng: Rng = None
 
-    def _estimate(self, blocks):
-        return self.chi2_co.estimation(*self._split(blocks))
+    def _estimate(self, y, blocks):
+        return self.chi2_co.estimation(*self._split(y, blocks))
 
 
 class MIL2_DL2(SplitInformation):
     """L2 mutual information: the L2 divergence of the joint distribution from the product.
 
-    References
-    ----------
-    B. Poczos, J. Schneider, "On the estimation of alpha-divergences", AISTATS 2011. B. Poczos, Z. Szabo, J. Schneider,
-    "Nonparametric divergence estimators for independent subspace analysis", EUSIPCO 2011.
+    References: Poczos, Schneider 2011; Poczos+ 2011.
     """
 
     l2_co_name: str = "BDL2_KnnK"
     l2_co_pars: dict | None = None
     rng: Rng = None
 
-    def _estimate(self, blocks):
-        return self.l2_co.estimation(*self._split(blocks))
+    def _estimate(self, y, blocks):
+        return self.l2_co.estimation(*self._split(y, blocks))
 
 
 class MIRenyi_DR(Alpha, SplitInformation):
     """Renyi mutual information: Renyi's divergence of the joint distribution from the product.
 
-    References
-    ----------
-    B. Poczos, J. Schneider, "On the estimation of alpha-divergences", AISTATS 2011.
+    References: Poczos, Schneider 2011.
     """
 
     renyi_co_name: str = "BDRenyi_KnnK"
     renyi_co_pars: dict | None = None
     rng: Rng = None
 
-    def _estimate(self, blocks):
-        return self.renyi_co.estimation(*self._split(blocks))
+    def _estimate(self, y, blocks):
+        return self.renyi_co.estimation(*self._split(y, blocks))
 
 
 class MITsallis_DT(Alpha, SplitInformation):
     """Tsallis mutual information: Tsallis' divergence of the joint distribution from the product.
 
-    References
-    ----------
-    B. Poczos, J. Schneider, "On the estimation of alpha-divergences", AISTATS 2011.
+    References: Poczos, Schneider 2011.
     """
 
     tsallis_co_name: str = "BDTsallis_KnnK"
     tsallis_co_pars: dict | None = None
     rng: Rng = None
 
-    def _estimate(self, blocks):
-        return self.tsallis_co.estimation(*self._split(blocks))
+    def _estimate(self, y, blocks):
+        return self.tsallis_co.estimation(*self._split(y, blocks))
 
 
 # From entropies, over all rows
@@ -179,9 +176,7 @@ class MITsallis_DT(Alpha, SplitInformation):
 class MIShannon_HS(ShannonInformation):
     """Shannon mutual information as a sum of entropies: I = sum_m H(y_m) - H(y).
 
-    References
-    ----------
-    T. Cover, J. Thomas, "Elements of Information Theory", Wiley, 1991.
+    References: Cover, Thomas 1991.
     """
 
     keeps_float32 = True
@@ -189,24 +184,20 @@ class MIShannon_HS(ShannonInformation):
     shannon_co_name: str = "BHShannon_KnnK"
     shannon_co_pars: dict | None = None
 
-    def _estimate(self, blocks):
-        return sum(map(self.shannon_co.estimation, blocks)) - self.shannon_co.estimation(np.hstack(blocks))
+    def _estimate(self, y, blocks):
+        return sum(map(self.shannon_co.estimation, blocks)) - self.shannon_co.estimation(y)
 
 
 class MIRenyi_HR(Alpha, Information):
     """Renyi mutual information of blocks of one column: minus the Renyi entropy of their empirical copula.
 
-    References
-    ----------
-    D. Pal, B. Poczos, C. Szepesvari, "Estimation of Renyi entropy and mutual information based on generalized
-    nearest-neighbor graphs", NIPS 2010. B. Poczos, S. Kirshner, C. Szepesvari, "REGO: Rank-based estimation of Renyi
-    information using Euclidean graph optimization", AISTATS 2010.
+    References: Pal+ 2010; Poczos+ 2010.
     """
 
     renyi_co_name: str = "BHRenyi_KnnK"
     renyi_co_pars: dict | None = None
 
-    def _estimate(self, blocks):
+    def _estimate(self, y, blocks):
         return -self.renyi_co.estimation(copula(blocks))
 
 
@@ -221,11 +212,11 @@ class BcondIShannon_HShannon(ShannonInformation):
     h_shannon_co_name: str = "BHShannon_KnnK"
     h_shannon_co_pars: dict | None = None
 
-    def _estimate(self, blocks):
+    def _estimate(self, y, blocks):
         if len(blocks) < 3:
             raise ValueError(f"ds: found {len(blocks)} blocks, expected three or more, the last of which is the condition")
         h, (*parts, z) = self.h_shannon_co.estimation, blocks
-        return sum(h(np.hstack([part, z])) for part in parts) - h(np.hstack(blocks)) - (len(parts) - 1) * h(z)
+        return sum(h(np.hstack([part, z])) for part in parts) - h(y) - (len(parts) - 1) * h(z)
 
 
 # Beyond ITE
@@ -245,10 +236,7 @@ class MIShannon_KSG(Knn, ShannonInformation):
     algorithm : int
         1 or 2.
 
-    References
-    ----------
-    A. Kraskov, H. Stoegbauer, P. Grassberger, "Estimating mutual information", Physical Review E 69, 066138, 2004, eqs. (8),
-    (9), (23), (24).
+    References: Kraskov+ 2004, eqs. (8), (9), (23), (24).
     """
 
     keeps_float32 = False
@@ -260,9 +248,9 @@ class MIShannon_KSG(Knn, ShannonInformation):
         if self.algorithm not in (1, 2):
             raise ValueError(f"algorithm: found {self.algorithm!r}, expected 1 or 2")
 
-    def _estimate(self, blocks):
-        n, n_blocks, k = len(blocks[0]), len(blocks), self.k
-        distances, neighbors = max_norm_neighbors(np.hstack(blocks), k)
+    def _estimate(self, y, blocks):
+        n, n_blocks, k = len(y), len(blocks), self.k
+        distances, neighbors = max_norm_neighbors(y, k)
         radius = nonzero(distances[:, -1], k)
         if self.algorithm == 1:
             nearer = np.nextafter(radius, 0)
@@ -284,14 +272,11 @@ class MIShannon_GaussianCopula(ShannonInformation):
     bias for Gaussian samples, sum_{j=1}^d psi((n - j) / 2) up to a constant that cancels. Exact for Gaussian dependence,
     whatever the marginals; of any other dependence it sees what pairs of columns show.
 
-    References
-    ----------
-    R. Ince and others, "A statistical framework for neuroimaging data analysis based on mutual information estimated via a
-    Gaussian copula", Human Brain Mapping 38(3), 2017. N. Goodman, Annals of Mathematical Statistics 34(1), 1963 (bias).
+    References: Ince+ 2017; Goodman 1963.
     """
 
-    def _estimate(self, blocks):
-        n = len(blocks[0])
+    def _estimate(self, y, blocks):
+        n = len(y)
         for block in blocks:
             spread(block)  # a constant column has no ranks
         scores = [ndtri(rankdata(block, axis=0) / (n + 1)) for block in blocks]

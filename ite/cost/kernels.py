@@ -17,7 +17,7 @@ class DistributionKernel(Divergence):
     """A similarity of two distributions, as large as it gets where they are the same."""
 
     def gram_matrix(self, ys: Sequence[np.ndarray]) -> np.ndarray:
-        """K(ys_i, ys_j) of samples `ys`, each (n_i, d); symmetric (len(ys), len(ys)). Raises ValueError as `estimation` does."""
+        """K(ys_i, ys_j) of samples `ys`, each (n_i, d); symmetric (len(ys), len(ys)). Raises as `estimation` does."""
         gram = np.empty((len(ys), len(ys)))
         for i, j in zip(*np.tril_indices(len(ys)), strict=True):
             gram[i, j] = gram[j, i] = self.estimation(ys[j], ys[i])
@@ -32,9 +32,7 @@ class BKExpected(DistributionKernel):
     kernel : Kernel
         On points.
 
-    References
-    ----------
-    A. Gretton and others, J. Machine Learning Research 13, 2012. K. Muandet, K. Fukumizu, F. Dinuzzo, B. Schoelkopf, NIPS 2012.
+    References: Gretton+ 2012; Muandet+ 2012.
     """
 
     kernel: Kernel = field(default_factory=Kernel)
@@ -52,10 +50,7 @@ class BKProbProd_KnnK(Knn, DistributionKernel):
     pxdx : bool
         Whether the mean is over p1's samples; else it is over p2's.
 
-    References
-    ----------
-    T. Jebara, R. Kondor, A. Howard, J. Machine Learning Research 5, 2004. B. Poczos, L. Xiong, D. Sutherland, J. Schneider,
-    CVPR 2012.
+    References: Jebara+ 2004; Poczos+ 2012a.
     """
 
     rho: float = 2
@@ -86,10 +81,7 @@ class Rate(Estimator):
 class MKExpJR1_HR(Rate, Alpha, DistributionKernel):
     """Exponentiated Jensen-Renyi kernel of the first kind: exp(-u H_R((p1 + p2) / 2)).
 
-    References
-    ----------
-    A. Martins, N. Smith, E. Xing, P. Aguiar, M. Figueiredo, "Nonextensive information theoretic kernels on measures", J. Machine
-    Learning Research 10, 2009.
+    References: Martins+ 2009.
     """
 
     renyi_co_name: str = "BHRenyi_KnnK"
@@ -104,9 +96,7 @@ class MKExpJR1_HR(Rate, Alpha, DistributionKernel):
 class MKExpJT1_HT(Rate, Alpha, DistributionKernel):
     """Exponentiated Jensen-Tsallis kernel of the first kind: exp(-u H_T((p1 + p2) / 2)).
 
-    References
-    ----------
-    A. Martins and others, J. Machine Learning Research 10, 2009.
+    References: Martins+ 2009.
     """
 
     tsallis_co_name: str = "BHTsallis_KnnK"
@@ -121,9 +111,7 @@ class MKExpJT1_HT(Rate, Alpha, DistributionKernel):
 class MKExpJR2_DJR(Rate, Alpha, DistributionKernel):
     """Exponentiated Jensen-Renyi kernel of the second kind: exp(-u D_JR(p1, p2)), with weights of one half.
 
-    References
-    ----------
-    A. Martins and others, J. Machine Learning Research 10, 2009.
+    References: Martins+ 2009.
     """
 
     w = HALVES
@@ -139,9 +127,7 @@ class MKExpJR2_DJR(Rate, Alpha, DistributionKernel):
 class MKExpJT2_DJT(Rate, Alpha, DistributionKernel):
     """Exponentiated Jensen-Tsallis kernel of the second kind: exp(-u D_JT(p1, p2)).
 
-    References
-    ----------
-    A. Martins and others, J. Machine Learning Research 10, 2009.
+    References: Martins+ 2009.
     """
 
     jt_co_name: str = "MDJT_HT"
@@ -155,10 +141,7 @@ class MKExpJT2_DJT(Rate, Alpha, DistributionKernel):
 class MKExpJS_DJS(Rate, DistributionKernel):
     """Exponentiated Jensen-Shannon kernel: exp(-u D_JS(p1, p2)), with weights of one half.
 
-    References
-    ----------
-    A. Martins, M. Figueiredo, P. Aguiar, N. Smith, E. Xing, "Nonextensive entropic kernels", ICML 2008; J. Machine Learning
-    Research 10, 2009.
+    References: Martins+ 2008; Martins+ 2009.
     """
 
     w = HALVES
@@ -174,9 +157,7 @@ class MKExpJS_DJS(Rate, DistributionKernel):
 class MKJS_DJS(DistributionKernel):
     """Jensen-Shannon kernel: log 2 - D_JS(p1, p2), with weights of one half.
 
-    References
-    ----------
-    A. Martins and others, ICML 2008; J. Machine Learning Research 10, 2009.
+    References: Martins+ 2008; Martins+ 2009.
     """
 
     w = HALVES
@@ -199,9 +180,7 @@ class MKJT_HT(Alpha, DistributionKernel):
     alpha : float
         a above 0, at most 2, not 1.
 
-    References
-    ----------
-    A. Martins and others, J. Machine Learning Research 10, 2009.
+    References: Martins+ 2009.
     """
 
     tsallis_co_name: str = "BHTsallis_KnnK"

@@ -141,15 +141,15 @@ def as_samples(y1: np.ndarray, y2: np.ndarray, keep_float32: bool = False) -> tu
     return y1, y2
 
 
-def as_blocks(y: np.ndarray, ds: Sequence[int] | None, keep_float32: bool = False) -> list[np.ndarray]:
-    """The columns of `y` (n, sum(ds)) as blocks of `ds` columns each, or of one. Raises ValueError where they don't add up."""
+def as_blocks(y: np.ndarray, ds: Sequence[int] | None, keep_float32: bool = False) -> tuple[np.ndarray, list[np.ndarray]]:
+    """`y` (n, sum(ds)) as floats, and its columns as blocks of `ds` each, or of one. Raises ValueError if they don't add up."""
     y = as_sample(y, keep_float32=keep_float32)
     ds = np.ones(y.shape[1], dtype=int) if ds is None else np.asarray(ds)
     if ds.ndim != 1 or ds.dtype.kind not in "iu" or len(ds) < 2 or ds.min() < 1 or ds.sum() != y.shape[1]:
         raise ValueError(
             f"ds: found {ds.tolist()}, expected two or more positive integers that sum to {y.shape[1]}, y's columns"
         )
-    return np.split(y, np.cumsum(ds)[:-1], axis=1)
+    return y, np.split(y, np.cumsum(ds)[:-1], axis=1)
 
 
 def spread(y: np.ndarray) -> np.ndarray:

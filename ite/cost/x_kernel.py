@@ -94,9 +94,7 @@ class Kernel:
         ndarray, (n, rank)
             L with trace(K - L L^T) <= `tol`.
 
-        References
-        ----------
-        S. Fine, K. Scheinberg, J. Machine Learning Research 2, 2001. F. Bach, M. Jordan, J. Machine Learning Research 3, 2002.
+        References: Fine, Scheinberg 2001; Bach, Jordan 2002.
         """
         remaining = self.gram_matrix_diagonal(y).astype(float)
         factor = np.empty((0, len(y)))  # L^T

@@ -1,0 +1,143 @@
+"""What to ask of an estimate before it is believed: against chance, and against a change of units."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from tqdm import tqdm
+
+from ite.cost.information import Information
+from ite.cost.shared import Rng, as_blocks, spread
+
+
+def standardize(
+    y: np.ndarray, ds: Sequence[int] | None = None, how: Literal["block", "column", "none"] = "block"
+) -> np.ndarray:
+    """`y` with blocks of comparable scale. Mutual information does not change; estimates from distances do.
+
+    Parameters
+    ----------
+    y : ndarray, (n, sum(ds))
+    ds : sequence of int, optional
+        Widths of the blocks; every column is one unless given.
+    how : {"block", "column", "none"}
+        Centre each column, then divide by the root mean variance of its block's columns, which keeps the block's shape; or by
+        its own standard deviation; or only check and convert.
+
+    Returns
+    -------
+    ndarray, float64, (n, sum(ds))
+
+    Raises
+    ------
+    ValueError
+        For a bad sample, or where all of a block, or with "column" a column, is constant.
+    """
+    if how not in ("block", "column", "none"):
+        raise ValueError(f'how: found {how!r}, expected "block", "column" or "none"')
+    y, blocks = as_blocks(y, ds)
+    if how == "none":
+        return y
+    if how == "column":
+        return (y - y.mean(axis=0)) / spread(y)
+    scales = [np.sqrt(block.var(axis=0, ddof=1).mean()) for block in blocks]
+    constant = [i for i, block in enumerate(blocks) if not np.ptp(block, axis=0).any()]
+    if constant:
+        raise ValueError(f"y: block {constant[0]} is constant, expected one that varies")
+    return (y - y.mean(axis=0)) / np.repeat(scales, [block.shape[1] for block in blocks])
+
+
+@dataclass(frozen=True)
+class IndependenceTest:
+    """What `independence_test` finds.
+
+    Attributes
+    ----------
+    estimate : float
+        Of the sample as it is.
+    null : ndarray, (n_permutations,)
+        Of samples whose blocks were made independent.
+    p_value : float
+        Share of estimates, this one included, that reach it: (1 + #{null >= estimate}) / (1 + n_permutations).
+    excess : float
+        The estimate minus the null's mean.
+    """
+
+    estimate: float
+    null: np.ndarray
+    p_value: float
+    excess: float
+
+
+def independence_test(
+    co: Information,
+    y: np.ndarray,
+    ds: Sequence[int] | None = None,
+    n_permutations: int = 100,
+    rng: Rng = None,
+) -> IndependenceTest:
+    """Compare an estimate with those of the same rows when every block but the first is permuted by itself.
+
+    Parameters
+    ----------
+    co : estimator with `estimation(y, ds)`
+        Large for dependent blocks.
+    y : ndarray, (n, sum(ds))
+    ds : sequence of int, optional
+        Widths of the blocks; every column is one unless given.
+    n_permutations : int
+        The least p-value is 1 / (1 + n_permutations).
+    rng : None, int or np.random.Generator
+        Permutes.
+
+    Raises
+    ------
+    ValueError
+        Where the estimator does, or if `n_permutations` is not positive.
+
+    References: Phipson, Smyth 2010.
+    """
+    if n_permutations < 1:
+        raise ValueError(f"n_permutations: found {n_permutations}, expected at least 1")
+    rng = np.random.default_rng(rng)
+    y, (first, *others) = as_blocks(y, ds, keep_float32=True)
+    widths = [block.shape[1] for block in (first, *others)]
+    estimate, null = co.estimation(y, widths), np.empty(n_permutations)
+    for i in tqdm(range(n_permutations), desc="permutations", delay=3, leave=False):
+        null[i] = co.estimation(np.hstack([first, *map(rng.permutation, others)]), widths)
+    p_value = (1 + (null >= estimate).sum()) / (1 + n_permutations)
+    return IndependenceTest(estimate, null, float(p_value), float(estimate - null.mean()))
+
+
+def scale_sensitivity(
+    co: Information, y: np.ndarray, ds: Sequence[int] | None = None, factors: Sequence[float] = (0.01, 0.1, 1, 10, 100)
+) -> np.ndarray:
+    """Estimates when the last block is multiplied by each factor, which leaves mutual information as it is.
+
+    Parameters
+    ----------
+    co : estimator with `estimation(y, ds)`
+        Give it an int for `rng`, if it takes one, so that only the scale differs.
+    y : ndarray, (n, sum(ds))
+    ds : sequence of int, optional
+        Widths of the blocks; every column is one unless given.
+    factors : sequence of float
+        Positive.
+
+    Returns
+    -------
+    ndarray, float64, (len(factors),)
+        In the estimator's unit.
+
+    Raises
+    ------
+    ValueError
+        Where the estimator does, or if a factor is not positive.
+    """
+    if min(factors) <= 0:
+        raise ValueError(f"factors: found {list(factors)}, expected positive ones")
+    y, blocks = as_blocks(y, ds)
+    widths = [block.shape[1] for block in blocks]
+    scaled = (np.hstack([*blocks[:-1], factor * blocks[-1]]) for factor in factors)
+    return np.array([co.estimation(rows, widths) for rows in scaled])
