@@ -2,6 +2,9 @@
 
 In low dimension a k-d tree finds them. In high dimension a tree visits every point, so tiles of a float32 matrix product
 |y|^2 - 2 x.y rank the points, and float64 differences decide among all that the rounding of the product could have misplaced.
+With many columns the tiles first come from an orthogonal projection and the norm of what it leaves out. Distances can only
+shrink by that, so what is too far there is too far.
+
 Rounding is bounded as in N. Higham and T. Mary, "A new approach to probabilistic rounding error analysis", SIAM J. Sci. Comput.
 41(5), 2019: an inner product of length d is off by more than c sqrt(d) u |x||y| with a probability below 2 exp(-c^2 / 2). Rows
 for which float32 is too coarse are ranked in float64.
@@ -25,6 +28,8 @@ DEVICE = "cpu"
 TREE_MAX_DIMENSION = 8
 _QUERIES, _POINTS = 512, 16_384  # of a tile; larger ones leave the cache, smaller ones slow the product
 _CANDIDATES_BEYOND_K = 13
+_BASIS, _CANDIDATES_IN_BASIS = 128, 61
+_LEAST_COLUMNS, _LEAST_POINTS = 512, 2048  # for a projection to be worth its while
 _DIFFERENCES = 300_000  # at once; they stay in the cache
 _C = 8.0  # 2 exp(-32): 3e-14 for each pair
 _RELATIVE_ACCURACY = 1e-7
@@ -122,12 +127,14 @@ class _Ranking:
         centre = points.mean(axis=0, dtype=np.float64)
         extremes = [extreme(axis=0) - centre for y in (points, queries) for extreme in (y.min, y.max)]
         self.centre, self.unit = torch.from_numpy(centre), 2.0 ** np.frexp(np.abs(extremes).max())[1]
-        self.n_candidates = min(len(points) - own, k + _CANDIDATES_BEYOND_K)
+        self.n_others = len(points) - own
 
     def distances(self) -> Tensor:
         """Ascending, float64 (m, k)."""
         squared = torch.empty(len(self.queries), self.k, dtype=torch.float64)
         rows = torch.arange(len(self.queries))
+        if self.points.shape[1] >= _LEAST_COLUMNS and len(self.points) >= _LEAST_POINTS:
+            rows = rows[~self._rank(rows, torch.float32, squared, self._basis())]
         for dtype in (torch.float32, torch.float64):
             rows = rows[~self._rank(rows, dtype, squared)]
         for row in rows:  # more near-ties than candidates: every difference, one query at a time
@@ -137,18 +144,31 @@ class _Ranking:
             squared[row] = every.topk(self.k, largest=False).values
         return self.unit * squared.sqrt()
 
-    def _rank(self, rows: Tensor, dtype: torch.dtype, squared: Tensor) -> Tensor:
-        """Fill `squared` for `rows` of the queries from products in `dtype`; which are certain, bool (len(rows),)."""
-        certain = torch.empty(len(rows), dtype=torch.bool)
+    def _basis(self) -> Tensor:
+        """Orthonormal columns (d, _BASIS) that span the largest principal components of a few points; float64."""
+        some = torch.arange(0, len(self.points), -(-len(self.points) // (4 * _BASIS)))
+        centred = self.points[some].double() - self.centre
+        _, vectors = torch.linalg.eigh(centred @ centred.T)  # ascending
+        return torch.linalg.qr(centred.T @ vectors[:, -_BASIS:]).Q
+
+    def _rank(self, rows: Tensor, dtype: torch.dtype, squared: Tensor, basis: Tensor | None = None) -> Tensor:
+        """Fill `squared` for `rows` of the queries from products in `dtype`; which are certain, bool (len(rows),).
+
+        With a basis, scores are lower bounds; where the first tile's leave most of its rows uncertain, the rest are not tried.
+        """
+        certain = torch.zeros(len(rows), dtype=torch.bool)
+        n_candidates = min(self.n_others, self.k + (_CANDIDATES_BEYOND_K if basis is None else _CANDIDATES_IN_BASIS))
         # A quarter of the memory for the rows of a tile; its scores, and what is computed from them, take less than the rest.
         tile_rows = max(2, self.memory_limit // (4 * dtype.itemsize * self.points.shape[1]))
         tile_queries = min(_QUERIES, tile_rows // 2)
         tiles = torch.arange(len(self.points)).split(min(_POINTS, tile_rows - tile_queries))
-        load = lru_cache(maxsize=1)(lambda tile: self._load(self.points, tiles[tile], dtype))  # read once if it is the only one
+        load = lru_cache(maxsize=1)(
+            lambda tile: self._load(self.points, tiles[tile], dtype, basis)
+        )  # read once if it is the only one
         with tqdm(total=len(rows), **_BAR) as bar:
             for positions in torch.arange(len(rows)).split(tile_queries):
                 some = rows[positions]
-                x, squared_x = self._load(self.queries, some, dtype)
+                x, squared_x = self._load(self.queries, some, dtype, basis)
                 best, nearest = torch.empty(len(some), 0, dtype=dtype), torch.empty(len(some), 0, dtype=torch.int64)
                 for tile, columns in enumerate(tiles):
                     y, squared_y = load(tile)
@@ -157,18 +177,22 @@ class _Ranking:
                         itself = some - columns[0]
                         here = ((itself >= 0) & (itself < len(y))).nonzero()[:, 0]
                         scores[here, itself[here]] = torch.inf
-                    scores, candidates = (found.cpu() for found in scores.topk(min(self.n_candidates, len(y)), largest=False))
+                    scores, candidates = (found.cpu() for found in scores.topk(min(n_candidates, len(y)), largest=False))
                     best, nearest = torch.hstack([best, scores]), torch.hstack([nearest, columns[candidates]])
-                    best, order = best.topk(min(self.n_candidates, best.shape[1]), largest=False)  # ascending
+                    best, order = best.topk(min(n_candidates, best.shape[1]), largest=False)  # ascending
                     nearest = nearest.gather(1, order)
-                certain[positions] = self._decide(some, squared_x, best, nearest, squared)
+                certain[positions] = self._decide(some, squared_x, best, nearest, squared, basis)
+                if basis is not None and certain[positions].double().mean() < 0.5:
+                    break
                 bar.update(len(some))
         return certain
 
-    def _decide(self, rows: Tensor, squared_x: Tensor, scores: Tensor, candidates: Tensor, squared: Tensor) -> Tensor:
+    def _decide(
+        self, rows: Tensor, squared_x: Tensor, scores: Tensor, candidates: Tensor, squared: Tensor, basis: Tensor | None
+    ) -> Tensor:
         """Fill `squared` for `rows` by float64 differences to their candidates; which are certain, bool (len(rows),)."""
-        k, squared_x = self.k, squared_x[:, None]
-        relative_error = (_C * self.points.shape[1] ** 0.5 + 4) * torch.finfo(scores.dtype).eps / 2
+        k, squared_x, n_terms = self.k, squared_x[:, None], self.points.shape[1] if basis is None else basis.shape[1] + 1
+        relative_error = (_C * n_terms**0.5 + 4) * torch.finfo(scores.dtype).eps / 2
         scores = scores.double() + squared_x
         exact = torch.full_like(scores, torch.inf)
         exact[:, :k] = self._squared_distances(rows.repeat_interleave(k), candidates[:, :k].flatten()).view(-1, k)
@@ -179,19 +203,26 @@ class _Ranking:
         exact[query, column] = self._squared_distances(rows[query], candidates[query, column])
 
         squared[rows] = exact.topk(k, largest=False).values
-        kth = squared[rows, -1]
-        unseen_are_farther = scores[:, -1] > (bound + error)[:, 0]
-        every_point = self.n_candidates == len(self.points) - self.own
-        return unseen_are_farther | (2 * error[:, 0] <= _RELATIVE_ACCURACY * kth) | (kth == 0) | every_point
+        kth, error = squared[rows, -1], error[:, 0]
+        certain = (scores[:, -1] > kth + error) | (kth == 0) | (scores.shape[1] == self.n_others)
+        return certain | (2 * error <= _RELATIVE_ACCURACY * kth) if basis is None else certain
 
-    def _load(self, y: Tensor, rows: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """Rows of y, centred, (len(rows), d) in `dtype` on the device; and their squared norms, float64."""
-        loaded = torch.empty(len(rows), y.shape[1], dtype=dtype, device=self.device)
+    def _load(self, y: Tensor, rows: Tensor, dtype: torch.dtype, basis: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Rows of y, centred, (len(rows), d) in `dtype` on the device; and their squared norms, float64.
+
+        With a basis: their coordinates in it and the norm of the rest, (len(rows), 1 + columns of the basis).
+        """
+        n_columns = y.shape[1] if basis is None else basis.shape[1] + 1
+        loaded = torch.empty(len(rows), n_columns, dtype=dtype, device=self.device)
         squared_norms = torch.empty(len(rows), dtype=torch.float64)
         for some in torch.arange(len(rows)).split(self._n_at_once()):
             centred = y[rows[some]].double().sub_(self.centre).mul_(1 / self.unit)
-            loaded[some] = centred.to(loaded)
             squared_norms[some] = torch.linalg.vecdot(centred, centred)
+            if basis is not None:
+                projected = centred @ basis
+                rest = squared_norms[some] - torch.linalg.vecdot(projected, projected)
+                centred = torch.hstack([projected, rest.clamp(min=0).sqrt()[:, None]])  # below 0 by rounding only
+            loaded[some] = centred.to(loaded)
         return loaded, squared_norms
 
     def _squared_distances(self, rows: Tensor, columns: Tensor) -> Tensor:
