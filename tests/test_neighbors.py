@@ -128,7 +128,7 @@ def test_tiles_do_not_show(monkeypatch, queries_at_once, points_at_once):
 
 @pytest.mark.parametrize("limit", [1, 16 * 5000 * 20])
 def test_memory_is_limited(monkeypatch, limit):
-    """A tile's rows take at most half of the limit in float64, if not a single query and point at a time."""
+    """A tile's rows, 20 here or else a query and a point, take at most a quarter of the limit in float32."""
     points, loaded, load = np.random.default_rng(0).normal(size=(60, 5000)), [], neighbors._Ranking._load
     whole = knn_distances(points, 3)
     monkeypatch.setattr(
