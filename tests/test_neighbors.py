@@ -132,7 +132,7 @@ def test_memory_is_limited(monkeypatch, limit):
     points, loaded, load = np.random.default_rng(0).normal(size=(60, 5000)), [], neighbors._Ranking._load
     whole = knn_distances(points, 3)
     monkeypatch.setattr(
-        neighbors._Ranking, "_load", lambda self, y, rows, dtype: loaded.append(len(rows)) or load(self, y, rows, dtype)
+        neighbors._Ranking, "_load", lambda self, y, rows, *args: loaded.append(len(rows)) or load(self, y, rows, *args)
     )
     assert_allclose(knn_distances(points, 3, memory_limit=limit), whole, rtol=1e-12)
     assert max(loaded) * 2 <= max(2, limit / (16 * 5000))
@@ -173,8 +173,8 @@ def test_device(monkeypatch):
 def test_precision_rises_as_far_as_needed(monkeypatch, kind, reached):
     arrived, rank = {torch.float32: 0, torch.float64: 0, None: 0}, neighbors._Ranking._rank
 
-    def spy(self, rows, dtype, squared):
-        certain = rank(self, rows, dtype, squared)
+    def spy(self, rows, dtype, squared, basis=None):
+        certain = rank(self, rows, dtype, squared, basis)
         arrived[dtype] += len(rows)
         arrived[None] = int((~certain).sum())
         return certain
@@ -193,6 +193,44 @@ def test_each_fallback_alone_is_right(monkeypatch, d):
     rank = neighbors._Ranking._rank
     monkeypatch.setattr(neighbors._Ranking, "_rank", lambda *args: torch.zeros_like(rank(*args)))
     assert_allclose(knn_distances(points, 3), brute_force(points, 3), rtol=1e-12)
+
+
+def low_rank(rng, n, d):
+    return rng.normal(size=(n, 5)) @ rng.normal(size=(5, d)) + 0.01 * rng.normal(size=(n, d))
+
+
+@pytest.fixture
+def always_projected(monkeypatch):
+    monkeypatch.setattr(neighbors, "_LEAST_COLUMNS", 1)
+    monkeypatch.setattr(neighbors, "_LEAST_POINTS", 1)
+    monkeypatch.setattr(neighbors, "_BASIS", 12)
+
+
+@pytest.mark.parametrize("kind", [*KINDS, low_rank])
+def test_projection_equals_brute_force(always_projected, kind):
+    rng = np.random.default_rng(0)
+    points = kind(rng, 300, 120)
+    assert_allclose(knn_distances(points, 3), brute_force(points, 3), rtol=RTOL, atol=0)
+    rows = rng.permutation(300)
+    points, queries = points[rows[:200]], points[rows[200:]]
+    assert_allclose(knn_distances(points, 5, queries), brute_force(points, 5, queries), rtol=RTOL, atol=0)
+
+
+@pytest.mark.parametrize("kind, decided", [(low_rank, 1500), (gaussian, 0)])
+def test_projection_decides_what_lies_in_few_dimensions(monkeypatch, always_projected, kind, decided):
+    """Where it doesn't, the first tile shows it and the others are spared."""
+    certain, rank = [], neighbors._Ranking._rank
+
+    def spy(self, rows, dtype, squared, basis=None):
+        found = rank(self, rows, dtype, squared, basis)
+        certain.append((basis is not None, len(rows), int(found.sum())))
+        return found
+
+    monkeypatch.setattr(neighbors._Ranking, "_rank", spy)
+    points = kind(np.random.default_rng(0), 1500, 120)
+    assert_allclose(knn_distances(points, 3), brute_force(points, 3), rtol=RTOL)
+    projected, n_rows, n_certain = certain[0]
+    assert projected and n_rows == 1500 and n_certain == pytest.approx(decided, abs=50)
 
 
 samples = st.tuples(st.integers(0, 10**6), st.integers(5, 60), st.sampled_from([1, 2, 7, 11, 33]))

@@ -135,6 +135,11 @@ class IncompleteCholesky(Estimator):
     kernel: Kernel = field(default_factory=Kernel)
     eta: float = 1e-2
 
+    def __post_init__(self):
+        super().__post_init__()
+        if not self.eta >= 0:
+            raise ValueError(f"eta: found {self.eta}, expected a number from 0")
+
     def factor(self, y: np.ndarray) -> np.ndarray:
         """G (n, rank) of the sample `y` (n, d)."""
         return self.kernel.ichol(y, tol=len(y) * self.eta)
@@ -172,6 +177,11 @@ class Correlation(IncompleteCholesky, Information):
     """
 
     kappa: float = 0.01
+
+    def __post_init__(self):
+        super().__post_init__()
+        if not self.kappa > 0:
+            raise ValueError(f"kappa: found {self.kappa}, expected a positive number")
 
     def _r(self, blocks):
         scaled = []

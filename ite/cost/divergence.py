@@ -7,7 +7,7 @@ from scipy.spatial.distance import cdist
 
 from ite.cost.dependence import IncompleteCholesky
 from ite.cost.knn import log_d1, log_d2, log_d3, log_distances, log_ia
-from ite.cost.shared import Alpha, AlphaBeta, Estimator, Knn, as_samples, signed_root
+from ite.cost.shared import Alpha, AlphaBeta, Estimator, Knn, as_samples, require_search, signed_root
 from ite.cost.x_kernel import Kernel, mean_over_pairs
 
 
@@ -55,6 +55,10 @@ class BDKL_KnnKiTi(Divergence):
 
     knn_method: str = "cKDTree"
     eps: float = 0
+
+    def __post_init__(self):
+        super().__post_init__()
+        require_search(self.knn_method)
 
     def _estimate(self, y1, y2):
         (n1, d), n2 = y1.shape, len(y2)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 from scipy.special import digamma, gammaln, logsumexp
 
-from ite.cost.knn import log_distances, log_ia, log_unit_ball_volume, nonzero
+from ite.cost.knn import log_distances, log_gamma, log_ia, log_unit_ball_volume, nonzero
 from ite.cost.shared import Alpha, AlphaBeta, Estimator, Knn, Rng, as_sample, spread
 from ite.neighbors import knn_distances
 
@@ -42,7 +42,9 @@ class BHShannon_KnnK(Knn, Entropy):
 
 
 def spacings(y: np.ndarray, m: int) -> np.ndarray:
-    """y_(i + m) - y_(i) of the sorted rows of `y` (n, 1), (n - m,). Raises ValueError if one is zero."""
+    """y_(i + m) - y_(i) of the sorted rows of `y` (n, 1), (n - m,). Raises ValueError if there are none, or one is zero."""
+    if len(y) <= m:
+        raise ValueError(f"y: found {len(y)} rows, expected more than {m} for a spacing of {m}")
     ordered = np.sort(y[:, 0])
     found = ordered[m:] - ordered[:-m]
     if not found.all():
@@ -160,7 +162,8 @@ class BHRenyi_KnnS(Alpha, Knn, Entropy):
         rho = knn_distances(y, s[-1])[:, s - 1]
         nonzero(rho[:, 0], s[0])
         log_l = logsumexp(d * (1 - a) * np.log(rho))
-        log_c = (a - 1) * (np.log((n - 1) / n) + log_unit_ball_volume(d)) + logsumexp(gammaln(s + 1 - a) - gammaln(s))
+        moments = [log_gamma(j, 1 - a) - gammaln(j) for j in self.k]
+        log_c = (a - 1) * (np.log((n - 1) / n) + log_unit_ball_volume(d)) + logsumexp(moments)
         return (log_l - log_c - a * np.log(n)) / (1 - a)
 
 
@@ -199,6 +202,7 @@ class MHShannon_DKLN(Entropy):
 
     def _estimate(self, y):
         n, d = y.shape
+        spread(y)  # rounding can leave a constant column some variance
         covariance = np.atleast_2d(np.cov(y, rowvar=False))
         try:
             factor = np.linalg.cholesky(covariance)

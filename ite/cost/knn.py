@@ -65,7 +65,7 @@ def log_d3(y1: np.ndarray, y2: np.ndarray, k: int, a: float) -> float:
 
 
 def _log_integral(d: int, n: int, log_distance: np.ndarray, k: int, a: float) -> float:
-    constant = (1 - a) * (np.log(n) + log_unit_ball_volume(d)) + gammaln(k) - _log_gamma(k, 1 - a)
+    constant = (1 - a) * (np.log(n) + log_unit_ball_volume(d)) + gammaln(k) - log_gamma(k, 1 - a)
     return constant + _log_mean(d * (1 - a) * log_distance)
 
 
@@ -88,12 +88,12 @@ def log_d2(y1: np.ndarray, y2: np.ndarray, k: int, a: float, b: float) -> float:
     """
     (n1, d), n2 = y1.shape, len(y2)
     log_rho, log_nu = log_distances(y1, k), log_distances(y2, k, y1)
-    constant = 2 * gammaln(k) - _log_gamma(k, -a) - _log_gamma(k, -b)
+    constant = 2 * gammaln(k) - log_gamma(k, -a) - log_gamma(k, -b)
     constant -= a * np.log(n1 - 1) + b * np.log(n2) + (a + b) * log_unit_ball_volume(d)
     return constant + _log_mean(-d * (a * log_rho + b * log_nu))
 
 
-def _log_gamma(k: int, shift: float) -> float:
+def log_gamma(k: int, shift: float) -> float:
     """log G(k + shift); the moment of order `shift` of a Gamma(k, 1) variable exists for k + shift > 0 only."""
     if k + shift <= 0:
         raise ValueError(f"k: found {k}, expected more than {-shift:g}, the power in which a density is estimated")

@@ -63,7 +63,7 @@ class Knn(Estimator):
     Parameters
     ----------
     knn_method : str
-        Accepted for ITE's sake: neighbours are exact whatever it says.
+        "cKDTree" or "KDTree", as in ITE: neighbours are exact with both.
     k : int
         Which neighbour, from 1.
     eps : float
@@ -78,6 +78,7 @@ class Knn(Estimator):
 
     def __post_init__(self):
         super().__post_init__()
+        require_search(self.knn_method)
         k = np.asarray(self.k)
         if k.dtype.kind not in "iu" or k.min() < 1:
             raise ValueError(f"k: found {self.k!r}, expected a positive integer")
@@ -115,6 +116,12 @@ class AlphaBeta(Estimator):
         super().__post_init__()
         require_not_one("alpha", self.alpha)
         require_not_one("beta", self.beta, low=-np.inf)
+
+
+def require_search(knn_method: str) -> None:
+    """Raise ValueError for a search that ITE does not have."""
+    if knn_method not in ("cKDTree", "KDTree"):
+        raise ValueError(f'knn_method: found {knn_method!r}, expected "cKDTree" or "KDTree"')
 
 
 def require_not_one(name: str, value: float, low: float = 0) -> None:
@@ -177,7 +184,7 @@ def mixture(y1: np.ndarray, y2: np.ndarray, w: Sequence[float], rng: np.random.G
         Unless `w` are two positive weights that sum to 1.
     """
     w = np.asarray(w, dtype=float)
-    if w.shape != (2,) or w.min() <= 0 or abs(w.sum() - 1) > 1e-12:
+    if not (w.shape == (2,) and w.min() > 0 and abs(w.sum() - 1) <= 1e-12):
         raise ValueError(f"w: found {w.tolist()}, expected two positive weights that sum to 1")
     n = min(len(y1) / w[0], len(y2) / w[1])
     n1, n2 = (n * w + 1e-9).astype(int)  # 0.7 * 100 / 0.7 is a little below 100

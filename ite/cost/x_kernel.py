@@ -52,6 +52,9 @@ class Kernel:
         expected, self._formula = kernels[par["name"]]
         if set(par) != {"name", *expected}:
             raise ValueError(f"{par['name']}: found parameters {sorted(set(par) - {'name'})}, expected {sorted(expected)}")
+        for name in expected:
+            if par["name"] in RADIAL and not 0 < par[name] < np.inf:
+                raise ValueError(f"{name}: found {par[name]}, expected a positive number")
         self._parameters = [par[name] for name in expected]
         vars(self).update(par)
 
