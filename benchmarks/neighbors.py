@@ -1,39 +1,48 @@
-"""Seconds for exact neighbours: `MIShannon_DKL` in LeNet's case, and where a k-d tree stops paying.
+"""Seconds and peak memory of exact neighbours, beside a k-d tree, scikit-learn's brute force and the bare matrix product.
 
-    python -m benchmarks.neighbors
+    python -m benchmarks.neighbors --data-root data
 
-The case of LeNet is n = 10,000 rows, d = 1,024 + 120. Its rows are the 5,000 embedded digits and their clean activations,
-twice, with a little noise so that no row repeats.
+Each case runs in a process of its own, whose peak memory it has to itself. LeNet's case is the 10,000 test digits and their clean
+activations, 1,024 + 120 columns; AlexNet's has its shape, 150,528 + 9,216 columns, and 30 components under noise. About
+twelve minutes, of which the original's k-d tree takes most.
 """
 
+import multiprocessing
+import resource
 import statistics
+import tempfile
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from scipy.spatial import cKDTree
 
 import ite
 from ite import neighbors
-from models.lenet import pretrained_lenet
+from ite.cost.information import joint_and_product
 from shredder import runs
-from shredder.datasets import load_digits, to_network_input
-from shredder.split import SplitNetwork
 
 
 @dataclass(frozen=True)
 class Arguments:
     """Time exact neighbours."""
 
+    data_root: Path = Path("data")
+    """Folder of torchvision's MNIST."""
+    repeats: int = 5
+    """Runs of which the median counts, after one that does not."""
     output: Path = Path("runs/benchmarks/neighbors.json")
     """Run record."""
 
 
-def median_seconds(work: Callable[[], object], repeats: int = 5) -> float:
+def median_seconds(work: Callable[[], object], repeats: int, warm_up: bool = True) -> float:
     """Median wall time of `work`, after one call that does not count."""
-    work()
+    if warm_up:
+        work()
     seconds = []
     for _ in range(repeats):
         started = time.perf_counter()
@@ -42,52 +51,139 @@ def median_seconds(work: Callable[[], object], repeats: int = 5) -> float:
     return statistics.median(seconds)
 
 
-def float64_estimate(rows: np.ndarray, ds: list[int], seed: int, k: int = 3) -> float:
-    """The same estimate from every float64 difference, without a product."""
-    rng, half = np.random.default_rng(seed), len(rows) // 2
-    blocks = np.split(rows, np.cumsum(ds)[:-1], axis=1)
-    joint = torch.from_numpy(rows[:half])
-    product = torch.from_numpy(np.hstack([rng.permutation(block[half:]) for block in blocks]))
+def kl_divergence(rho: np.ndarray, nu: np.ndarray, d: int) -> float:
+    """The k-nearest-neighbour divergence of samples of one size, from the distances to neighbour k."""
+    return float(d * np.log(nu / rho).mean() + np.log(len(rho) / (len(rho) - 1)))
+
+
+def original(joint: np.ndarray, product: np.ndarray, k: int = 3) -> float:
+    """As the original searches: a k-d tree, one thread."""
+    rho = cKDTree(joint).query(joint, k + 1)[0][:, -1]
+    return kl_divergence(rho, cKDTree(product).query(joint, k)[0][:, -1], joint.shape[1])
+
+
+def scikit_learn(joint: np.ndarray, product: np.ndarray, k: int = 3) -> float:
+    """With scikit-learn's brute force, all threads."""
+    from sklearn.neighbors import NearestNeighbors
+
+    searches = [NearestNeighbors(n_neighbors=k, algorithm="brute", n_jobs=-1).fit(y) for y in (joint, product)]
+    return kl_divergence(searches[0].kneighbors()[0][:, -1], searches[1].kneighbors(joint)[0][:, -1], joint.shape[1])
+
+
+def differences(joint: np.ndarray, product: np.ndarray, k: int = 3) -> float:
+    """From every float64 difference, without a product."""
+    x, y = torch.from_numpy(joint).double(), torch.from_numpy(product).double()
     plain = {"compute_mode": "donot_use_mm_for_euclid_dist"}
-    rho = torch.cdist(joint, joint, **plain).kthvalue(k + 1, dim=1).values  # each row is its own first neighbour
-    nu = torch.cdist(joint, product, **plain).kthvalue(k, dim=1).values
-    return float(rows.shape[1] * (nu / rho).log().mean() + np.log(half / (half - 1)))
+    rho = torch.cdist(x, x, **plain).kthvalue(k + 1, dim=1).values  # each row is its own first neighbour
+    return kl_divergence(rho.numpy(), torch.cdist(x, y, **plain).kthvalue(k, dim=1).values.numpy(), joint.shape[1])
+
+
+def lenet(args: Arguments) -> dict[str, float]:
+    """MIShannon_DKL on LeNet's inputs and activations."""
+    from models.lenet import pretrained_lenet
+    from shredder.datasets import load_digits, to_network_input
+    from shredder.split import SplitNetwork
+
+    images = to_network_input(load_digits("mnist", args.data_root).test_images)
+    activations = SplitNetwork(pretrained_lenet(2), "relu5").activations(images)
+    rows, widths = np.hstack([images.flatten(1).numpy(), activations.flatten(1).numpy()]), [1024, 120]
+    joint, product = joint_and_product(rows, np.split(rows, [1024], axis=1), np.random.default_rng(0))
+    estimator = ite.cost.MIShannon_DKL(rng=0)
+    value, exact = estimator.estimation(rows, widths), differences(joint, product)
+    left, right = torch.from_numpy(joint), torch.from_numpy(product).T.contiguous()
+    ours = median_seconds(lambda: estimator.estimation(rows, widths), args.repeats)
+    products = 2 * median_seconds(lambda: left @ right, args.repeats)
+    sklearn = median_seconds(lambda: scikit_learn(joint, product), args.repeats)
+    least, neighbors._LEAST_COLUMNS = neighbors._LEAST_COLUMNS, np.inf
+    unprojected = median_seconds(lambda: estimator.estimation(rows, widths), args.repeats)
+    neighbors._LEAST_COLUMNS = least
+    tree = median_seconds(lambda: original(joint.astype(float), product.astype(float)), args.repeats, warm_up=False)
+    return {
+        "ours (s)": ours,
+        "without projection (s)": unprojected,
+        "its two float32 products alone (s)": products,
+        "scikit-learn, brute force (s)": sklearn,
+        "the original's k-d tree (s)": tree,
+        "tree / ours": tree / ours,
+        "scikit-learn / ours": sklearn / ours,
+        "products / ours": products / ours,
+        "products / without projection": products / unprojected,
+        "relative difference from float64": abs(value / exact - 1),
+    }
+
+
+def alexnet(args: Arguments) -> dict[str, float]:
+    """MIShannon_DKL on rows of AlexNet's inputs' and activations' sizes, from a memory map."""
+    rng, d = np.random.default_rng(0), 150_528 + 9_216
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "rows.npy"
+        rows, components = np.lib.format.open_memmap(path, "w+", np.float32, (1000, d)), rng.normal(size=(1000, 30))
+        for columns in np.split(np.arange(d), 16):
+            noise = rng.normal(size=(1000, len(columns)))
+            rows[:, columns[0] : columns[-1] + 1] = components @ rng.normal(size=(30, len(columns))) + noise
+        rows.flush()
+        del rows
+        return measured_in_own_process(mapped, path, args.repeats)
+
+
+def mapped(path: Path, repeats: int) -> dict[str, float]:
+    """The part of `alexnet` that counts."""
+    rows, estimator = np.load(path, mmap_mode="r"), ite.cost.MIShannon_DKL(rng=0)
+    return {"ours (s)": median_seconds(lambda: estimator.estimation(rows, [150_528, 9_216]), repeats)}
+
+
+def million(args: Arguments) -> dict[str, float]:
+    """Neighbours of a million points in four dimensions."""
+    points = np.random.default_rng(0).normal(size=(1_000_000, 4))
+    return {"ours (s)": median_seconds(lambda: neighbors.knn_distances(points, 3), args.repeats)}
+
+
+def hundred_thousand(args: Arguments) -> dict[str, float]:
+    """Neighbours of a hundred thousand points in 120 dimensions."""
+    points = np.random.default_rng(0).normal(size=(100_000, 120)).astype(np.float32)
+    return {"ours (s)": median_seconds(lambda: neighbors.knn_distances(points, 3), args.repeats)}
+
+
+def tree_or_product(args: Arguments) -> dict[str, str]:
+    """Where a tree stops paying."""
+    found, rng = {}, np.random.default_rng(0)
+    for n in (1000, 10_000, 50_000):
+        for d in (2, 4, 6, 8, 10, 12, 14):
+            points, seconds = rng.normal(size=(n, d)), []
+            for neighbors.TREE_MAX_DIMENSION in (d, 0):
+                seconds.append(median_seconds(lambda points=points: neighbors.knn_distances(points, 3), 3))
+            found[f"n = {n}, d = {d}: tree, product (s)"] = f"{seconds[0]:.4f}, {seconds[1]:.4f}"
+    return found
+
+
+def measured(work: Callable, *args: object) -> dict[str, object]:
+    """What `work` returns, and the peak memory of this process."""
+    warnings.simplefilter("ignore", ite.UnsupportedEstimate)
+    results = work(*args)
+    return {"peak memory (GB)": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6} | results
+
+
+def measured_in_own_process(work: Callable, *args: object) -> dict[str, object]:
+    """`measured`, in a new process."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(measured, (work, *args))
 
 
 def main(args: Arguments) -> None:
-    """Print the times and write them down."""
-    record = runs.Record(args)
-    rng = np.random.default_rng(0)
-    digits = load_digits("mnist-5k")
-    images = to_network_input(torch.cat([digits.train_images, digits.test_images]))
-    activations = SplitNetwork(pretrained_lenet(2), "relu5").activations(images)
-    rows = np.hstack([images.flatten(1).numpy(), activations.flatten(1).numpy()]).astype(np.float64)
-    rows = np.vstack([rows, rows]) + rng.normal(0, 0.01, size=(10_000, 1144))
-    estimator = ite.cost.MIShannon_DKL(rng=0)
-    seconds = median_seconds(lambda: estimator.estimation(rows, [1024, 120]))
-    print(f"MIShannon_DKL, n = 10,000, d = 1,144: {seconds:.2f} s")
-    value = estimator.estimation(rows, [1024, 120])
-    difference = abs(value / float64_estimate(rows, [1024, 120], seed=0) - 1)
-    print(f"relative difference from float64 differences alone: {difference:.1e}")
-
-    left, right = torch.randn(5000, 1144), torch.randn(1144, 5000)
-    product = median_seconds(lambda: left @ right)
-    print(f"its two float32 matrix products alone: {2 * product:.2f} s")
-
-    print("d    tree (s)   product (s)   for n = 5,000, k = 3")
-    limit = neighbors.TREE_MAX_DIMENSION
-    for d in (2, 4, 6, 8, 10, 12, 16):
-        points = rng.normal(size=(5000, d))
-        columns = []
-        for neighbors.TREE_MAX_DIMENSION in (d, 0):
-            columns.append(median_seconds(lambda points=points: neighbors.knn_distances(points, 3), repeats=3))
-        print(f"{d:<4} {columns[0]:8.3f}   {columns[1]:11.3f}")
-    neighbors.TREE_MAX_DIMENSION = limit
-    results = {
-        "MIShannon_DKL, n = 10,000, d = 1,144 (s)": seconds,
-        "two float32 matrix products of that size (s)": 2 * product,
-        "relative difference from float64": difference,
+    """Print the results and write them down."""
+    record, results = runs.Record(args), {}
+    cases = {
+        "LeNet, n = 10,000, d = 1,144": lenet,
+        "AlexNet, n = 1,000, d = 159,744": alexnet,
+        "n = 1,000,000, d = 4": million,
+        "n = 100,000, d = 120": hundred_thousand,
+        "k-d tree or matrix product, k = 3": tree_or_product,
     }
+    for name, work in cases.items():
+        found = work(args) if work is alexnet else measured_in_own_process(work, args)
+        for quantity, value in found.items():
+            print(f"{name}: {quantity}: {value if isinstance(value, str) else f'{value:.3g}'}", flush=True)
+            results[f"{name}: {quantity}"] = value
     runs.write_together({args.output: record.content(results)})
 
 
