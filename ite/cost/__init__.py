@@ -15,10 +15,10 @@ from ite.cost.divergence_meta import *
 from ite.cost.entropy import *
 from ite.cost.information import *
 from ite.cost.kernels import *
-from ite.cost.knn import DominatedMean
+from ite.cost.knn import FewEffectiveSamples
 from ite.cost.x_analytical_values import *
 from ite.cost.x_factory import co_class, co_factory
 from ite.cost.x_kernel import Kernel
 
-_PUBLIC = re.compile("[BM](cond)?[HIDCAK][A-Z0-9]|MDf_|analytical_value_|co_|Kernel$|DominatedMean|UnsupportedEstimate")
+_PUBLIC = re.compile("[BM](cond)?[HIDCAK][A-Z0-9]|MDf_|analytical_value_|co_|Kernel$|FewEffectiveSamples|UnsupportedEstimate")
 __all__ = sorted(filter(_PUBLIC.match, globals()))

@@ -96,7 +96,7 @@ class BDHellinger_KnnK(ByRatio):
     """Hellinger distance sqrt(1 - int sqrt(p1 p2)), from k-th nearest neighbours.
 
     The estimated integral can exceed 1; the original then takes the root of the absolute value, here the sign is kept. It warns
-    with `DominatedMean` where a single sample decides the integral, as happens in high dimension.
+    with `FewEffectiveSamples` where a few decide the integral, as happens in high dimension.
 
     References: Poczos+ 2012a.
     """
@@ -108,7 +108,7 @@ class BDHellinger_KnnK(ByRatio):
 class BDChi2_KnnK(ByRatio):
     """Pearson's chi-square divergence int p1^2 / p2 - 1, from k-th nearest neighbours.
 
-    Warns with `DominatedMean` where a single sample decides the integral, as happens in high dimension.
+    Warns with `FewEffectiveSamples` where a few decide the integral, as happens in high dimension.
 
     References: Pearson 1900; Poczos+ 2012a.
     """

@@ -13,8 +13,11 @@ from scipy.special import gammaln, logsumexp
 from ite.neighbors import knn_distances
 
 
-class DominatedMean(UserWarning):
-    """A mean over samples of which one makes up more than half: in high dimension, powers of distances do this."""
+class FewEffectiveSamples(UserWarning):
+    """A mean over samples that a few of them decide, as powers of distances let them in high dimension.
+
+    It is given where Kish's effective number, (sum w)^2 / sum w^2 of the terms w, is less than a fifth of the samples.
+    """
 
 
 def log_unit_ball_volume(d: int) -> float:
@@ -101,10 +104,10 @@ def log_gamma(k: int, shift: float) -> float:
 
 
 def _log_mean(logarithms: np.ndarray) -> float:
-    """log mean_i exp(l_i), with a warning where one term outweighs all the others together."""
-    total = logsumexp(logarithms)
-    share = np.exp(logarithms.max() - total)
-    if share > 0.5:
-        message = f"one of {len(logarithms)} samples makes up {share:.0%} of the estimated integral: its value is chance"
-        warnings.warn(message, DominatedMean, stacklevel=5)
-    return total - np.log(len(logarithms))
+    """log mean_i exp(l_i), with a warning where few terms outweigh all the others."""
+    total, n = logsumexp(logarithms), len(logarithms)
+    effective = np.exp(2 * total - logsumexp(2 * logarithms))
+    if effective < n / 5:
+        message = f"of {n} samples, {effective:.1f} in effect decide the estimated integral"
+        warnings.warn(message, FewEffectiveSamples, stacklevel=5)
+    return total - np.log(n)
