@@ -144,12 +144,11 @@ def test_bad_algorithm(algorithm):
 
 
 def test_more_than_the_samples_support():
-    """x beside 2 x + noise of 1e-6 has about 14 nats; log 300 is 5.7. Sums of entropies show it, counts cannot."""
+    """Five pairs of columns with 3 nats each; log 300 is 5.7."""
     rng = np.random.default_rng(0)
-    x = rng.normal(size=(300, 1))
-    y = np.hstack([x, 2 * x + 1e-6 * rng.normal(size=(300, 1))])
+    y = correlated(rng, 300, 15.0, 5, 5)
     with pytest.warns(ite.UnsupportedEstimate, match=r"nats is more than 300 samples support, log n = 5.7") as caught:
-        found = MIShannon_HS().estimation(y, [1, 1])
+        found = MIShannon_HS().estimation(y, [5, 5])
     warning = caught[0].message
     assert (warning.estimate, warning.n, warning.limit) == (found, 300, pytest.approx(np.log(300)))
     with warnings.catch_warnings():
