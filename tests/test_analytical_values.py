@@ -17,7 +17,6 @@ from ite.cost import co_factory
 from ite.cost import x_analytical_values as values
 from ite.cost.x_kernel import Kernel
 
-
 # Small samples, and powers of densities in the larger ones, rest on few terms: as intended here.
 pytestmark = pytest.mark.filterwarnings("ignore::ite.cost.FewEffectiveSamples", "ignore::ite.cost.UnsupportedEstimate")
 

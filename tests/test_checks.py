@@ -144,11 +144,11 @@ def test_bad_algorithm(algorithm):
 
 
 def test_more_than_the_samples_support():
-    """Five pairs of columns with 3 nats each; log 300 is 5.7."""
+    """Fifty pairs of columns with 4 nats each; log 300 is 5.7."""
     rng = np.random.default_rng(0)
-    y = correlated(rng, 300, 15.0, 5, 5)
-    with pytest.warns(ite.UnsupportedEstimate, match=r"nats is more than 300 samples support, log n = 5.7") as caught:
-        found = MIShannon_HS().estimation(y, [5, 5])
+    y = correlated(rng, 300, 200.0, 50, 50)
+    with pytest.warns(ite.UnsupportedEstimate, match=r"nats is more than 300 samples support without assumptions") as caught:
+        found = MIShannon_DKL(rng=0).estimation(y, [50, 50])
     warning = caught[0].message
     assert (warning.estimate, warning.n, warning.limit) == (found, 300, pytest.approx(np.log(300)))
     with warnings.catch_warnings():
