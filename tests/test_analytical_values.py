@@ -367,6 +367,11 @@ def test_refusals(name, args, message):
         value(name, *args)
 
 
+def test_every_value_is_exported():
+    names = [name for name in vars(values) if name.startswith("analytical_value_")]
+    assert len(names) == 26 and set(names) <= set(ite.cost.__all__)
+
+
 def test_values_are_floats():
     for name, args in {
         "h_shannon": ("uniform", BOX),

@@ -121,7 +121,8 @@ class BDChi2_KnnK(ByRatio):
 class BDL2_KnnK(Knn, Divergence):
     """L2 distance sqrt( int p1^2 - 2 int p1 p2 + int p2^2 ), from k-th nearest neighbours; k > 2.
 
-    The estimated square can be negative; the original then takes the root of the absolute value, here the sign is kept.
+    The means are over p1's samples, so p2 is seen only where p1 is positive; k > 4 gives the last term a finite variance. The
+    estimated square can be negative; the original then takes the root of the absolute value, here the sign is kept.
 
     References: Poczos+ 2011.
     """

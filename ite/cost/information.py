@@ -31,9 +31,7 @@ class UnsupportedEstimate(UserWarning):
 
     def __init__(self, estimate: float, n: int):
         self.estimate, self.n, self.limit = estimate, n, float(np.log(n))
-        super().__init__(
-            f"{estimate:.4g} nats is more than {n} samples support without assumptions, log n = {self.limit:.3g}"
-        )
+        super().__init__(f"{estimate:.4g} nats is more than {n} samples support without assumptions, log n = {self.limit:.3g}")
 
 
 class ShannonInformation(Information):

@@ -25,6 +25,9 @@ class Estimator:
     ----------
     mult : bool
         Whether multiplicative constants matter. Only BIHoeffding leaves one out.
+    rng : None, int or np.random.Generator
+        Of estimators that use chance. An int gives the same bits at each call; it should not be the seed of the sample itself,
+        whose numbers would be drawn again.
     """
 
     mult: bool = True
