@@ -2,7 +2,7 @@
 
     python -m benchmarks.neighbors --data-root data
 
-Each case runs in a process of its own, whose peak memory it has to itself. LeNet's case is the 10,000 test digits and their clean
+Each case runs in a process of its own, for its peak memory. LeNet's case is the 10,000 test digits and their clean
 activations, 1,024 + 120 columns; AlexNet's has its shape, 150,528 + 9,216 columns, and 30 components under noise. About
 twelve minutes, of which the original's k-d tree takes most.
 """
@@ -150,7 +150,8 @@ def tree_or_product(args: Arguments) -> dict[str, str]:
     for n in (1000, 10_000, 50_000):
         for d in (2, 4, 6, 8, 10, 12, 14):
             points, seconds = rng.normal(size=(n, d)), []
-            for neighbors.TREE_MAX_DIMENSION in (d, 0):
+            for limit in (d, 0):
+                neighbors.TREE_COLUMNS = neighbors.TREE_COLUMNS_OF_MANY = limit
                 seconds.append(median_seconds(lambda points=points: neighbors.knn_distances(points, 3), 3))
             found[f"n = {n}, d = {d}: tree, product (s)"] = f"{seconds[0]:.4f}, {seconds[1]:.4f}"
     return found

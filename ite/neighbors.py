@@ -24,11 +24,12 @@ from tqdm import tqdm
 MEMORY_LIMIT = 10**9
 DEVICE = "cpu"
 
-# Up to here a tree is faster (benchmarks/neighbors.py).
-TREE_MAX_DIMENSION = 8
+# Up to so many columns a tree is faster, on Gaussian points, which are hard for it (benchmarks/neighbors.py).
+TREE_COLUMNS = 8
+TREE_COLUMNS_OF_MANY, MANY = 12, 30_000
 _QUERIES, _POINTS = 512, 16_384  # of a tile; larger ones leave the cache, smaller ones slow the product
 _CANDIDATES_BEYOND_K = 13
-_BASIS, _CANDIDATES_IN_BASIS = 128, 61
+_BASIS, _CANDIDATES_IN_BASIS = 128, 45
 _LEAST_COLUMNS, _LEAST_POINTS = 512, 2048  # for a projection to be worth its while
 _DIFFERENCES = 300_000  # at once; they stay in the cache
 _C = 8.0  # 2 exp(-32): 3e-14 for each pair
@@ -73,7 +74,7 @@ def knn_distances(
     if points.shape[1] != queries.shape[1]:
         raise ValueError(f"points have {points.shape[1]} columns, queries {queries.shape[1]}; expected the same")
     _require_enough(points, k, own)
-    if points.shape[1] <= TREE_MAX_DIMENSION:
+    if points.shape[1] <= (TREE_COLUMNS_OF_MANY if len(points) >= MANY else TREE_COLUMNS):
         return np.vstack([distances for distances, _ in _tree_search(points, k, own, queries, norm=2)])
     ranking = _Ranking(points, queries, k, own, memory_limit or MEMORY_LIMIT, torch.device(device or DEVICE))
     return ranking.distances().numpy()

@@ -9,7 +9,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.neighbors import NearestNeighbors
 
 from ite import neighbors
-from ite.neighbors import TREE_MAX_DIMENSION, knn_distances
+from ite.neighbors import TREE_COLUMNS, knn_distances
 
 # The docstring promises 1e-7 for the ranking; centring the points may round away as much again where the differences are
 # 1e-8 of the coordinates. 1e-6 covers both and still rules out float32, whose squares are off by 1e-5 and more here.
@@ -67,7 +67,7 @@ def simplex(rng, n, d):
 KINDS = [gaussian, offset, nearly_equal, far_clusters, crowded_clusters, integers_with_ties, heavy_tails]
 
 
-@pytest.mark.parametrize("d", [1, 3, TREE_MAX_DIMENSION, TREE_MAX_DIMENSION + 1, 120])
+@pytest.mark.parametrize("d", [1, 3, TREE_COLUMNS, TREE_COLUMNS + 1, 120])
 @pytest.mark.parametrize("kind", KINDS)
 def test_equals_brute_force(kind, d):
     rng = np.random.default_rng(d)
@@ -85,6 +85,15 @@ def test_agrees_with_sklearn(d, k):
     oracle = NearestNeighbors(n_neighbors=k, algorithm="kd_tree").fit(points)
     assert_allclose(knn_distances(points, k), oracle.kneighbors()[0], rtol=RTOL)
     assert_allclose(knn_distances(points, k, queries), oracle.kneighbors(queries)[0], rtol=RTOL)
+
+
+@pytest.mark.parametrize("n, d, tree", [(400, 8, True), (400, 9, False), (30_000, 12, True), (30_000, 13, False)])
+def test_tree_or_product(monkeypatch, n, d, tree):
+    used = []
+    monkeypatch.setattr(neighbors, "_tree_search", lambda *args, **kwargs: used.append(True) or [(np.ones((1, 1)), None)])
+    monkeypatch.setattr(neighbors._Ranking, "distances", lambda self: used.append(False) or torch.ones(1, 1))
+    knn_distances(np.zeros((n, d)), 1)
+    assert used == [tree]
 
 
 @pytest.mark.parametrize("d", [2, 50])
