@@ -161,7 +161,7 @@ class _Ranking:
         n_candidates = min(self.n_others, self.k + (_CANDIDATES_BEYOND_K if basis is None else _CANDIDATES_IN_BASIS))
         # A quarter of the memory for the rows of a tile; its scores, and what is computed from them, take less than the rest.
         tile_rows = max(2, self.memory_limit // (4 * dtype.itemsize * self.points.shape[1]))
-        tile_queries = min(_QUERIES, tile_rows // 2)
+        tile_queries = min(_QUERIES, max(1, 3 * tile_rows // 4))  # points are read anew for each tile of queries
         tiles = torch.arange(len(self.points)).split(min(_POINTS, tile_rows - tile_queries))
         load = lru_cache(maxsize=1)(
             lambda tile: self._load(self.points, tiles[tile], dtype, basis)
