@@ -39,7 +39,8 @@ lint: .venv/development
 bench: .venv/development
 	$(BIN)/python -m benchmarks.learning --data-root $(DATA_ROOT)
 	$(BIN)/python -m benchmarks.sampling
-	$(BIN)/python -m benchmarks.neighbors
+	$(BIN)/python -m benchmarks.neighbors --data-root $(DATA_ROOT)
+	$(BIN)/python -m benchmarks.mutual_information
 
 .venv/runtime: requirements.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv

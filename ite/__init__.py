@@ -6,5 +6,14 @@ An independent implementation, written from the papers that each class cites. In
 from ite import cost
 from ite.checks import IndependenceTest, independence_test, scale_sensitivity, standardize
 from ite.cost.information import UnsupportedEstimate
+from ite.cost.knn import FewEffectiveSamples
 
-__all__ = ["IndependenceTest", "UnsupportedEstimate", "cost", "independence_test", "scale_sensitivity", "standardize"]
+__all__ = [
+    "FewEffectiveSamples",
+    "IndependenceTest",
+    "UnsupportedEstimate",
+    "cost",
+    "independence_test",
+    "scale_sensitivity",
+    "standardize",
+]

@@ -1,5 +1,6 @@
 """What to ask of an estimate before it is believed: against chance, and against a change of units."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -7,7 +8,8 @@ from typing import Literal
 import numpy as np
 from tqdm import tqdm
 
-from ite.cost.information import Information
+from ite.cost.dependence import Information
+from ite.cost.information import BcondIShannon_HShannon, UnsupportedEstimate
 from ite.cost.shared import Rng, as_blocks, spread
 
 
@@ -94,18 +96,22 @@ def independence_test(
     Raises
     ------
     ValueError
-        Where the estimator does, or if `n_permutations` is not positive.
+        Where the estimator does; if `n_permutations` is not positive; or for a conditional information.
 
     References: Phipson, Smyth 2010.
     """
     if n_permutations < 1:
         raise ValueError(f"n_permutations: found {n_permutations}, expected at least 1")
+    if isinstance(co, BcondIShannon_HShannon):
+        raise ValueError("co: found a conditional information; permuted blocks do not depend on the condition any more")
     rng = np.random.default_rng(rng)
     y, (first, *others) = as_blocks(y, ds, keep_float32=True)
     widths = [block.shape[1] for block in (first, *others)]
     estimate, null = co.estimation(y, widths), np.empty(n_permutations)
-    for i in tqdm(range(n_permutations), desc="permutations", delay=3, leave=False):
-        null[i] = co.estimation(np.hstack([first, *map(rng.permutation, others)]), widths)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UnsupportedEstimate)  # every value is returned
+        for i in tqdm(range(n_permutations), desc="permutations", delay=3, leave=False):
+            null[i] = co.estimation(np.hstack([first, *map(rng.permutation, others)]), widths)
     p_value = (1 + (null >= estimate).sum()) / (1 + n_permutations)
     return IndependenceTest(estimate, null, float(p_value), float(estimate - null.mean()))
 
@@ -140,4 +146,6 @@ def scale_sensitivity(
     y, blocks = as_blocks(y, ds)
     widths = [block.shape[1] for block in blocks]
     scaled = (np.hstack([*blocks[:-1], factor * blocks[-1]]) for factor in factors)
-    return np.array([co.estimation(rows, widths) for rows in scaled])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UnsupportedEstimate)  # every value is returned
+        return np.array([co.estimation(rows, widths) for rows in scaled])

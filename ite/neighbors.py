@@ -6,8 +6,8 @@ With many columns the tiles first come from an orthogonal projection and the nor
 shrink by that, so what is too far there is too far.
 
 Rounding is bounded as in N. Higham and T. Mary, "A new approach to probabilistic rounding error analysis", SIAM J. Sci. Comput.
-41(5), 2019: an inner product of length d is off by more than c sqrt(d) u |x||y| with a probability below 2 exp(-c^2 / 2). Rows
-for which float32 is too coarse are ranked in float64.
+41(5), 2019: if rounding errors are random, an inner product of length d is off by more than c sqrt(d) u |x||y| with a
+probability below 2 d exp(-c^2 / 2). Rows for which float32 is too coarse are ranked in float64.
 """
 
 import warnings
@@ -32,7 +32,7 @@ _CANDIDATES_BEYOND_K = 13
 _BASIS, _CANDIDATES_IN_BASIS = 128, 45
 _LEAST_COLUMNS, _LEAST_POINTS = 512, 2048  # for a projection to be worth its while
 _DIFFERENCES = 300_000  # at once; they stay in the cache
-_C = 8.0  # 2 exp(-32): 3e-14 for each pair
+_C = 8.0  # 2 d exp(-32): 3e-11 for a pair of 1,144 columns
 _RELATIVE_ACCURACY = 1e-7
 _BAR = {"desc": "neighbours", "unit": " queries", "delay": 3, "mininterval": 1, "leave": False}
 
@@ -55,9 +55,10 @@ def knn_distances(
     queries : ndarray, float32 or float64, (m, d), optional
         Without them the points are their own queries, and none is its own neighbour.
     memory_limit : int, optional
-        Bytes to work in, beside the arrays that are given and returned; `MEMORY_LIMIT` unless given.
+        Bytes to work in, beside the arrays that are given and returned; `MEMORY_LIMIT` unless given. A tree that would need
+        more is not made.
     device : str or torch.device, optional
-        Where products are computed; `DEVICE` unless given.
+        Where products are computed; `DEVICE` unless given. It has to have float64.
 
     Returns
     -------
@@ -74,9 +75,11 @@ def knn_distances(
     if points.shape[1] != queries.shape[1]:
         raise ValueError(f"points have {points.shape[1]} columns, queries {queries.shape[1]}; expected the same")
     _require_enough(points, k, own)
-    if points.shape[1] <= (TREE_COLUMNS_OF_MANY if len(points) >= MANY else TREE_COLUMNS):
+    memory_limit = memory_limit or MEMORY_LIMIT
+    tree_columns = TREE_COLUMNS_OF_MANY if len(points) >= MANY else TREE_COLUMNS
+    if points.shape[1] <= tree_columns and 16 * points.size <= memory_limit:
         return np.vstack([distances for distances, _ in _tree_search(points, k, own, queries, norm=2)])
-    ranking = _Ranking(points, queries, k, own, memory_limit or MEMORY_LIMIT, torch.device(device or DEVICE))
+    ranking = _Ranking(points, queries, k, own, memory_limit, torch.device(device or DEVICE))
     return ranking.distances().numpy()
 
 
@@ -134,12 +137,15 @@ class _Ranking:
         """Ascending, float64 (m, k)."""
         squared = torch.empty(len(self.queries), self.k, dtype=torch.float64)
         rows = torch.arange(len(self.queries))
-        if self.points.shape[1] >= _LEAST_COLUMNS and len(self.points) >= _LEAST_POINTS:
+        n, d = self.points.shape
+        float32_is_exact = torch.get_float32_matmul_precision() == "highest"  # otherwise products may be of shorter numbers
+        basis_fits = 8 * 8 * d * _BASIS <= self.memory_limit  # eight times, while it is made
+        if float32_is_exact and d >= _LEAST_COLUMNS and n >= _LEAST_POINTS and basis_fits:
             rows = rows[~self._rank(rows, torch.float32, squared, self._basis())]
-        for dtype in (torch.float32, torch.float64):
+        for dtype in (torch.float32, torch.float64) if float32_is_exact else (torch.float64,):
             rows = rows[~self._rank(rows, dtype, squared)]
         for row in rows:  # more near-ties than candidates: every difference, one query at a time
-            every = self._squared_distances(row.expand(len(self.points)), torch.arange(len(self.points)))
+            every = self._squared_distances(row.expand(n), torch.arange(n))
             if self.own:
                 every[row] = torch.inf
             squared[row] = every.topk(self.k, largest=False).values
@@ -148,21 +154,22 @@ class _Ranking:
     def _basis(self) -> Tensor:
         """Orthonormal columns (d, _BASIS) that span the largest principal components of a few points; float64."""
         some = torch.arange(0, len(self.points), -(-len(self.points) // (4 * _BASIS)))
-        centred = self.points[some].double() - self.centre
+        centred = self.points[some].double().sub_(self.centre).mul_(1 / self.unit)
         _, vectors = torch.linalg.eigh(centred @ centred.T)  # ascending
         return torch.linalg.qr(centred.T @ vectors[:, -_BASIS:]).Q
 
     def _rank(self, rows: Tensor, dtype: torch.dtype, squared: Tensor, basis: Tensor | None = None) -> Tensor:
         """Fill `squared` for `rows` of the queries from products in `dtype`; which are certain, bool (len(rows),).
 
-        With a basis, scores are lower bounds; where the first tile's leave most of its rows uncertain, the rest are not tried.
+        With a basis, scores are lower bounds; once they leave most queries of a tile uncertain, the rest are not tried.
         """
         certain = torch.zeros(len(rows), dtype=torch.bool)
         n_candidates = min(self.n_others, self.k + (_CANDIDATES_BEYOND_K if basis is None else _CANDIDATES_IN_BASIS))
-        # A quarter of the memory for the rows of a tile; its scores, and what is computed from them, take less than the rest.
+        # A quarter of the memory each for the rows of a tile and for its scores.
         tile_rows = max(2, self.memory_limit // (4 * dtype.itemsize * self.points.shape[1]))
         tile_queries = min(_QUERIES, max(1, 3 * tile_rows // 4))  # points are read anew for each tile of queries
-        tiles = torch.arange(len(self.points)).split(min(_POINTS, tile_rows - tile_queries))
+        tile_points = min(_POINTS, tile_rows - tile_queries, self.memory_limit // (4 * dtype.itemsize * tile_queries))
+        tiles = torch.arange(len(self.points)).split(max(1, tile_points))
         load = lru_cache(maxsize=1)(
             lambda tile: self._load(self.points, tiles[tile], dtype, basis)
         )  # read once if it is the only one
@@ -193,13 +200,15 @@ class _Ranking:
     ) -> Tensor:
         """Fill `squared` for `rows` by float64 differences to their candidates; which are certain, bool (len(rows),)."""
         k, squared_x, n_terms = self.k, squared_x[:, None], self.points.shape[1] if basis is None else basis.shape[1] + 1
-        relative_error = (_C * n_terms**0.5 + 4) * torch.finfo(scores.dtype).eps / 2
+        limits = torch.finfo(scores.dtype)
+        relative_error = (_C * n_terms**0.5 + 4) * limits.eps / 2
         scores = scores.double() + squared_x
         exact = torch.full_like(scores, torch.inf)
         exact[:, :k] = self._squared_distances(rows.repeat_interleave(k), candidates[:, :k].flatten()).view(-1, k)
         bound = exact[:, :k].max(1, keepdim=True).values
-        # A point within the bound has |y| <= |x| + sqrt(bound), and 2|x||y| <= |x|^2 + |y|^2.
+        # A point within the bound has |y| <= |x| + sqrt(bound), and 2|x||y| <= |x|^2 + |y|^2. Products can underflow.
         error = relative_error * (squared_x + (squared_x.sqrt() + bound.sqrt()).square())
+        error += n_terms * limits.tiny
         query, column = ((scores <= bound + error) & exact.isinf()).nonzero(as_tuple=True)
         exact[query, column] = self._squared_distances(rows[query], candidates[query, column])
 

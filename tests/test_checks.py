@@ -237,3 +237,22 @@ def test_permutations_by_the_seed():
     assert not np.array_equal(first.null, other.null)
     with pytest.raises(ValueError, match="n_permutations: found 0"):
         ite.independence_test(MIShannon_KSG(), y, [2, 3], 0)
+
+
+def test_no_null_for_a_conditional_information():
+    y = np.random.default_rng(0).normal(size=(50, 3))
+    with pytest.raises(ValueError, match="co: found a conditional information"):
+        ite.independence_test(ite.cost.BcondIShannon_HShannon(), y)
+
+
+def test_mixtures_have_rows_of_both():
+    y1, y2 = np.random.default_rng(0).normal(size=(2, 10, 1))
+    with pytest.raises(ValueError, match=r"found 10 and 10 rows, too few to mix them by w = \[0.999, 0.001\]"):
+        ite.cost.MDJS_HS(w=(0.999, 0.001)).estimation(y1, y2)
+
+
+def test_one_neighbour_or_several():
+    with pytest.raises(ValueError, match=r"k: found \[1, 2\], expected a positive integer"):
+        ite.cost.BHShannon_KnnK(k=[1, 2])
+    with pytest.raises(ValueError, match="y: found one row"):
+        MIShannon_DKL().estimation(np.zeros((1, 2)), [1, 1])

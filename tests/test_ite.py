@@ -167,7 +167,7 @@ def test_factory_and_print(name):
 
 @pytest.mark.parametrize("name", ["BDKL", "co_factory", "Any", ""])
 def test_factory_knows_no_other_name(name):
-    with pytest.raises(ValueError, match=r"cost_name: found .* expected one of BABlomqvist, "):
+    with pytest.raises(ValueError, match=r"cost_name: found .* expected one of BASpearman1, "):
         co_factory(name)
 
 

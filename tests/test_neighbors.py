@@ -160,6 +160,41 @@ def test_memory_map(tmp_path, d, dtype):
     assert_array_equal(mapped, points)
 
 
+def test_a_tree_that_fits(monkeypatch):
+    """16 bytes a number, or none."""
+    points, trees, search = np.random.default_rng(0).normal(size=(100, 4)), [], neighbors._tree_search
+    monkeypatch.setattr(neighbors, "_tree_search", lambda *args, **kwargs: trees.append(1) or search(*args, **kwargs))
+    with_tree, without = (knn_distances(points, 3, memory_limit=limit) for limit in (16 * 400, 16 * 400 - 1))
+    assert trees == [1]
+    assert_allclose(with_tree, without, rtol=RTOL)
+
+
+@pytest.mark.parametrize("precision", ["high", "medium"])
+def test_products_of_shorter_numbers_are_not_trusted(monkeypatch, precision):
+    """torch may then multiply float32 as bfloat16 or TF32, whose rounding is not bounded here."""
+    used, rank = [], neighbors._Ranking._rank
+    monkeypatch.setattr(
+        neighbors._Ranking, "_rank", lambda self, rows, dtype, *args: used.append(dtype) or rank(self, rows, dtype, *args)
+    )
+    before = torch.get_float32_matmul_precision()
+    try:
+        torch.set_float32_matmul_precision(precision)
+        points = np.random.default_rng(0).normal(size=(50, 30))
+        assert_allclose(knn_distances(points, 3), brute_force(points, 3), rtol=1e-12)
+    finally:
+        torch.set_float32_matmul_precision(before)
+    assert used == [torch.float64]
+
+
+@pytest.mark.parametrize("scale", [1e-19, 1e-24])
+def test_clusters_beside_far_outliers(scale):
+    """Where float32 products underflow, scores of zero decide nothing."""
+    rng = np.random.default_rng(0)
+    points = scale * (rng.normal(size=(100, 40)) + 5 * np.repeat([-1, 1], 50)[:, None])
+    points[:2] = [[1.0] * 40, [-1.0] * 40]
+    assert_allclose(knn_distances(points, 3), brute_force(points, 3), rtol=RTOL)
+
+
 def test_device(monkeypatch):
     """Products happen on the device that is asked for. "meta" computes nothing, so it fails at the first number read."""
     points = np.random.default_rng(0).normal(size=(40, 30))

@@ -5,9 +5,8 @@ entropy, I mutual information and dependence, D divergence, C cross-entropy, A a
 follows an underscore says from what: BHShannon_KnnK from nearest neighbours, MIShannon_DKL from a Kullback-Leibler divergence.
 """
 
-# ruff: noqa: F401, F403
-import re
-
+# ruff: noqa: F403
+from ite.cost import association, dependence, divergence, divergence_meta, entropy, information, kernels, x_analytical_values
 from ite.cost.association import *
 from ite.cost.dependence import *
 from ite.cost.divergence import *
@@ -20,5 +19,11 @@ from ite.cost.x_analytical_values import *
 from ite.cost.x_factory import co_class, co_factory
 from ite.cost.x_kernel import Kernel
 
-_PUBLIC = re.compile("[BM](cond)?[HIDCAK][A-Z0-9]|MDf_|analytical_value_|co_|Kernel$|FewEffectiveSamples|UnsupportedEstimate")
-__all__ = sorted(filter(_PUBLIC.match, globals()))
+_FAMILIES = (association, dependence, divergence, divergence_meta, entropy, information, kernels, x_analytical_values)
+__all__ = [
+    *(name for family in _FAMILIES for name in family.__all__),
+    "FewEffectiveSamples",
+    "Kernel",
+    "co_class",
+    "co_factory",
+]

@@ -8,6 +8,11 @@ import numpy as np
 
 from ite.cost.shared import Estimator, as_blocks, copula
 
+__all__ = [
+    "BASpearman1", "BASpearman2", "BASpearman3", "BASpearman4", "BASpearmanCondLT", "BASpearmanCondUT", "MASpearmanLT",
+    "MASpearmanUT", "BABlomqvist",
+]  # fmt: skip
+
 
 class Association(Estimator):
     """A measure of association: zero for independent columns."""
@@ -99,30 +104,28 @@ class BASpearmanCondUT(Tail):
         return ((1 - np.maximum(u, 1 - p)).prod(axis=1).mean() - c1) / (c2 - c1)
 
 
-class MASpearmanLT(Association):
-    """Lower tail dependence: the conditional rho of the lower tail at p = floor(sqrt(n)) / n.
+class TailDependence(Association):
+    """The conditional rho of a tail at p = floor(sqrt(n)) / n.
 
     References: Schmid, Schmidt 2007b.
     """
+
+    def _estimate(self, u):
+        return replace(self._component, p=int(np.sqrt(len(u))) / len(u)).estimation(u)
+
+
+class MASpearmanLT(TailDependence):
+    """Lower tail dependence: see `TailDependence`."""
 
     spearman_cond_lt_co_name: str = "BASpearmanCondLT"
     spearman_cond_lt_co_pars: dict | None = None
 
-    def _estimate(self, u):
-        return replace(self.spearman_cond_lt_co, p=int(np.sqrt(len(u))) / len(u)).estimation(u)
 
-
-class MASpearmanUT(Association):
-    """Upper tail dependence: the conditional rho of the upper tail at p = floor(sqrt(n)) / n.
-
-    References: Schmid, Schmidt 2007b.
-    """
+class MASpearmanUT(TailDependence):
+    """Upper tail dependence: see `TailDependence`."""
 
     spearman_cond_ut_co_name: str = "BASpearmanCondUT"
     spearman_cond_ut_co_pars: dict | None = None
-
-    def _estimate(self, u):
-        return replace(self.spearman_cond_ut_co, p=int(np.sqrt(len(u))) / len(u)).estimation(u)
 
 
 class BABlomqvist(Association):

@@ -12,6 +12,11 @@ from scipy.spatial.distance import cdist, pdist
 from ite.cost.shared import Estimator, Rng, as_blocks, copula, signed_root
 from ite.cost.x_kernel import Kernel, mean_over_pairs
 
+__all__ = [
+    "BIDistCov", "BIDistCorr", "BI3WayJoint", "BI3WayLancaster", "BIHSIC_IChol", "BIKGV", "BIKCCA", "MIDistCov_HSIC",
+    "BIHoeffding", "MIMMD_CopulaDMMD",
+]  # fmt: skip
+
 
 class Information(Estimator):
     """A measure of dependence: zero for independent blocks."""

@@ -10,9 +10,15 @@ from ite.cost.knn import log_d1, log_d2, log_d3, log_distances, log_ia
 from ite.cost.shared import Alpha, AlphaBeta, Estimator, Knn, as_samples, require_search, signed_root
 from ite.cost.x_kernel import Kernel, mean_over_pairs
 
+__all__ = [
+    "BDKL_KnnK", "BDKL_KnnKiTi", "BDBhattacharyya_KnnK", "BDHellinger_KnnK", "BDChi2_KnnK", "BDL2_KnnK", "BDRenyi_KnnK",
+    "BDTsallis_KnnK", "BDSharmaMittal_KnnK", "BDBregman_KnnK", "BDSymBregman_KnnK", "BDEnergyDist", "BDMMD_VStat",
+    "BDMMD_UStat", "BDMMD_Online", "BDMMD_VStat_IChol", "BDMMD_UStat_IChol",
+]  # fmt: skip
+
 
 class Divergence(Estimator):
-    """A quantity of two samples; except for a few that say so, zero where they have one distribution."""
+    """A quantity of two samples; a divergence is zero where they have one distribution."""
 
     keeps_float32 = False
 
@@ -119,7 +125,7 @@ class BDChi2_KnnK(ByRatio):
 
 
 class BDL2_KnnK(Knn, Divergence):
-    """L2 distance sqrt( int p1^2 - 2 int p1 p2 + int p2^2 ), from k-th nearest neighbours; k > 2.
+    """L2 distance sqrt( int p1^2 - 2 int p1 p2 + int p2^2 ), from k-th nearest neighbours; k > 2, and any d.
 
     The means are over p1's samples, so p2 is seen only where p1 is positive; k > 4 gives the last term a finite variance. The
     estimated square can be negative; the original then takes the root of the absolute value, here the sign is kept.

@@ -1,13 +1,19 @@
-"""H: differential entropy, in nats, of the distribution of a sample y (n, d)."""
+"""H: differential entropy of the distribution of a sample y (n, d)."""
 
 from collections.abc import Callable
 
 import numpy as np
 from scipy.special import digamma, gammaln, logsumexp
 
-from ite.cost.knn import log_distances, log_gamma, log_ia, log_unit_ball_volume, nonzero
+from ite.cost.knn import log_distances, log_gamma, log_ia, log_mean, log_unit_ball_volume, nonzero
 from ite.cost.shared import Alpha, AlphaBeta, Estimator, Knn, Rng, as_sample, spread
 from ite.neighbors import knn_distances
+
+__all__ = [
+    "BHShannon_KnnK", "BHShannon_SpacingV", "BHPhi_Spacing", "BHShannon_MaxEnt1", "BHShannon_MaxEnt2", "BHRenyi_KnnK",
+    "BHRenyi_KnnS", "BHTsallis_KnnK", "BHSharmaMittal_KnnK", "MHShannon_DKLN", "MHShannon_DKLU", "MHTsallis_HR",
+    "BcondHShannon_HShannon",
+]  # fmt: skip
 
 
 class Entropy(Estimator):
@@ -17,7 +23,7 @@ class Entropy(Estimator):
     one_dimensional = False
 
     def estimation(self, y: np.ndarray) -> float:
-        """Entropy in nats of the sample `y` (n, d). Raises ValueError for a sample it cannot be computed from."""
+        """Entropy of the sample `y` (n, d), Shannon's and Renyi's in nats. Raises ValueError where it cannot be computed."""
         y = as_sample(y, keep_float32=self.keeps_float32)
         if self.one_dimensional and y.shape[1] != 1:
             raise ValueError(f"y: found {y.shape[1]} columns, expected 1 for {type(self).__name__}")
@@ -128,7 +134,7 @@ class BHShannon_MaxEnt2(MaximumEntropy):
 
 
 class BHRenyi_KnnK(Alpha, Knn, Entropy):
-    """Renyi entropy log(int p^alpha) / (1 - alpha), from k-th nearest neighbours.
+    """Renyi entropy log(int p^alpha) / (1 - alpha), from k-th nearest neighbours; finite for d >= 342, unlike the original's.
 
     References: Leonenko+ 2008; Yukich 1998.
     """
@@ -138,7 +144,7 @@ class BHRenyi_KnnK(Alpha, Knn, Entropy):
 
 
 class BHRenyi_KnnS(Alpha, Knn, Entropy):
-    """Renyi entropy from several nearest neighbours, j in S.
+    """Renyi entropy from several nearest neighbours, j in S; finite for d >= 342, unlike the original's.
 
         H = log( L / (C n^alpha) ) / (1 - alpha),   L = sum_i sum_j rho_j(i)^(d (1 - alpha)),
         C = ((n - 1) c / n)^(alpha - 1) sum_j G(j + 1 - alpha) / G(j)
@@ -151,17 +157,19 @@ class BHRenyi_KnnS(Alpha, Knn, Entropy):
     References: Pal+ 2010.
     """
 
+    k_ndim = 1
+
     k: list[int] | None = None
 
     def __post_init__(self):
-        self.k = [1, 2, 4] if self.k is None else sorted(np.atleast_1d(self.k).tolist())
+        self.k = [1, 2, 4] if self.k is None else np.sort(self.k, axis=None).tolist()
         super().__post_init__()
 
     def _estimate(self, y):
         (n, d), a, s = y.shape, self.alpha, np.array(self.k)
         rho = knn_distances(y, s[-1])[:, s - 1]
         nonzero(rho[:, 0], s[0])
-        log_l = logsumexp(d * (1 - a) * np.log(rho))
+        log_l = log_mean(logsumexp(d * (1 - a) * np.log(rho), axis=1)) + np.log(n)
         moments = [log_gamma(j, 1 - a) - gammaln(j) for j in self.k]
         log_c = (a - 1) * (np.log((n - 1) / n) + log_unit_ball_volume(d)) + logsumexp(moments)
         return (log_l - log_c - a * np.log(n)) / (1 - a)

@@ -12,6 +12,11 @@ from ite.cost.knn import nonzero
 from ite.cost.shared import Alpha, Knn, Rng, copula, spread
 from ite.neighbors import max_norm_neighbors, n_within
 
+__all__ = [
+    "UnsupportedEstimate", "MIShannon_DKL", "MIChi2_DChi2", "MIL2_DL2", "MIRenyi_DR", "MITsallis_DT", "MIShannon_HS",
+    "MIRenyi_HR", "BcondIShannon_HShannon", "MIShannon_KSG", "MIShannon_GaussianCopula",
+]  # fmt: skip
+
 
 class UnsupportedEstimate(UserWarning):
     """A mutual information above what its samples can support.
@@ -53,14 +58,16 @@ class ShannonInformation(Information):
 
 
 def joint_and_product(
-    y: np.ndarray, blocks: list[np.ndarray], rng: np.random.Generator, order: np.ndarray | None = None
+    y: np.ndarray, blocks: list[np.ndarray], rng: Rng, order: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """A sample of the joint distribution and one of the product of the marginals, both (n // 2, d), from `y` (n, d).
 
     The first half of the rows (in `order`, if given) is the joint sample. In the second half the rows of every block are
     permuted independently. An odd last row is left out.
     """
-    half = len(y) // 2
+    rng, half = np.random.default_rng(rng), len(y) // 2
+    if half == 0:
+        raise ValueError("y: found one row, expected at least two, to split them")
     joint = y[:half] if order is None else y[order[:half]]
     second = np.arange(half, 2 * half) if order is None else order[half : 2 * half]
     product, start = np.empty_like(joint), 0
@@ -77,8 +84,8 @@ class SplitInformation(Information):
 
     keeps_float32 = True
 
-    def _split(self, y, blocks):
-        return joint_and_product(y, blocks, np.random.default_rng(self.rng))
+    def _estimate(self, y, blocks):
+        return self._component.estimation(*joint_and_product(y, blocks, self.rng))
 
 
 class MIShannon_DKL(ShannonInformation):
@@ -122,9 +129,6 @@ class MIChi2_DChi2(SplitInformation):
     chi2_co_pars: dict | None = None
     rng: Rng = None
 
-    def _estimate(self, y, blocks):
-        return self.chi2_co.estimation(*self._split(y, blocks))
-
 
 class MIL2_DL2(SplitInformation):
     """L2 mutual information: the L2 divergence of the joint distribution from the product.
@@ -135,9 +139,6 @@ class MIL2_DL2(SplitInformation):
     l2_co_name: str = "BDL2_KnnK"
     l2_co_pars: dict | None = None
     rng: Rng = None
-
-    def _estimate(self, y, blocks):
-        return self.l2_co.estimation(*self._split(y, blocks))
 
 
 class MIRenyi_DR(Alpha, SplitInformation):
@@ -150,9 +151,6 @@ class MIRenyi_DR(Alpha, SplitInformation):
     renyi_co_pars: dict | None = None
     rng: Rng = None
 
-    def _estimate(self, y, blocks):
-        return self.renyi_co.estimation(*self._split(y, blocks))
-
 
 class MITsallis_DT(Alpha, SplitInformation):
     """Tsallis mutual information: Tsallis' divergence of the joint distribution from the product.
@@ -163,9 +161,6 @@ class MITsallis_DT(Alpha, SplitInformation):
     tsallis_co_name: str = "BDTsallis_KnnK"
     tsallis_co_pars: dict | None = None
     rng: Rng = None
-
-    def _estimate(self, y, blocks):
-        return self.tsallis_co.estimation(*self._split(y, blocks))
 
 
 # From entropies, over all rows
@@ -266,11 +261,11 @@ class MIShannon_GaussianCopula(ShannonInformation):
 
         I = 1/2 (sum_m log det R_m - log det R)
 
-    R is the correlation matrix of the normal scores Phi^-1(rank / (n + 1)), R_m that of block m. Each log det is freed of its
-    bias for Gaussian samples, sum_{j=1}^d psi((n - j) / 2) up to a constant that cancels. Exact for Gaussian dependence,
+    R is the correlation matrix of the normal scores Phi^-1(rank / (n + 1)), R_m that of block m. Each log det is freed of the
+    bias it has for Gaussian samples, sum_{j=1}^d psi((n - j) / 2) up to a constant that cancels. Exact for Gaussian dependence,
     whatever the marginals; of any other dependence it sees what pairs of columns show.
 
-    References: Ince+ 2017; Goodman 1963.
+    References: Ince+ 2017; Misra+ 2005.
     """
 
     def _estimate(self, y, blocks):

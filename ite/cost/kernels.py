@@ -10,11 +10,14 @@ from ite.cost.knn import log_d2
 from ite.cost.shared import Alpha, Estimator, Knn, Rng, mixture
 from ite.cost.x_kernel import Kernel
 
-HALVES = (0.5, 0.5)
+__all__ = [
+    "BKExpected", "BKProbProd_KnnK", "MKExpJR1_HR", "MKExpJT1_HT", "MKExpJR2_DJR", "MKExpJT2_DJT", "MKExpJS_DJS",
+    "MKJS_DJS", "MKJT_HT",
+]  # fmt: skip
 
 
 class DistributionKernel(Divergence):
-    """A similarity of two distributions, as large as it gets where they are the same."""
+    """A similarity of two distributions: the Gram matrix of the true ones is positive semidefinite."""
 
     def gram_matrix(self, ys: Sequence[np.ndarray]) -> np.ndarray:
         """K(ys_i, ys_j) of samples `ys`, each (n_i, d); symmetric (len(ys), len(ys)). Raises as `estimation` does."""
@@ -78,89 +81,75 @@ class Rate(Estimator):
             raise ValueError(f"u: found {self.u}, expected a positive number")
 
 
-class MKExpJR1_HR(Rate, Alpha, DistributionKernel):
-    """Exponentiated Jensen-Renyi kernel of the first kind: exp(-u H_R((p1 + p2) / 2)).
+class ExponentialOfMixture(Rate, DistributionKernel):
+    """exp(-u H((p1 + p2) / 2)) with the component's entropy H: the exponentiated Jensen kernels of the first kind.
 
     References: Martins+ 2009.
     """
+
+    def _estimate(self, y1, y2):
+        return np.exp(-self.u * self._component.estimation(mixture(y1, y2, rng=self.rng)))
+
+
+class MKExpJR1_HR(ExponentialOfMixture, Alpha):
+    """Exponentiated Jensen-Renyi kernel, with Renyi's entropy: see `ExponentialOfMixture`."""
 
     renyi_co_name: str = "BHRenyi_KnnK"
     renyi_co_pars: dict | None = None
     rng: Rng = None
 
-    def _estimate(self, y1, y2):
-        mixed = mixture(y1, y2, HALVES, np.random.default_rng(self.rng))
-        return np.exp(-self.u * self.renyi_co.estimation(mixed))
 
-
-class MKExpJT1_HT(Rate, Alpha, DistributionKernel):
-    """Exponentiated Jensen-Tsallis kernel of the first kind: exp(-u H_T((p1 + p2) / 2)).
-
-    References: Martins+ 2009.
-    """
+class MKExpJT1_HT(ExponentialOfMixture, Alpha):
+    """Exponentiated Jensen-Tsallis kernel, with Tsallis' entropy: see `ExponentialOfMixture`."""
 
     tsallis_co_name: str = "BHTsallis_KnnK"
     tsallis_co_pars: dict | None = None
     rng: Rng = None
 
-    def _estimate(self, y1, y2):
-        mixed = mixture(y1, y2, HALVES, np.random.default_rng(self.rng))
-        return np.exp(-self.u * self.tsallis_co.estimation(mixed))
 
+class ExponentialOfDivergence(Rate, DistributionKernel):
+    """exp(-u D(p1, p2)) with the component's divergence D, weights equal: the exponentiated Jensen kernels of the second kind.
 
-class MKExpJR2_DJR(Rate, Alpha, DistributionKernel):
-    """Exponentiated Jensen-Renyi kernel of the second kind: exp(-u D_JR(p1, p2)), with weights of one half.
-
-    References: Martins+ 2009.
+    References: Martins+ 2008; Martins+ 2009.
     """
 
-    w = HALVES
+    w = (0.5, 0.5)
+
+    def _estimate(self, y1, y2):
+        return np.exp(-self.u * self._component.estimation(y1, y2))
+
+
+class MKExpJR2_DJR(ExponentialOfDivergence, Alpha):
+    """Exponentiated Jensen-Renyi kernel, with that divergence: see `ExponentialOfDivergence`."""
 
     jr_co_name: str = "MDJR_HR"
     jr_co_pars: dict | None = None
     rng: Rng = None
 
-    def _estimate(self, y1, y2):
-        return np.exp(-self.u * self.jr_co.estimation(y1, y2))
 
-
-class MKExpJT2_DJT(Rate, Alpha, DistributionKernel):
-    """Exponentiated Jensen-Tsallis kernel of the second kind: exp(-u D_JT(p1, p2)).
-
-    References: Martins+ 2009.
-    """
+class MKExpJT2_DJT(ExponentialOfDivergence, Alpha):
+    """Exponentiated Jensen-Tsallis kernel, with that divergence: see `ExponentialOfDivergence`."""
 
     jt_co_name: str = "MDJT_HT"
     jt_co_pars: dict | None = None
     rng: Rng = None
 
-    def _estimate(self, y1, y2):
-        return np.exp(-self.u * self.jt_co.estimation(y1, y2))
 
-
-class MKExpJS_DJS(Rate, DistributionKernel):
-    """Exponentiated Jensen-Shannon kernel: exp(-u D_JS(p1, p2)), with weights of one half.
-
-    References: Martins+ 2008; Martins+ 2009.
-    """
-
-    w = HALVES
+class MKExpJS_DJS(ExponentialOfDivergence):
+    """Exponentiated Jensen-Shannon kernel, with that divergence: see `ExponentialOfDivergence`."""
 
     js_co_name: str = "MDJS_HS"
     js_co_pars: dict | None = None
     rng: Rng = None
 
-    def _estimate(self, y1, y2):
-        return np.exp(-self.u * self.js_co.estimation(y1, y2))
-
 
 class MKJS_DJS(DistributionKernel):
-    """Jensen-Shannon kernel: log 2 - D_JS(p1, p2), with weights of one half.
+    """Jensen-Shannon kernel: log 2 - D_JS(p1, p2), with equal weights.
 
     References: Martins+ 2008; Martins+ 2009.
     """
 
-    w = HALVES
+    w = (0.5, 0.5)
 
     js_co_name: str = "MDJS_HS"
     js_co_pars: dict | None = None
@@ -189,10 +178,10 @@ class MKJT_HT(Alpha, DistributionKernel):
 
     def __post_init__(self):
         super().__post_init__()
-        if self.alpha > 2:
-            raise ValueError(f"alpha: found {self.alpha}, expected at most 2")
+        if not 0 < self.alpha <= 2:
+            raise ValueError(f"alpha: found {self.alpha}, expected a number above 0, at most 2")
 
     def _estimate(self, y1, y2):
         a, h = self.alpha, self.tsallis_co.estimation
-        mixed = mixture(y1, y2, HALVES, np.random.default_rng(self.rng))
+        mixed = mixture(y1, y2, rng=self.rng)
         return (2 ** (1 - a) - 1) / (1 - a) - (h(mixed) - 2**-a * (h(y1) + h(y2)))

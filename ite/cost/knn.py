@@ -69,7 +69,7 @@ def log_d3(y1: np.ndarray, y2: np.ndarray, k: int, a: float) -> float:
 
 def _log_integral(d: int, n: int, log_distance: np.ndarray, k: int, a: float) -> float:
     constant = (1 - a) * (np.log(n) + log_unit_ball_volume(d)) + gammaln(k) - log_gamma(k, 1 - a)
-    return constant + _log_mean(d * (1 - a) * log_distance)
+    return constant + log_mean(d * (1 - a) * log_distance)
 
 
 def log_d1(y1: np.ndarray, y2: np.ndarray, k: int, a: float) -> float:
@@ -93,7 +93,7 @@ def log_d2(y1: np.ndarray, y2: np.ndarray, k: int, a: float, b: float) -> float:
     log_rho, log_nu = log_distances(y1, k), log_distances(y2, k, y1)
     constant = 2 * gammaln(k) - log_gamma(k, -a) - log_gamma(k, -b)
     constant -= a * np.log(n1 - 1) + b * np.log(n2) + (a + b) * log_unit_ball_volume(d)
-    return constant + _log_mean(-d * (a * log_rho + b * log_nu))
+    return constant + log_mean(-d * (a * log_rho + b * log_nu))
 
 
 def log_gamma(k: int, shift: float) -> float:
@@ -103,11 +103,11 @@ def log_gamma(k: int, shift: float) -> float:
     return gammaln(k + shift)
 
 
-def _log_mean(logarithms: np.ndarray) -> float:
+def log_mean(logarithms: np.ndarray) -> float:
     """log mean_i exp(l_i), with a warning where few terms outweigh all the others."""
     total, n = logsumexp(logarithms), len(logarithms)
     effective = np.exp(2 * total - logsumexp(2 * logarithms))
     if effective < n / 5:
         message = f"of {n} samples, {effective:.1f} in effect decide the estimated integral"
-        warnings.warn(message, FewEffectiveSamples, stacklevel=5)
+        warnings.warn(message, FewEffectiveSamples, stacklevel=2)
     return total - np.log(n)

@@ -41,14 +41,19 @@ class Estimator:
         for field in fields(self):
             if field.name.endswith("_co_name"):
                 component = field.name.removesuffix("_name")
-                made = self._component(getattr(self, field.name), getattr(self, f"{component}_pars"))
+                made = self._made(getattr(self, field.name), getattr(self, f"{component}_pars"))
                 setattr(self, component, made)
 
-    def _component(self, name: str, pars: dict | None) -> "Estimator":
+    def _made(self, name: str, pars: dict | None) -> "Estimator":
         taken = {field.name for field in fields(ite.cost.co_class(name))}
         forced = {p: getattr(self, p) for p in ("mult", "alpha", "w") if hasattr(self, p) and (p != "w" or p in taken)}
         chance = {"rng": self.rng} if hasattr(self, "rng") and "rng" in taken else {}
         return ite.cost.co_factory(name, **{**chance, **(pars or {}), **forced})
+
+    @property
+    def _component(self) -> "Estimator":
+        """The one estimator that this one is built from."""
+        return next(value for name, value in vars(self).items() if name.endswith("_co"))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__} -> {vars(self)}"
@@ -74,6 +79,7 @@ class Knn(Estimator):
     """
 
     keeps_float32 = True  # neighbours are exact for it
+    k_ndim = 0
 
     knn_method: str = "cKDTree"
     k: int = 3
@@ -83,8 +89,8 @@ class Knn(Estimator):
         super().__post_init__()
         require_search(self.knn_method)
         k = np.asarray(self.k)
-        if k.dtype.kind not in "iu" or k.min() < 1:
-            raise ValueError(f"k: found {self.k!r}, expected a positive integer")
+        if k.dtype.kind not in "iu" or k.min() < 1 or k.ndim != self.k_ndim:
+            raise ValueError(f"k: found {self.k!r}, expected {'positive integers' if self.k_ndim else 'a positive integer'}")
 
 
 class Alpha(Estimator):
@@ -93,7 +99,7 @@ class Alpha(Estimator):
     Parameters
     ----------
     alpha : float
-        Positive, not 1.
+        Not 1.
     """
 
     alpha: float = 0.99
@@ -109,7 +115,7 @@ class AlphaBeta(Estimator):
     Parameters
     ----------
     alpha, beta : float
-        alpha positive; neither is 1.
+        Neither is 1.
     """
 
     alpha: float = 0.9
@@ -118,7 +124,7 @@ class AlphaBeta(Estimator):
     def __post_init__(self):
         super().__post_init__()
         require_not_one("alpha", self.alpha)
-        require_not_one("beta", self.beta, low=-np.inf)
+        require_not_one("beta", self.beta)
 
 
 def require_search(knn_method: str) -> None:
@@ -127,10 +133,11 @@ def require_search(knn_method: str) -> None:
         raise ValueError(f'knn_method: found {knn_method!r}, expected "cKDTree" or "KDTree"')
 
 
-def require_not_one(name: str, value: float, low: float = 0) -> None:
+def require_not_one(name: str, value: float, low: float = -np.inf) -> None:
     """Raise ValueError unless `value` is finite, above `low` and not 1."""
     if not (np.isfinite(value) and value > low and value != 1):
-        raise ValueError(f"{name}: found {value}, expected a finite number{' above 0' * (low == 0)} other than 1")
+        above = "" if low == -np.inf else f" above {low}"
+        raise ValueError(f"{name}: found {value}, expected a finite number{above} other than 1")
 
 
 def as_sample(y: np.ndarray, name: str = "y", keep_float32: bool = False) -> np.ndarray:
@@ -178,20 +185,22 @@ def copula(blocks: Sequence[np.ndarray]) -> np.ndarray:
     return rankdata(np.hstack(blocks), axis=0) / len(blocks[0])
 
 
-def mixture(y1: np.ndarray, y2: np.ndarray, w: Sequence[float], rng: np.random.Generator) -> np.ndarray:
+def mixture(y1: np.ndarray, y2: np.ndarray, w: Sequence[float] = (0.5, 0.5), rng: Rng = None) -> np.ndarray:
     """A sample of w_1 p_1 + w_2 p_2: as many rows of `y1` and `y2`, from the first on, as their proportion allows, shuffled.
 
     Raises
     ------
     ValueError
-        Unless `w` are two positive weights that sum to 1.
+        Unless `w` are two positive weights that sum to 1, and both samples have rows for theirs.
     """
     w = np.asarray(w, dtype=float)
     if not (w.shape == (2,) and w.min() > 0 and abs(w.sum() - 1) <= 1e-12):
         raise ValueError(f"w: found {w.tolist()}, expected two positive weights that sum to 1")
     n = min(len(y1) / w[0], len(y2) / w[1])
     n1, n2 = (n * w + 1e-9).astype(int)  # 0.7 * 100 / 0.7 is a little below 100
-    return rng.permutation(np.vstack([y1[:n1], y2[:n2]]))
+    if not (n1 and n2):
+        raise ValueError(f"found {len(y1)} and {len(y2)} rows, too few to mix them by w = {w.tolist()}")
+    return np.random.default_rng(rng).permutation(np.vstack([y1[:n1], y2[:n2]]))
 
 
 def signed_root(square: float) -> float:

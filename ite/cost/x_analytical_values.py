@@ -20,6 +20,18 @@ from scipy.special import logsumexp
 
 from ite.cost.shared import require_not_one, signed_root
 
+__all__ = [
+    "analytical_value_h_shannon", "analytical_value_h_renyi", "analytical_value_h_tsallis",
+    "analytical_value_h_sharma_mittal", "analytical_value_h_phi", "analytical_value_cond_h_shannon",
+    "analytical_value_i_shannon", "analytical_value_i_renyi", "analytical_value_cond_i_shannon",
+    "analytical_value_c_cross_entropy", "analytical_value_d_kullback_leibler", "analytical_value_d_renyi",
+    "analytical_value_d_tsallis", "analytical_value_d_sharma_mittal", "analytical_value_d_chi_square",
+    "analytical_value_d_hellinger", "analytical_value_d_l2", "analytical_value_d_bregman",
+    "analytical_value_d_jensen_renyi", "analytical_value_d_mmd", "analytical_value_k_expected",
+    "analytical_value_k_prob_product", "analytical_value_k_ejr1", "analytical_value_k_ejr2", "analytical_value_k_ejt1",
+    "analytical_value_k_ejt2",
+]  # fmt: skip
+
 # What the arguments say
 
 
@@ -172,7 +184,7 @@ def analytical_value_h_renyi(distr: str, alpha: float, par: dict) -> float:
     (log|2 pi cov| + d log(alpha) / (alpha - 1)) / 2, or the log volume. K. Zografos, S. Nadarajah, Statistics & Probability
     Letters 71, 2005.
     """
-    require_not_one("alpha", alpha)
+    require_not_one("alpha", alpha, low=0)
     if _kind("uniform normal", distr) == "uniform":
         return _log_volume(par)
     cov = _cov(par)
@@ -192,7 +204,7 @@ def analytical_value_h_sharma_mittal(distr: str, alpha: float, beta: float, par:
 
     With Renyi's H: (e^((1 - beta) H) - 1) / (1 - beta). F. Nielsen, R. Nock, J. Physics A 45, 032003, 2012.
     """
-    require_not_one("beta", beta, low=-np.inf)
+    require_not_one("beta", beta)
     return _deform(analytical_value_h_renyi(distr, alpha, par), 1 - beta)
 
 
@@ -282,7 +294,7 @@ def analytical_value_d_renyi(distr1: str, distr2: str, alpha: float, par1: dict,
     alpha m' M^-1 m / 2 - log(|M| / (|cov1|^(1 - alpha) |cov2|^alpha)) / (2 (alpha - 1)).
     M. Gil, F. Alajaji, T. Linder, Information Sciences 249, 2013.
     """
-    require_not_one("alpha", alpha)
+    require_not_one("alpha", alpha, low=0)
     mean1, cov1, mean2, cov2 = _normals(distr1, distr2, par1, par2)
     return float(_log_integral(alpha, 1 - alpha, mean1 - mean2, cov1, cov2) / (alpha - 1))
 
@@ -300,7 +312,7 @@ def analytical_value_d_sharma_mittal(distr1: str, distr2: str, alpha: float, bet
 
     "normal" {"mean", "cov"}, finite where Renyi's is. F. Nielsen, R. Nock, J. Physics A 45, 032003, 2012.
     """
-    require_not_one("beta", beta, low=-np.inf)
+    require_not_one("beta", beta)
     return _deform(analytical_value_d_renyi(distr1, distr2, alpha, par1, par2), beta - 1)
 
 
@@ -347,7 +359,7 @@ def analytical_value_d_bregman(distr1: str, distr2: str, alpha: float, par1: dic
     Infinite for alpha < 1 unless the first box lies inside the second. N. Leonenko, L. Pronzato, V. Savani, Annals of
     Statistics 36(5), 2008.
     """
-    require_not_one("alpha", alpha)
+    require_not_one("alpha", alpha, low=0)
     log_volume1, log_volume2, log_shared = _log_volumes(distr1, distr2, par1, par2)
     if alpha < 1 and log_shared != log_volume1:
         raise ValueError("infinite for alpha < 1: found a first box that is not inside the second, expected one that is")
