@@ -3,7 +3,7 @@
     python -m benchmarks.mutual_information
 
 Two blocks of d1 and d2 columns share the given nats, evenly over min(d1, d2) pairs of canonical directions; each block is
-then rotated at random. Writes the table that `ite/README.md` shows, and its figure. About twelve minutes.
+then rotated at random. Writes the table that `ite/README.md` shows, and its figure. About a quarter of an hour.
 """
 
 import warnings
