@@ -6,10 +6,21 @@ follows an underscore says from what: BHShannon_KnnK from nearest neighbours, MI
 """
 
 # ruff: noqa: F403
-from ite.cost import association, dependence, divergence, divergence_meta, entropy, information, kernels, x_analytical_values
+from ite.cost import (
+    association,
+    dependence,
+    divergence,
+    divergence_kernel,
+    divergence_meta,
+    entropy,
+    information,
+    kernels,
+    x_analytical_values,
+)
 from ite.cost.association import *
 from ite.cost.dependence import *
 from ite.cost.divergence import *
+from ite.cost.divergence_kernel import *
 from ite.cost.divergence_meta import *
 from ite.cost.entropy import *
 from ite.cost.information import *
@@ -19,7 +30,17 @@ from ite.cost.x_analytical_values import *
 from ite.cost.x_factory import co_class, co_factory
 from ite.cost.x_kernel import Kernel
 
-_FAMILIES = (association, dependence, divergence, divergence_meta, entropy, information, kernels, x_analytical_values)
+_FAMILIES = (
+    association,
+    dependence,
+    divergence,
+    divergence_kernel,
+    divergence_meta,
+    entropy,
+    information,
+    kernels,
+    x_analytical_values,
+)
 __all__ = [
     *(name for family in _FAMILIES for name in family.__all__),
     "FewEffectiveSamples",
