@@ -81,6 +81,8 @@ def independence_test(
 ) -> IndependenceTest:
     """Compare an estimate with those of the same rows when every block but the first is permuted by itself.
 
+    `UnsupportedEstimate` is not given for the latter, since every value is returned.
+
     Parameters
     ----------
     co : estimator with `estimation(y, ds)`
@@ -121,6 +123,8 @@ def scale_sensitivity(
 ) -> np.ndarray:
     """Estimates when the last block is multiplied by each factor, which leaves mutual information as it is.
 
+    `UnsupportedEstimate` is not given here, since every value is returned.
+
     Parameters
     ----------
     co : estimator with `estimation(y, ds)`
@@ -141,8 +145,9 @@ def scale_sensitivity(
     ValueError
         Where the estimator does, or if a factor is not positive.
     """
-    if min(factors) <= 0:
-        raise ValueError(f"factors: found {list(factors)}, expected positive ones")
+    factors = np.atleast_1d(factors)
+    if not factors.size or factors.min() <= 0:
+        raise ValueError(f"factors: found {factors.tolist()}, expected positive ones")
     y, blocks = as_blocks(y, ds)
     widths = [block.shape[1] for block in blocks]
     scaled = (np.hstack([*blocks[:-1], factor * blocks[-1]]) for factor in factors)

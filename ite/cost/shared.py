@@ -41,7 +41,10 @@ class Estimator:
         for field in fields(self):
             if field.name.endswith("_co_name"):
                 component = field.name.removesuffix("_name")
-                made = self._made(getattr(self, field.name), getattr(self, f"{component}_pars"))
+                name = getattr(self, field.name)
+                if str(name)[1:2] != field.default[1]:  # the letter of what is estimated
+                    raise ValueError(f"{field.name}: found {name!r}, expected an estimator of the kind of {field.default}")
+                made = self._made(name, getattr(self, f"{component}_pars"))
                 setattr(self, component, made)
 
     def _made(self, name: str, pars: dict | None) -> "Estimator":
@@ -144,7 +147,8 @@ def as_sample(y: np.ndarray, name: str = "y", keep_float32: bool = False) -> np.
     """`y` as floats (n, d), float64 unless it is to stay float32. Raises ValueError unless real, finite, 2-D, not empty."""
     y = np.asarray(y)
     if y.ndim != 2 or y.size == 0 or y.dtype.kind not in "biuf":
-        raise ValueError(f"{name}: found {y.dtype} of shape {y.shape}, expected real numbers (samples, dimensions)")
+        one_column = f"; for one column, {name}[:, None]" if y.ndim == 1 else ""
+        raise ValueError(f"{name}: found {y.dtype} of shape {y.shape}, expected real numbers (samples, dimensions){one_column}")
     if not (np.isfinite(y.min()) and np.isfinite(y.max())):  # NaN shows in both; no array of y's size is made
         raise ValueError(f"{name}: found NaN or infinity in {(~np.isfinite(y)).sum()} of {y.size} elements")
     return y if keep_float32 and y.dtype == np.float32 else y.astype(np.float64, copy=False)
@@ -163,8 +167,9 @@ def as_blocks(y: np.ndarray, ds: Sequence[int] | None, keep_float32: bool = Fals
     y = as_sample(y, keep_float32=keep_float32)
     ds = np.ones(y.shape[1], dtype=int) if ds is None else np.asarray(ds)
     if ds.ndim != 1 or ds.dtype.kind not in "iu" or len(ds) < 2 or ds.min() < 1 or ds.sum() != y.shape[1]:
+        found = ds.tolist() if ds.ndim == 1 and len(ds) < 20 else f"{ds.dtype} of shape {ds.shape}"
         raise ValueError(
-            f"ds: found {ds.tolist()}, expected two or more positive integers that sum to {y.shape[1]}, y's columns"
+            f"ds: found {found}, expected two or more positive integers that sum to {y.shape[1]}, y's columns side by side"
         )
     return y, np.split(y, np.cumsum(ds)[:-1], axis=1)
 
