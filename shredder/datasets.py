@@ -14,6 +14,9 @@ from shredder.runs import InputError
 NAMES = ("mnist-5k", "mnist")
 # Splits are part of a dataset's definition, like its pixels: the same for every run and every seed.
 _SPLIT_SEED = 5000
+# Of ImageNet's pixels by channel, (3, 1, 1): what torchvision's weights were trained with.
+IMAGENET_MEAN = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)
+IMAGENET_STD = torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
 
 
 @dataclass(frozen=True)
@@ -107,3 +110,19 @@ def held_out_tenth(n: int) -> tuple[Tensor, Tensor]:
 def digit_gt5(digits: Tensor) -> Tensor:
     """The public label of LeNet's v2 experiment: 1 where the digit exceeds 5, else 0; int64, same shape."""
     return (digits > 5).long()
+
+
+def to_alexnet_input(images: Tensor) -> Tensor:
+    """Digits as AlexNet reads them: enlarged bilinearly, three equal channels, normalised as torchvision's weights expect.
+
+    Parameters
+    ----------
+    images : Tensor, uint8, (n, 28, 28)
+
+    Returns
+    -------
+    Tensor, float32, (n, 3, 224, 224)
+    """
+    pixels = images.unsqueeze(1).float().div_(255)
+    enlarged = functional.interpolate(pixels, size=(224, 224), mode="bilinear", align_corners=False)
+    return (enlarged - IMAGENET_MEAN) / IMAGENET_STD
