@@ -90,6 +90,6 @@ def _imagenet_weights() -> Path:
             torch.hub.download_url_to_file(url, str(path), hash_prefix=path.stem.split("-")[-1])
         except (OSError, RuntimeError) as error:
             raise WeightsError(
-                f"{path}: not there, and could not be downloaded ({error}). Fetch {url} and put it there, or name it with --weights"
+                f"{path}: not there, and could not be downloaded ({error}); fetch {url}, or name it with --weights"
             ) from error
     return path

@@ -74,5 +74,5 @@ def test_no_network(monkeypatch, tmp_path):
 
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
     monkeypatch.setattr(torch.hub, "download_url_to_file", offline)
-    with pytest.raises(WeightsError, match=r"not there, and could not be downloaded \(no route\). Fetch .*alexnet.*--weights"):
+    with pytest.raises(WeightsError, match=r"not there, and could not be downloaded \(no route\). fetch .*alexnet.*--weights"):
         pretrained_alexnet("imagenet")
