@@ -256,3 +256,24 @@ def test_one_neighbour_or_several():
         ite.cost.BHShannon_KnnK(k=[1, 2])
     with pytest.raises(ValueError, match="y: found one row"):
         MIShannon_DKL().estimation(np.zeros((1, 2)), [1, 1])
+
+
+@pytest.mark.parametrize(
+    "name, pars, message",
+    [
+        ("MIShannon_DKL", {"rng": "a"}, "rng: found 'a', expected None, an int from 0, or a Generator"),
+        ("MHShannon_DKLU", {"rng": -1}, "rng: found -1"),
+        ("BDKL_KnnK", {"eps": "a"}, "eps: found 'a', expected a number from 0"),
+        ("BDKL_KnnKiTi", {"eps": -1}, "eps: found -1"),
+        ("BIHSIC_IChol", {"kernel": {"name": "RBF", "sigma": 1}}, r"kernel: found \{.*expected an ite.cost.Kernel"),
+        ("BKExpected", {"kernel": "RBF"}, "kernel: found 'RBF'"),
+        (
+            "MIShannon_DKL",
+            {"kl_co_name": "BHShannon_KnnK"},
+            "kl_co_name: found 'BHShannon_KnnK', expected .* kind of BDKL_KnnK",
+        ),
+    ],
+)
+def test_parameters_of_another_kind(name, pars, message):
+    with pytest.raises(ValueError, match=message):
+        ite.cost.co_factory(name, **pars)

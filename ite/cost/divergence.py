@@ -55,7 +55,7 @@ class BDKL_KnnKiTi(Divergence):
 
     def __post_init__(self):
         super().__post_init__()
-        require_search(self.knn_method)
+        require_search(self.knn_method, self.eps)
 
     def _estimate(self, y1, y2):
         (n1, d), n2 = y1.shape, len(y2)

@@ -8,6 +8,7 @@ import numpy as np
 from scipy.stats import rankdata
 
 import ite.cost
+from ite.cost.x_kernel import Kernel
 
 Rng = int | np.random.Generator | None
 
@@ -38,6 +39,12 @@ class Estimator:
     def __post_init__(self):
         if not isinstance(self.mult, bool | np.bool_):
             raise ValueError(f"mult: found {self.mult!r}, expected True or False")
+        if not isinstance(getattr(self, "kernel", None), Kernel | None):
+            raise ValueError(f"kernel: found {self.kernel!r}, expected an ite.cost.Kernel")
+        try:
+            np.random.default_rng(getattr(self, "rng", None))
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"rng: found {self.rng!r}, expected None, an int from 0, or a Generator") from error
         for field in fields(self):
             if field.name.endswith("_co_name"):
                 component = field.name.removesuffix("_name")
@@ -90,7 +97,7 @@ class Knn(Estimator):
 
     def __post_init__(self):
         super().__post_init__()
-        require_search(self.knn_method)
+        require_search(self.knn_method, self.eps)
         k = np.asarray(self.k)
         if k.dtype.kind not in "iu" or k.min() < 1 or k.ndim != self.k_ndim:
             raise ValueError(f"k: found {self.k!r}, expected {'positive integers' if self.k_ndim else 'a positive integer'}")
@@ -130,10 +137,12 @@ class AlphaBeta(Estimator):
         require_not_one("beta", self.beta)
 
 
-def require_search(knn_method: str) -> None:
+def require_search(knn_method: str, eps: float) -> None:
     """Raise ValueError for a search that ITE does not have."""
     if knn_method not in ("cKDTree", "KDTree"):
         raise ValueError(f'knn_method: found {knn_method!r}, expected "cKDTree" or "KDTree"')
+    if not isinstance(eps, int | float | np.number) or not eps >= 0:
+        raise ValueError(f"eps: found {eps!r}, expected a number from 0")
 
 
 def require_not_one(name: str, value: float, low: float = -np.inf) -> None:
