@@ -5,18 +5,7 @@ entropy, I mutual information and dependence, D divergence, C cross-entropy, A a
 follows an underscore says from what: BHShannon_KnnK from nearest neighbours, MIShannon_DKL from a Kullback-Leibler divergence.
 """
 
-# ruff: noqa: F403
-from ite.cost import (
-    association,
-    dependence,
-    divergence,
-    divergence_kernel,
-    divergence_meta,
-    entropy,
-    information,
-    kernels,
-    x_analytical_values,
-)
+# ruff: noqa: F401, F403
 from ite.cost.association import *
 from ite.cost.dependence import *
 from ite.cost.divergence import *
@@ -30,21 +19,5 @@ from ite.cost.x_analytical_values import *
 from ite.cost.x_factory import co_class, co_factory
 from ite.cost.x_kernel import Kernel
 
-_FAMILIES = (
-    association,
-    dependence,
-    divergence,
-    divergence_kernel,
-    divergence_meta,
-    entropy,
-    information,
-    kernels,
-    x_analytical_values,
-)
-__all__ = [
-    *(name for family in _FAMILIES for name in family.__all__),
-    "FewEffectiveSamples",
-    "Kernel",
-    "co_class",
-    "co_factory",
-]
+# The families export their estimators by their own __all__; what else is here was named above.
+__all__ = [name for name, value in globals().items() if getattr(value, "__module__", "").startswith("ite.cost.")]
