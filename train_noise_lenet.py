@@ -18,10 +18,10 @@ import numpy as np
 
 from models.lenet import CUTTING_POINTS, WEIGHTS, pretrained_lenet
 from shredder import runs
-from shredder.datasets import Digits, digit_gt5, held_out_tenth, load_digits, to_network_input
-from shredder.learning import CURVES, LOG, RECIPES, Learning, Settings
-from shredder.metrics import ActivationMoments, mean_and_spread, noisy_accuracy
-from shredder.resuming import learn
+from shredder.datasets import digit_gt5, held_out_tenth, load_digits, to_network_input
+from shredder.learning import Learning, Settings
+from shredder.methods import RECIPES, SelfSupervised
+from shredder.resuming import finish, learn, summary
 from shredder.split import SplitNetwork
 
 # An epoch over the 3,600 learning digits of mnist-5k has a fifteenth of the updates that one over MNIST's 54,000 has.
@@ -69,59 +69,25 @@ class Arguments:
 def settings_of(args: Arguments) -> Settings:
     """The learner's settings, with defaults that count updates instead of epochs. Raises InputError."""
     factor = EPOCH_FACTOR[args.dataset]
-    recipe = RECIPES[args.recipe]
-    weight = args.clustering_weight
     settings = Settings(
         members=args.members,
         parallel=args.parallel,
         epochs=40 * factor if args.epochs is None else args.epochs,
         min_epochs=27 * factor if args.min_epochs is None else args.min_epochs,
         min_accuracy=args.min_accuracy,
-        scale=args.scale,
         batch_size=args.batch_size,
-        recipe=recipe,
-        clustering=args.clustering,
-        clustering_weight=recipe.clustering_weight[args.clustering] if weight is None else weight,
     )
-    runs.require_at_least(settings, members=1, parallel=1, epochs=1, min_epochs=0, min_accuracy=0)
-    runs.require_at_least(settings, scale=0, batch_size=1, clustering_weight=0)
-    runs.require_at_least(args, seed=0)
-    if settings.min_accuracy >= 1:
-        raise runs.InputError(f"--min-accuracy: found {settings.min_accuracy}, expected less than 1, for it has to be exceeded")
-    if settings.epochs <= settings.min_epochs:
-        raise runs.InputError(
-            f"--epochs: found {settings.epochs}, expected more than --min-epochs {settings.min_epochs}, "
-            "for no member could ever be accepted"
-        )
+    settings.check()
     return settings
-
-
-def summary(split: SplitNetwork, digits: Digits, learning: Learning) -> dict[str, float]:
-    """What the run has reached, on the test set, which nothing was chosen by."""
-    activations = split.activations(to_network_input(digits.test_images))
-    labels = digit_gt5(digits.test_labels)
-    w, additive = learning.collection.multiplicative, learning.collection.additive
-    accuracy, spread = mean_and_spread(noisy_accuracy(split, activations, labels, w, additive))
-    clean = (split.cloud(activations).argmax(1) == labels).double().mean().item()
-    return {
-        "members": len(learning.log),
-        "epochs at most": learning.settings.epochs,
-        "epochs before acceptance": learning.settings.min_epochs,
-        "members rejected": learning.n_rejected,
-        "mean square activation": activations.square().mean().item(),
-        "average SNR": ActivationMoments(activations).snr(w, additive).mean().item(),
-        "average epochs": float(np.mean([row[LOG.index("epoch")] for row in learning.log])),
-        "average held-out accuracy": float(np.mean([row[LOG.index("accuracy")] for row in learning.log])),
-        "clean test accuracy": clean,
-        "average test accuracy": accuracy,
-        "spread of test accuracy": spread,
-    }
 
 
 def main(args: Arguments) -> None:
     """Learn, report, write the collection and its records."""
     record = runs.Record(args)
-    settings = settings_of(args)
+    runs.require_at_least(args, scale=0, clustering_weight=0, seed=0)
+    settings, recipe = settings_of(args), RECIPES[args.recipe]
+    weight = recipe.clustering_weight[args.clustering] if args.clustering_weight is None else args.clustering_weight
+    method = SelfSupervised(args.scale, recipe, args.clustering, weight)
     if args.cutting_point not in CUTTING_POINTS:
         raise runs.InputError(f"--cutting-point: found {args.cutting_point!r}, expected {', '.join(CUTTING_POINTS)}")
     split = SplitNetwork(pretrained_lenet(2, args.weights), args.cutting_point)
@@ -135,26 +101,16 @@ def main(args: Arguments) -> None:
         split,
         (activations[learning_rows], labels[learning_rows]),
         (activations[held_out_rows], labels[held_out_rows]),
+        method,
         settings,
         np.random.default_rng(args.seed),
     )
-    checkpoint = args.output / "checkpoint.pt"
-    fingerprint = json.dumps(
-        asdict(settings) | {name: str(getattr(args, name)) for name in ("dataset", "cutting_point", "seed")}
-    )
-    learn(learning, checkpoint, fingerprint + runs.sha256(args.weights))
+    fingerprint = asdict(settings) | asdict(method)
+    fingerprint |= {name: str(getattr(args, name)) for name in ("dataset", "cutting_point", "seed")}
+    learn(learning, args.output, json.dumps(fingerprint) + runs.sha256(args.weights))
 
-    results = summary(split, digits, learning)
-    runs.write_together(
-        learning.collection.files(args.output)
-        | {
-            args.output / "training.csv": runs.csv_table(LOG, learning.log),
-            args.output / "curves.csv": runs.csv_table(CURVES, learning.curves),
-            args.output / "run.json": record.content(results),
-        }
-    )
-    checkpoint.unlink(missing_ok=True)
-    runs.report(args.output, results)
+    test_activations = split.activations(to_network_input(digits.test_images))
+    finish(learning, args.output, record, summary(learning, test_activations, digit_gt5(digits.test_labels)))
 
 
 if __name__ == "__main__":

@@ -1,16 +1,16 @@
 """Many noise tensors learned side by side on the activations of one frozen network."""
 
 import json
-import math
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from shredder import objectives
+from shredder import runs
+from shredder.methods import Additive, SelfSupervised
 from shredder.metrics import ActivationMoments, noisy_accuracy
-from shredder.noise import Collection, initial_noise
+from shredder.noise import Collection
 from shredder.runs import InputError
 from shredder.split import SplitNetwork
 
@@ -18,35 +18,6 @@ from shredder.split import SplitNetwork
 CURVES = ("member", "epoch", "loss", "accuracy", "snr")
 # Columns of the log, one row for each accepted member, as in the authors' released logs.
 LOG = ("snr", "accuracy", "epoch")
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How far one update goes, and how much the clustering term counts.
-
-    Attributes
-    ----------
-    multiplicative_rate, additive_rate : float
-        Adam's learning rates at the start, in units of w and n for each update.
-    final_fraction : float
-        What is left of them, after a half cosine (Loshchilov and Hutter 2017), when a member may first be accepted.
-    clustering_weight : dict
-        What multiplies each form of the clustering term.
-    """
-
-    multiplicative_rate: float
-    additive_rate: float
-    final_fraction: float
-    clustering_weight: dict[objectives.Clustering, float]
-
-
-RECIPES = {
-    # As in the authors' released code.
-    "authors": Recipe(1e-3, 1e-3, 1.0, {"normalised": 1.01, "raw": 0.01}),
-    # n is a hundred times larger than w, and so are its steps: it balances the cloud's decision within an epoch, where the
-    # authors' w grows tenfold to do so, and what w amplifies can be read. A lighter clustering term costs less accuracy.
-    "suite": Recipe(1e-3, 1e-1, 0.1, {"normalised": 0.3, "raw": 0.003}),
-}
 
 
 @dataclass(frozen=True)
@@ -58,11 +29,18 @@ class Settings:
     epochs: int
     min_epochs: int
     min_accuracy: float
-    scale: float
     batch_size: int
-    recipe: Recipe
-    clustering: objectives.Clustering
-    clustering_weight: float
+
+    def check(self) -> None:
+        """Raise InputError where a setting makes no sense, naming the flag that scripts have for it."""
+        runs.require_at_least(self, members=1, parallel=1, epochs=1, min_epochs=0, min_accuracy=0, batch_size=1)
+        if self.min_accuracy >= 1:
+            raise InputError(f"--min-accuracy: found {self.min_accuracy}, expected less than 1, for it has to be exceeded")
+        if self.epochs <= self.min_epochs:
+            raise InputError(
+                f"--epochs: found {self.epochs}, expected more than --min-epochs {self.min_epochs}, "
+                "for no member could ever be accepted"
+            )
 
 
 class Learning:
@@ -75,6 +53,7 @@ class Learning:
     learning_set, held_out : (Tensor, Tensor)
         Activations, float32 (n, *activation shape), and their public labels, int64 (n,). Members learn from the first pair;
         the second decides which of them are accepted.
+    method : Additive or SelfSupervised
     settings : Settings
     rng : np.random.Generator
         Draws the initial tensors and the order of the batches.
@@ -85,14 +64,17 @@ class Learning:
         split: SplitNetwork,
         learning_set: tuple[Tensor, Tensor],
         held_out: tuple[Tensor, Tensor],
+        method: Additive | SelfSupervised,
         settings: Settings,
         rng: np.random.Generator,
     ):
-        self.split, self.settings, self.rng = split, settings, rng
-        self.activations, self.labels = learning_set
+        self.split, self.method, self.settings, self.rng = split, method, settings, rng
+        self.learning_set = learning_set
         self.held_out = held_out
         self.held_out_moments = ActivationMoments(held_out[0])
         self.n_begun = 0
+        # Names of the tensors that the method learns.
+        self._learned = tuple(method.initial(0, self._shape, rng))
         self.active = self._fresh(0)
         self.accepted = self._fresh(0)
         self.log: list[tuple] = []
@@ -101,7 +83,11 @@ class Learning:
     @property
     def collection(self) -> Collection:
         """The members accepted so far, in the order they were."""
-        return Collection(self.accepted["multiplicative"], self.accepted["additive"])
+        return Collection(*_pair(self.accepted))
+
+    @property
+    def _shape(self) -> tuple[int, ...]:
+        return tuple(self.learning_set[0].shape[1:])
 
     @property
     def n_rejected(self) -> int:
@@ -129,63 +115,45 @@ class Learning:
 
     def _fresh(self, n: int) -> dict[str, Tensor]:
         """`n` members before their first update, as tensors whose leading axis counts members."""
-        shape = tuple(self.activations.shape[1:])
-        w, additive = initial_noise(n, shape, self.settings.scale, self.rng)
-        members = {"number": torch.arange(self.n_begun, self.n_begun + n), "multiplicative": w, "additive": additive}
+        noise = self.method.initial(n, self._shape, self.rng)
+        members = {"number": torch.arange(self.n_begun, self.n_begun + n), **noise}
         members |= {count: torch.zeros(n, dtype=torch.long) for count in ("epochs", "updates")}
-        members |= {f"{name}'s {moment}": torch.zeros_like(w) for name in _LEARNED for moment in ("m", "v")}
+        members |= {f"{name}'s {moment}": torch.zeros_like(noise[name]) for name in noise for moment in ("m", "v")}
+        members["initial snr"] = self.held_out_moments.snr(*_pair(noise))
         self.n_begun += n
         return members
 
     def _learn_once(self) -> Tensor:
         """One pass over the activations, in a fresh order, for all active members; mean loss of each, (R,)."""
-        n, size = len(self.activations), self.settings.batch_size
+        n, size = len(self.learning_set[0]), self.settings.batch_size
         batches = torch.from_numpy(self.rng.permutation(n)).split(size)
         partners = torch.from_numpy(self.rng.permutation(n)).split(size)
         total = torch.zeros(len(self.active["number"]))
         updates_to_acceptance = len(batches) * (self.settings.min_epochs + 1)
         for rows, partner_rows in zip(batches, partners, strict=True):
-            w, additive = (self.active[name].requires_grad_() for name in _LEARNED)
-            losses = self._losses(w, additive, rows, partner_rows)
+            noise = {name: self.active[name].requires_grad_() for name in self._learned}
+            losses = self.method.losses(self.split, noise, self.learning_set, rows, partner_rows)
             # Members share no parameter, so the gradient of the sum is each member's own.
-            gradients = torch.autograd.grad(losses.sum(), (w, additive))
+            gradients = torch.autograd.grad(losses.sum(), list(noise.values()))
             total += losses.detach() * (len(rows) / n)
             self.active["updates"] += 1
             progress = (self.active["updates"] / updates_to_acceptance).clamp(max=1)
-            self._update(gradients, progress)
+            self._update(gradients, self.method.rates(self.active["epochs"], progress))
         self.active["epochs"] += 1
         return total
 
-    def _losses(self, w: Tensor, additive: Tensor, rows: Tensor, partner_rows: Tensor) -> Tensor:
-        """The loss of v2 for each member on one batch, paired with a second one; (R,)."""
-        activations, labels = self.activations[rows], self.labels[rows]
-        same_label = labels == self.labels[partner_rows]
-        answers = self.split.noisy_cloud(activations, w, additive)
-        clustering = objectives.clustering(w, activations, self.activations[partner_rows], same_label, self.settings.clustering)
-        return objectives.cross_entropy(answers, labels) + self.settings.clustering_weight * clustering
-
     @torch.no_grad()
-    def _update(self, gradients: tuple[Tensor, Tensor], progress: Tensor) -> None:
-        recipe, members = self.settings.recipe, self.active
-        cosine = (1 + torch.cos(math.pi * progress)) / 2
-        fraction = recipe.final_fraction + (1 - recipe.final_fraction) * cosine
-        rates = (recipe.multiplicative_rate, recipe.additive_rate)
-        for name, gradient, rate in zip(_LEARNED, gradients, rates, strict=True):
-            adam_step(
-                members[name],
-                gradient,
-                members[f"{name}'s m"],
-                members[f"{name}'s v"],
-                members["updates"],
-                rate * fraction,
-            )
+    def _update(self, gradients: tuple[Tensor, ...], rates: dict[str, Tensor]) -> None:
+        for name, gradient in zip(self._learned, gradients, strict=True):
+            m, v = (self.active[f"{name}'s {moment}"] for moment in ("m", "v"))
+            adam_step(self.active[name], gradient, m, v, self.active["updates"], rates[name])
 
     @torch.no_grad()
     def _validate(self, loss: Tensor) -> None:
         members, settings = self.active, self.settings
-        w, additive = members["multiplicative"], members["additive"]
-        accuracy = noisy_accuracy(self.split, *self.held_out, w, additive)
-        snr = self.held_out_moments.snr(w, additive)
+        noise = _pair(members)
+        accuracy = noisy_accuracy(self.split, *self.held_out, *noise)
+        snr = self.held_out_moments.snr(*noise)
         columns = (members["number"], members["epochs"], loss, accuracy, snr)
         self.curves += zip(*(column.tolist() for column in columns), strict=True)
         accepted = (accuracy > settings.min_accuracy) & (members["epochs"] > settings.min_epochs)
@@ -211,7 +179,9 @@ class Learning:
         self.rng.bit_generator.state = json.loads(state["rng"])
 
 
-_LEARNED = ("multiplicative", "additive")
+def _pair(members: dict[str, Tensor]) -> tuple[Tensor | None, Tensor]:
+    """Multiplicative tensors, if the method has them, and additive ones, both (R, *activation shape)."""
+    return members.get("multiplicative"), members["additive"]
 
 
 def adam_step(parameter: Tensor, gradient: Tensor, m: Tensor, v: Tensor, updates: Tensor, rate: Tensor) -> None:

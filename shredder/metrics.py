@@ -5,8 +5,10 @@ from torch import Tensor
 
 from shredder.split import SplitNetwork
 
-# Answers computed at once, rows times members: enough to keep the cores busy, few enough to stay in their cache.
-_ANSWERS_AT_ONCE = 25_000
+# Elements behind the cloud's first linear map, computed at once: enough to keep the cores busy, few enough for their cache.
+_ELEMENTS_AT_ONCE = 2_100_000
+# Rows whose moments are taken at once, so that a memory map is never copied whole.
+_ROWS_AT_ONCE = 1000
 
 
 def accuracy(scores: Tensor, labels: Tensor) -> Tensor:
@@ -28,7 +30,7 @@ def accuracy(scores: Tensor, labels: Tensor) -> Tensor:
 
 
 def noisy_accuracy(
-    split: SplitNetwork, activations: Tensor, labels: Tensor, multiplicative: Tensor, additive: Tensor
+    split: SplitNetwork, activations: Tensor, labels: Tensor, multiplicative: Tensor | None, additive: Tensor
 ) -> Tensor:
     """Accuracy of the cloud on all of `activations` under each of R noise tensors.
 
@@ -37,15 +39,16 @@ def noisy_accuracy(
     activations : Tensor, (n, *activation shape)
     labels : Tensor, int64, (n,)
     multiplicative, additive : Tensor, (R, *activation shape)
+        None for w = 1.
 
     Returns
     -------
     Tensor, float64, (R,)
         In [0, 1].
     """
-    rows = max(1, _ANSWERS_AT_ONCE // len(multiplicative))
-    correct = torch.zeros(len(multiplicative), dtype=torch.float64)
+    correct = torch.zeros(len(additive), dtype=torch.float64)
     with torch.no_grad():
+        rows = max(1, _ELEMENTS_AT_ONCE // (len(additive) * split.head(activations[:1]).numel()))
         for some, their_labels in zip(activations.split(rows), labels.split(rows), strict=True):
             answers = split.noisy_cloud(some, multiplicative, additive)
             correct += accuracy(answers, their_labels) * len(some)
@@ -56,11 +59,13 @@ class ActivationMoments:
     """First and second moments of each element of a set of activations: all that the SNR needs of them."""
 
     def __init__(self, activations: Tensor):
-        flat = activations.flatten(1).double()
-        self.first = flat.mean(0)
-        self.second = flat.square().mean(0)
+        self.first = self.second = torch.zeros(())
+        for some in activations.split(_ROWS_AT_ONCE):
+            flat = some.flatten(1).double()
+            self.first = self.first + flat.sum(0) / len(activations)
+            self.second = self.second + flat.square().sum(0) / len(activations)
 
-    def snr(self, multiplicative: Tensor, additive: Tensor) -> Tensor:
+    def snr(self, multiplicative: Tensor | None, additive: Tensor) -> Tensor:
         """Signal-to-noise ratio of R noise tensors over these activations.
 
             SNR = E[a^2] / Var(a - a'),   a' = w * a + n
@@ -71,14 +76,15 @@ class ActivationMoments:
         Parameters
         ----------
         multiplicative, additive : Tensor, (R, *activation shape)
-            w and n.
+            w and n; None for w = 1.
 
         Returns
         -------
         Tensor, float64, (R,)
             Linear, not in dB. In vivo privacy is its inverse.
         """
-        v, n = 1 - multiplicative.flatten(1).double(), additive.flatten(1).double()
+        n = additive.flatten(1).double()
+        v = torch.zeros_like(n) if multiplicative is None else 1 - multiplicative.flatten(1).double()
         mean = (v * self.first - n).mean(1)
         mean_square = (v.square() * self.second - 2 * v * n * self.first + n.square()).mean(1)
         return self.second.mean() / (mean_square - mean.square())

@@ -1,27 +1,32 @@
-"""Learning to its end, with a progress bar and a checkpoint that a killed run continues from."""
+"""Step 1 from the learner to the files: a progress bar, a checkpoint that a killed run continues from, results."""
 
 import io
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
 from shredder import runs
-from shredder.learning import Learning
+from shredder.learning import CURVES, LOG, Learning
+from shredder.metrics import ActivationMoments, mean_and_spread, noisy_accuracy
 from shredder.runs import InputError
 
+CHECKPOINT = "checkpoint.pt"
 _SECONDS_BETWEEN_CHECKPOINTS = 2.0
 
 
-def learn(learning: Learning, checkpoint: Path, fingerprint: str) -> None:
-    """Run `learning` to its end, continuing from `checkpoint` where there is one, and keeping one as it goes.
+def learn(learning: Learning, folder: Path, fingerprint: str) -> None:
+    """Run `learning` to its end, continuing from the checkpoint in `folder` where there is one, and keeping one as it goes.
 
     Parameters
     ----------
-    checkpoint : Path
-        Written every few seconds; the caller removes it once the results are on disk.
+    folder : Path
+        Where the results will be. The checkpoint is written there every few seconds; `finish` removes it.
     fingerprint : str
         Arguments and weights, as text. A checkpoint that carries another one is not touched.
 
@@ -30,6 +35,7 @@ def learn(learning: Learning, checkpoint: Path, fingerprint: str) -> None:
     InputError
         If the checkpoint is of a run with other arguments, or damaged; or if the accuracy target is out of reach.
     """
+    checkpoint = folder / CHECKPOINT
     if checkpoint.exists():
         learning.restore(_read_checkpoint(checkpoint, fingerprint))
     settings, written = learning.settings, time.monotonic()
@@ -50,6 +56,42 @@ def learn(learning: Learning, checkpoint: Path, fingerprint: str) -> None:
                 torch.save({"fingerprint": fingerprint, "state": learning.state()}, buffer)
                 runs.write_together({checkpoint: buffer.getvalue()})
                 written = time.monotonic()
+
+
+def summary(learning: Learning, activations: Tensor, labels: Tensor) -> dict[str, float | None]:
+    """What a run has reached, on test activations and their public labels, which nothing was chosen by."""
+    split, noise = learning.split, (learning.collection.multiplicative, learning.collection.additive)
+    accuracy, spread = mean_and_spread(noisy_accuracy(split, activations, labels, *noise))
+    moments = ActivationMoments(activations)
+    nothing = torch.zeros_like(activations[:1])
+    return {
+        "members": len(learning.log),
+        "epochs at most": learning.settings.epochs,
+        "epochs before acceptance": learning.settings.min_epochs,
+        "members rejected": learning.n_rejected,
+        "mean square activation": moments.second.mean().item(),
+        "average SNR before learning": learning.accepted["initial snr"].mean().item(),
+        "average SNR": moments.snr(*noise).mean().item(),
+        "average epochs": float(np.mean([row[LOG.index("epoch")] for row in learning.log])),
+        "average held-out accuracy": float(np.mean([row[LOG.index("accuracy")] for row in learning.log])),
+        "clean test accuracy": noisy_accuracy(split, activations, labels, None, nothing).item(),
+        "average test accuracy": accuracy,
+        "spread of test accuracy": spread,
+    }
+
+
+def finish(learning: Learning, folder: Path, record: runs.Record, results: Mapping[str, Any]) -> None:
+    """Write the collection, its logs and the run record to `folder`, remove the checkpoint, and print the results."""
+    runs.write_together(
+        learning.collection.files(folder)
+        | {
+            folder / "training.csv": runs.csv_table(LOG, learning.log),
+            folder / "curves.csv": runs.csv_table(CURVES, learning.curves),
+            folder / "run.json": record.content(results),
+        }
+    )
+    (folder / CHECKPOINT).unlink(missing_ok=True)
+    runs.report(folder, results)
 
 
 def _read_checkpoint(path: Path, fingerprint: str) -> dict:

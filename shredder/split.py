@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from shredder.noise import noisy
 from shredder.runs import InputError
 
 
@@ -36,6 +37,11 @@ class SplitNetwork(nn.Module):
         cut = names.index(cutting_point) + 1
         self.edge = nn.Sequential(*[layers[name] for name in names[:cut]])
         self.cloud = nn.Sequential(*[layers[name] for name in names[cut:]])
+        # The cloud up to its first linear map, if it begins with one, and what follows.
+        n_head = 1 + isinstance(self.cloud[0], nn.Flatten)
+        if not isinstance(self.cloud[n_head - 1], nn.Linear | nn.Conv2d):
+            n_head = 0
+        self.head, self.rest = self.cloud[:n_head], self.cloud[n_head:]
         self.requires_grad_(False)
         self.eval()
 
@@ -51,42 +57,39 @@ class SplitNetwork(nn.Module):
         Tensor, (n, *activation shape)
         """
         with torch.no_grad():
-            return torch.cat([self.edge(batch) for batch in images.split(batch_size)])
+            return torch.cat([self.edge(batch).contiguous() for batch in images.split(batch_size)])
 
-    def noisy_cloud(self, activations: Tensor, multiplicative: Tensor, additive: Tensor) -> Tensor:
+    def noisy_cloud(self, activations: Tensor, multiplicative: Tensor | None, additive: Tensor) -> Tensor:
         """The cloud's answer to every activation under every one of R noise tensors.
 
             cloud(a'),   a' = w * a + n
 
-        Where the cloud begins with a linear map W a' + b of the whole activation, w and n are folded into it,
-        W (w * a + n) + b = (W diag w) a + (W n + b), so that all R members share one matrix product and no noisy
-        activation is ever formed. Equal to `cloud(w * a + n)` up to rounding.
+        No noisy activation is formed where the cloud begins with a linear map W a' + b, dense or a convolution. Where the
+        method has no w, W (a + n) + b = (W a + b) + W n, and all R members share the first sum. Where W maps the whole
+        activation, w and n are folded into it, W (w * a + n) + b = (W diag w) a + (W n + b), and they share one matrix
+        product. Equal to `cloud(w * a + n)` up to rounding.
 
         Parameters
         ----------
         activations : Tensor, (n, *activation shape)
         multiplicative, additive : Tensor, (R, *activation shape)
+            None for w = 1.
 
         Returns
         -------
         Tensor, (n, R, classes)
             Log-probabilities.
         """
-        shape = (len(activations), len(multiplicative))
-        weight, bias, rest = self._first_linear_map(activations[0].numel())
-        if weight is None:
-            noisy = multiplicative * activations.unsqueeze(1) + additive
-            return self.cloud(noisy.flatten(0, 1)).unflatten(0, shape)
-        folded_weight = weight * multiplicative.flatten(1).unsqueeze(1)  # (R, H, D)
-        folded_bias = torch.addmm(bias, additive.flatten(1), weight.T)  # (R, H)
-        hidden = functional.linear(activations.flatten(1), folded_weight.flatten(0, 1), folded_bias.flatten())
-        return rest(hidden.unflatten(1, shape[1:] + bias.shape).flatten(0, 1)).unflatten(0, shape)
-
-    def _first_linear_map(self, n_elements: int) -> tuple[Tensor | None, Tensor | None, nn.Sequential]:
-        """W (H, D), b (H,) and the layers after them, if the cloud begins by mapping all D elements linearly."""
-        first, *rest = [layer for layer in self.cloud]
-        if isinstance(first, nn.Flatten):
-            first, *rest = rest
-        if isinstance(first, nn.Linear | nn.Conv2d) and math.prod(first.weight.shape[1:]) == n_elements:
-            return first.weight.flatten(1), first.bias, nn.Sequential(*rest)
-        return None, None, self.cloud
+        shape = (len(activations), len(additive))
+        if multiplicative is None and self.head:
+            linear = self.head(additive) - self.head(torch.zeros_like(additive[:1]))  # W n, without b
+            hidden = self.head(activations).unsqueeze(1) + linear
+        elif self.head and math.prod(self.head[-1].weight.shape[1:]) == activations[0].numel():
+            weight, bias = self.head[-1].weight.flatten(1), self.head[-1].bias  # (H, D), (H,)
+            folded_weight = weight * multiplicative.flatten(1).unsqueeze(1)  # (R, H, D)
+            folded_bias = torch.addmm(bias, additive.flatten(1), weight.T)  # (R, H)
+            hidden = functional.linear(activations.flatten(1), folded_weight.flatten(0, 1), folded_bias.flatten())
+            hidden = hidden.unflatten(1, shape[1:] + bias.shape)
+        else:
+            hidden = self.head(noisy(activations.unsqueeze(1), multiplicative, additive).flatten(0, 1)).unflatten(0, shape)
+        return self.rest(hidden.flatten(0, 1)).unflatten(0, shape)
