@@ -20,7 +20,8 @@ from tqdm import tqdm
 from models.alexnet import DIGIT_WEIGHTS, AlexNet, digit_alexnet
 from pretrain_lenet import unseen_by
 from shredder import runs
-from shredder.datasets import load_digits, to_alexnet_input
+from shredder.datasets import load_digits
+from shredder.images import to_alexnet_input
 from shredder.metrics import accuracy
 
 

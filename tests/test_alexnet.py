@@ -5,7 +5,8 @@ from torch.nn import functional
 
 from models.alexnet import CUTTING_POINTS, DIGIT_WEIGHTS, INPUT_SHAPE, AlexNet, digit_alexnet, pretrained_alexnet
 from models.weights import WeightsError
-from shredder.datasets import load_digits, to_alexnet_input
+from shredder.datasets import load_digits
+from shredder.images import to_alexnet_input
 from shredder.metrics import accuracy
 from shredder.split import SplitNetwork
 

@@ -1,0 +1,145 @@
+"""Step 2: sample noisy and clean AlexNet activations to .npy, one draw of noise for each query.
+
+    python sample_mutual_info_alexnet.py                                     # shipped tensors, 1,000 embedded digits, ten seconds
+    python sample_mutual_info_alexnet.py --dataset imagenet --data-root /path/to/ILSVRC --additive noise/additive.npy
+
+Writes noisy_activations.npy, original_activations.npy (n, 256, 6, 6), original_images.npy (n, 150528), labels.npy (n, 1),
+draws.csv and run.json: 675 kB for each query, from files that grow as it goes, so that memory does not. A row of draws.csv is one
+query's draw, applied to the first `--judged-on` queries' activations: its SNR, and the accuracy of the cloud.
+Step 3, mutual_info_ite.ipynb, reads these files.
+"""
+
+import math
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from models.alexnet import CUTTING_POINTS, INPUT_SHAPE, pretrained_alexnet
+from shredder import runs
+from shredder.activations import edge_pass
+from shredder.images import Images, load_images
+from shredder.metrics import ActivationMoments, mean_and_spread, noisy_accuracy
+from shredder.noise import Collection, load_collection, noisy
+from shredder.runs import RowFile
+from shredder.sampling import Draw, draw_noise
+from shredder.split import SplitNetwork
+
+SHIPPED = Path(__file__).parent / "artifacts" / "alexnet" / "noise" / "additive.npy"
+DRAWS = ("snr", "accuracy")
+# Draws made and judged at once.
+DRAWS_AT_ONCE = 50
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Sample noisy and clean activations of AlexNet, and judge every draw."""
+
+    additive: Path | None = None
+    """Additive tensors, float32 (N, *activation shape). Default: the shipped ones, for digits only."""
+    skip_rows: int = 0
+    """Leading rows of the file to leave out; the authors' own file needs 1."""
+    weights: Path | None = None
+    """The network: .safetensors, or a torch.save state dict. Default: the shipped one (digits), torchvision's (imagenet)."""
+    cutting_point: str = "pool5"
+    """Where the tensors were learned: pool1 (64x27x27), pool2 (192x13x13), relu3 (384x13x13), relu4 (256x13x13) or pool5 (256x6x6)."""
+    dataset: Literal["mnist-5k", "mnist", "imagenet"] = "mnist-5k"
+    """mnist-5k, mnist: test digits of 3x224x224. imagenet: the images of ILSVRC 2012's `val`."""
+    data_root: Path = Path("data")
+    """Folder of torchvision's MNIST, downloaded there if absent; or of ImageNet's `val`."""
+    skip_corrupt: bool = False
+    """Leave out images that cannot be decoded; else they end the run."""
+    draw: Draw = "elementwise-laplace"
+    """How a query draws its noise: v1's rule, v3's, or a stored tensor verbatim."""
+    n_samples: int = 1000
+    """Queries: so many test images of a fixed random order."""
+    judged_on: int | None = None
+    """Queries whose clean activations each draw is judged on. Default: 1,000 digits; 100 of imagenet, whose cloud takes longer."""
+    seed: int | None = None
+    """Seed of the draws. Default: from the operating system, so that nobody can guess them."""
+    output: Path = Path("runs/alexnet/sample")
+    """Folder for the results."""
+
+
+def write_clean(split: SplitNetwork, images: Images, files: dict[str, RowFile]) -> None:
+    """Append images, labels and what the edge sends for them to their files, batch by batch."""
+    for rows, some, activations in edge_pass(split, images):
+        files["original_images"].append(some.flatten(1).numpy())
+        files["original_activations"].append(activations.numpy())
+        files["labels"].append(images.labels[rows, None].numpy())
+
+
+def write_noisy(
+    collection: Collection, draw: Draw, clean: Tensor, file: RowFile, rng: np.random.Generator
+) -> Iterator[tuple[Tensor | None, Tensor]]:
+    """Append a noisy activation to `file` for each row of `clean`, and yield the noise of each few."""
+    for some in clean.split(DRAWS_AT_ONCE):
+        noise = draw_noise(collection, len(some), draw, rng)
+        file.append(noisy(some, *noise).numpy())
+        yield noise
+
+
+def main(args: Arguments) -> None:
+    """Draw, judge, write."""
+    record = runs.Record(args)
+    runs.require_at_least(args, seed=0, judged_on=1)
+    if args.cutting_point not in CUTTING_POINTS:
+        raise runs.InputError(f"--cutting-point: found {args.cutting_point!r}, expected {', '.join(CUTTING_POINTS)}")
+    imagenet, shape = args.dataset == "imagenet", CUTTING_POINTS[args.cutting_point]
+    if imagenet and args.additive is None:
+        raise runs.InputError("--additive: the shipped tensors are for digits; name those learned with --dataset imagenet")
+    collection = load_collection(args.additive or SHIPPED, None, shape, args.skip_rows)
+    split = SplitNetwork(pretrained_alexnet("imagenet" if imagenet else "digits", args.weights), args.cutting_point)
+    images = load_images(args.dataset, args.data_root, "test", args.n_samples)
+    judged_on = args.judged_on or (100 if imagenet else 1000)
+    runs.prepare_output(args.output)
+    rows = {
+        "original_images": ((math.prod(INPUT_SHAPE),), np.float32),
+        "original_activations": (shape, np.float32),
+        "noisy_activations": (shape, np.float32),
+        "labels": ((1,), np.int64),
+    }
+    runs.require_space(args.output, len(images) * sum(np.dtype(kind).itemsize * math.prod(row) for row, kind in rows.values()))
+
+    with ExitStack() as stack:
+        files = {name: stack.enter_context(RowFile(args.output / f"{name}.npy", *row)) for name, row in rows.items()}
+        write_clean(split, images, files)
+        images.require_readable(args.skip_corrupt)
+        clean, labels = (torch.from_numpy(files[name].array()) for name in ("original_activations", "labels"))
+        judged = clean[:judged_on].clone(), labels[:judged_on, 0]
+        moments, columns = ActivationMoments(judged[0]), []
+        with tqdm(total=len(clean), unit="draw", desc="noise") as bar:
+            rng = np.random.default_rng(args.seed)
+            for noise in write_noisy(collection, args.draw, clean, files["noisy_activations"], rng):
+                snr, accuracy = moments.snr(*noise), noisy_accuracy(split, *judged, *noise)
+                columns.append(torch.stack([snr, accuracy]))
+                bar.set_postfix_str(f"SNR {snr.mean():.3g}, accuracy {accuracy.mean():.4f}")
+                bar.update(len(snr))
+        snr, accuracy = torch.cat(columns, dim=1)
+        average, spread = mean_and_spread(accuracy)
+        results = {
+            "queries": len(clean),
+            "left out": len(images.unreadable),
+            "members": len(collection),
+            "judged on": len(judged[0]),
+            "average SNR": snr.mean().item(),
+            "clean accuracy": noisy_accuracy(split, *judged, None, torch.zeros_like(clean[:1])).item(),
+            "average accuracy": average,
+            "spread of accuracy": spread,
+        }
+        table = runs.csv_table(DRAWS, zip(snr.tolist(), accuracy.tolist(), strict=True))
+        runs.write_together(
+            {args.output / f"{name}.npy": file for name, file in files.items()}
+            | {args.output / "draws.csv": table, args.output / "run.json": record.content(results)}
+        )
+    runs.report(args.output, results)
+
+
+if __name__ == "__main__":
+    runs.script(main, Arguments)

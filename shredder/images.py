@@ -1,0 +1,156 @@
+"""Images of 3x224x224 for AlexNet, digits or ImageNet's: decoded and resized in workers when they are asked for."""
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+import torchvision
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional
+from torch.utils.data import DataLoader
+
+from models.alexnet import INPUT_SHAPE
+from shredder.datasets import SPLIT_SEED, load_digits
+from shredder.runs import InputError
+
+_TRANSFORMS = torchvision.models.AlexNet_Weights.IMAGENET1K_V1.transforms()
+# Of ImageNet's pixels by channel, (3, 1, 1): what torchvision's weights were trained with.
+_MEAN, _STD = (torch.tensor(values).view(3, 1, 1) for values in (_TRANSFORMS.mean, _TRANSFORMS.std))
+# SHA-256 of ILSVRC 2012's thousand WordNet ids, sorted, a line each. Their order is that of the weights' answers.
+_WORDNET_IDS = "385e0240499426c022b773be1ae4da780f057b89c9694c7f47199f62746b6edd"
+# Two batches for each worker wait at most, 30 MB each.
+_WORKERS = min(8, len(os.sched_getaffinity(0)))
+BATCH_SIZE = 50
+
+
+@dataclass(frozen=True)
+class Images:
+    """Images as AlexNet reads them, made when they are asked for, in one random order, the same for every run.
+
+    Attributes
+    ----------
+    labels : Tensor, int64, (n,)
+        The class, which is the public label.
+    names : sequence of str
+        What a message calls each image.
+    make : callable
+        From a row's number to the image, float32 (3, 224, 224), normalised as torchvision's weights expect.
+    unreadable : list of int
+        Rows of the images that could not be decoded, as far as is known.
+    """
+
+    labels: Tensor
+    names: Sequence[str]
+    make: Callable[[int], Tensor]
+    unreadable: list[int] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, row: int) -> tuple[int, Tensor | None]:
+        try:
+            return row, self.make(row)
+        except (OSError, SyntaxError, ValueError):  # what PIL raises for damaged files
+            return row, None
+
+    def batches(self, first: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+        """Rows and their images, (b,) and float32 (b, 3, 224, 224), from row `first` on; unreadable ones are left out."""
+        loader = DataLoader(
+            self,
+            BATCH_SIZE,
+            sampler=range(first, len(self)),
+            num_workers=_WORKERS,
+            collate_fn=_stacked,
+            generator=torch.Generator(),  # or it would take its seed from torch's global one
+        )
+        for rows, images, unreadable in loader:
+            self.unreadable.extend(unreadable)
+            yield rows, images
+
+    def require_readable(self, skip_corrupt: bool) -> None:
+        """Raise InputError, naming and counting them, if images could not be decoded, unless they are to be skipped."""
+        if not self.unreadable:
+            return
+        named = ", ".join(str(self.names[row]) for row in self.unreadable[:5])
+        message = f"{len(self.unreadable)} of {len(self)} images cannot be decoded: {named}"
+        message += f", and {len(self.unreadable) - 5} more" if len(self.unreadable) > 5 else ""
+        if not skip_corrupt:
+            raise InputError(f"{message}. Replace or remove them, or leave them out with --skip-corrupt")
+        print(f"left out: {message}")
+
+
+def _stacked(items: list[tuple[int, Tensor | None]]) -> tuple[Tensor, Tensor, list[int]]:
+    made = {row: image for row, image in items if image is not None}
+    images = torch.stack(list(made.values())) if made else torch.empty(0, *INPUT_SHAPE)
+    return torch.tensor(list(made), dtype=torch.long), images, [row for row, image in items if image is None]
+
+
+def load_images(name: str, data_root: str | Path, part: Literal["train", "test"], n_images: int | None = None) -> Images:
+    """Digits or ImageNet's images for AlexNet, the first `n_images` of their random order, or all.
+
+    Parameters
+    ----------
+    name : str
+        `mnist-5k` or `mnist`, see `load_digits`; or `imagenet`: ILSVRC 2012 as torchvision's ImageFolder has it.
+    data_root : path
+        Folder that holds `MNIST/raw`, or ImageNet's `train/<WordNet id>/*.JPEG` and `val/<WordNet id>/*.JPEG`.
+    part : "train" or "test"
+        ImageNet's test images are those of `val`.
+
+    Raises
+    ------
+    InputError
+        If images are missing, or the folder's classes are not ImageNet's thousand, or there are fewer than `n_images`.
+    """
+    if name == "imagenet":
+        paths, classes = _image_folder(Path(data_root) / {"train": "train", "test": "val"}[part])
+    else:
+        digits = load_digits(name, data_root)
+        pixels, classes = getattr(digits, f"{part}_images"), getattr(digits, f"{part}_labels")
+    order = torch.from_numpy(np.random.default_rng(SPLIT_SEED).permutation(len(classes)))
+    if n_images is not None and not 1 <= n_images <= len(order):
+        raise InputError(f"found {n_images} images asked for, expected 1 to {len(order)}, the {part} images of {name}")
+    order = order[:n_images]
+    if name == "imagenet":
+        names = [paths[row] for row in order.tolist()]
+        return Images(classes[order], names, lambda row: _TRANSFORMS(Image.open(names[row]).convert("RGB")))
+    pixels = pixels[order]
+    return Images(classes[order], range(len(order)), lambda row: to_alexnet_input(pixels[row : row + 1])[0])
+
+
+def _image_folder(folder: Path) -> tuple[list[str], Tensor]:
+    """Paths and classes of an ImageNet folder, after checking that its classes are the weights' classes, in their order."""
+    try:
+        found = torchvision.datasets.ImageFolder(folder)
+    except FileNotFoundError as error:  # no such folder, or one without images
+        raise InputError(f"--data-root: {folder}: {error}; expected <WordNet id>/*.JPEG for 1,000 classes") from error
+    if len(found.classes) != 1000:
+        raise InputError(f"--data-root: {folder}: found {len(found.classes)} classes, expected ImageNet's 1,000")
+    if hashlib.sha256("\n".join(found.classes).encode()).hexdigest() != _WORDNET_IDS:
+        raise InputError(
+            f"--data-root: {folder}: found 1,000 folders, {found.classes[0]} to {found.classes[-1]}, that are not named by the "
+            "WordNet ids of ILSVRC 2012; their order is that of the network's answers"
+        )
+    return [path for path, _ in found.samples], torch.tensor(found.targets)
+
+
+def to_alexnet_input(images: Tensor) -> Tensor:
+    """Digits as AlexNet reads them: enlarged bilinearly, three equal channels, normalised as torchvision's weights expect.
+
+    Parameters
+    ----------
+    images : Tensor, uint8, (n, 28, 28)
+
+    Returns
+    -------
+    Tensor, float32, (n, 3, 224, 224)
+    """
+    pixels = images.unsqueeze(1).float().div_(255)
+    enlarged = functional.interpolate(pixels, size=INPUT_SHAPE[1:], mode="bilinear", align_corners=False)
+    return (enlarged - _MEAN) / _STD
