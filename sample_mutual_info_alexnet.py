@@ -1,11 +1,11 @@
 """Step 2: sample noisy and clean AlexNet activations to .npy, one draw of noise for each query.
 
-    python sample_mutual_info_alexnet.py                                     # shipped tensors, 1,000 embedded digits, ten seconds
+    python sample_mutual_info_alexnet.py                  # shipped tensors, 1,000 embedded digits, ten seconds
     python sample_mutual_info_alexnet.py --dataset imagenet --data-root /path/to/ILSVRC --additive noise/additive.npy
 
 Writes noisy_activations.npy, original_activations.npy (n, 256, 6, 6), original_images.npy (n, 150528), labels.npy (n, 1),
-draws.csv and run.json: 675 kB for each query, from files that grow as it goes, so that memory does not. A row of draws.csv is one
-query's draw, applied to the first `--judged-on` queries' activations: its SNR, and the accuracy of the cloud.
+draws.csv and run.json: 676 kB for each query, in files that grow as it goes, so that memory does not. A row of draws.csv is
+one query's draw, applied to the first `--judged-on` queries' activations: its SNR, and the accuracy of the cloud.
 Step 3, mutual_info_ite.ipynb, reads these files.
 """
 
@@ -48,7 +48,7 @@ class Arguments:
     weights: Path | None = None
     """The network: .safetensors, or a torch.save state dict. Default: the shipped one (digits), torchvision's (imagenet)."""
     cutting_point: str = "pool5"
-    """Where the tensors were learned: pool1 (64x27x27), pool2 (192x13x13), relu3 (384x13x13), relu4 (256x13x13) or pool5 (256x6x6)."""
+    """Where the tensors were learned: pool1, pool2, relu3, relu4 or pool5; models/README.md has their shapes."""
     dataset: Literal["mnist-5k", "mnist", "imagenet"] = "mnist-5k"
     """mnist-5k, mnist: test digits of 3x224x224. imagenet: the images of ILSVRC 2012's `val`."""
     data_root: Path = Path("data")
@@ -60,7 +60,7 @@ class Arguments:
     n_samples: int = 1000
     """Queries: so many test images of a fixed random order."""
     judged_on: int | None = None
-    """Queries whose clean activations each draw is judged on. Default: 1,000 digits; 100 of imagenet, whose cloud takes longer."""
+    """Queries whose clean activations each draw is judged on. Default: 1,000; 100 of imagenet, whose cloud is larger."""
     seed: int | None = None
     """Seed of the draws. Default: from the operating system, so that nobody can guess them."""
     output: Path = Path("runs/alexnet/sample")

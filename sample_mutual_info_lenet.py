@@ -23,7 +23,7 @@ from shredder import runs
 from shredder.datasets import digit_gt5, load_digits, to_network_input
 from shredder.metrics import ActivationMoments, mean_and_spread, noisy_accuracy
 from shredder.noise import load_collection, noisy
-from shredder.sampling import Draw, draw_noise
+from shredder.sampling import draw_noise
 from shredder.split import SplitNetwork
 
 SHIPPED = Path(__file__).parent / "artifacts" / "lenet" / "noise"
@@ -52,7 +52,7 @@ class Arguments:
     """mnist-5k: 1,000 test digits from a PyPI wheel. mnist: MNIST's 10,000."""
     data_root: Path = Path("data")
     """Folder of torchvision's MNIST; downloaded there if absent."""
-    draw: Draw = "order-preserving"
+    draw: Literal["order-preserving", "verbatim"] = "order-preserving"
     """How a query draws its noise: v2's rule, or a stored pair verbatim."""
     n_samples: int | None = None
     """Queries: the first so many test digits. Default: all of them."""

@@ -46,7 +46,7 @@ class Arguments:
     weights: Path | None = None
     """The network: .safetensors, or a torch.save state dict. Default: the shipped one (digits), torchvision's (imagenet)."""
     cutting_point: str = "pool5"
-    """The layer whose output is sent: pool1 (64x27x27), pool2 (192x13x13), relu3 (384x13x13), relu4 (256x13x13) or pool5 (256x6x6)."""
+    """The layer whose output is sent: pool1, pool2, relu3, relu4 or pool5; models/README.md has their shapes."""
     members: int = 20
     """Noise tensors to collect."""
     parallel: int = 20

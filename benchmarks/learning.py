@@ -21,7 +21,8 @@ from torch.utils.data import DataLoader, Dataset, Subset
 from models.lenet import LeNet, pretrained_lenet
 from shredder import runs
 from shredder.datasets import digit_gt5, held_out_tenth, load_digits, to_network_input
-from shredder.learning import RECIPES, Learning, Settings
+from shredder.learning import Learning, Settings
+from shredder.methods import RECIPES, SelfSupervised
 from shredder.noise import initial_noise
 from shredder.split import SplitNetwork
 
@@ -96,9 +97,10 @@ def main(args: Arguments) -> None:
 
     split = SplitNetwork(network, "relu5")
     activations = split.activations(to_network_input(digits.train_images))
-    settings = Settings(args.parallel, args.parallel, 10**6, 27, 2.0, 20.0, 256, RECIPES["suite"], "normalised", 0.3)
+    settings = Settings(args.parallel, args.parallel, 10**6, 27, min_accuracy=2.0, batch_size=256)
+    method = SelfSupervised(20.0, RECIPES["suite"], "normalised", 0.3)
     learning_set, held_out = ((activations[rows], labels[rows]) for rows in (learning_rows, held_out_rows))
-    learning = Learning(split, learning_set, held_out, settings, np.random.default_rng(0))
+    learning = Learning(split, learning_set, held_out, method, settings, np.random.default_rng(0))
     learning.epoch()  # warm up
     seconds = []
     for _ in range(args.epochs):

@@ -20,13 +20,13 @@ from shredder.datasets import SPLIT_SEED, load_digits
 from shredder.runs import InputError
 
 _TRANSFORMS = torchvision.models.AlexNet_Weights.IMAGENET1K_V1.transforms()
-# Of ImageNet's pixels by channel, (3, 1, 1): what torchvision's weights were trained with.
+# Of ImageNet's pixels in [0, 1] by channel, (3, 1, 1): what torchvision's weights were trained with.
 _MEAN, _STD = (torch.tensor(values).view(3, 1, 1) for values in (_TRANSFORMS.mean, _TRANSFORMS.std))
 # SHA-256 of ILSVRC 2012's thousand WordNet ids, sorted, a line each. Their order is that of the weights' answers.
 _WORDNET_IDS = "385e0240499426c022b773be1ae4da780f057b89c9694c7f47199f62746b6edd"
-# Two batches for each worker wait at most, 30 MB each.
-_WORKERS = min(8, len(os.sched_getaffinity(0)))
 BATCH_SIZE = 50
+# Each has two batches waiting at most, of 30 MB.
+_WORKERS = min(8, len(os.sched_getaffinity(0)))
 
 
 @dataclass(frozen=True)
@@ -40,24 +40,25 @@ class Images:
     names : sequence of str
         What a message calls each image.
     make : callable
-        From a row's number to the image, float32 (3, 224, 224), normalised as torchvision's weights expect.
+        From rows to their images, each float32 (3, 224, 224), normalised as torchvision's weights expect; None for an image
+        that cannot be decoded.
+    workers : int
+        Processes that make them; 0 where handing them over takes longer than making them.
     unreadable : list of int
         Rows of the images that could not be decoded, as far as is known.
     """
 
     labels: Tensor
     names: Sequence[str]
-    make: Callable[[int], Tensor]
+    make: Callable[[list[int]], Tensor | list[Tensor | None]]
+    workers: int
     unreadable: list[int] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.labels)
 
-    def __getitem__(self, row: int) -> tuple[int, Tensor | None]:
-        try:
-            return row, self.make(row)
-        except (OSError, SyntaxError, ValueError):  # what PIL raises for damaged files
-            return row, None
+    def __getitems__(self, rows: list[int]) -> tuple[list[int], Tensor | list[Tensor | None]]:
+        return rows, self.make(rows)
 
     def batches(self, first: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """Rows and their images, (b,) and float32 (b, 3, 224, 224), from row `first` on; unreadable ones are left out."""
@@ -65,7 +66,7 @@ class Images:
             self,
             BATCH_SIZE,
             sampler=range(first, len(self)),
-            num_workers=_WORKERS,
+            num_workers=self.workers,
             collate_fn=_stacked,
             generator=torch.Generator(),  # or it would take its seed from torch's global one
         )
@@ -85,10 +86,20 @@ class Images:
         print(f"left out: {message}")
 
 
-def _stacked(items: list[tuple[int, Tensor | None]]) -> tuple[Tensor, Tensor, list[int]]:
-    made = {row: image for row, image in items if image is not None}
+def _stacked(batch: tuple[list[int], Tensor | list[Tensor | None]]) -> tuple[Tensor, Tensor, list[int]]:
+    if isinstance(batch[1], Tensor):
+        return torch.tensor(batch[0]), batch[1], []
+    made = {row: image for row, image in zip(*batch, strict=True) if image is not None}
     images = torch.stack(list(made.values())) if made else torch.empty(0, *INPUT_SHAPE)
-    return torch.tensor(list(made), dtype=torch.long), images, [row for row, image in items if image is None]
+    return torch.tensor(list(made), dtype=torch.long), images, [row for row in batch[0] if row not in made]
+
+
+def _decode(path: str) -> Tensor | None:
+    """An image file as torchvision's weights expect it; None if it cannot be decoded."""
+    try:
+        return _TRANSFORMS(Image.open(path).convert("RGB"))
+    except (OSError, SyntaxError, ValueError):  # what PIL raises for damaged files
+        return None
 
 
 def load_images(name: str, data_root: str | Path, part: Literal["train", "test"], n_images: int | None = None) -> Images:
@@ -119,9 +130,9 @@ def load_images(name: str, data_root: str | Path, part: Literal["train", "test"]
     order = order[:n_images]
     if name == "imagenet":
         names = [paths[row] for row in order.tolist()]
-        return Images(classes[order], names, lambda row: _TRANSFORMS(Image.open(names[row]).convert("RGB")))
+        return Images(classes[order], names, lambda rows: [_decode(names[row]) for row in rows], _WORKERS)
     pixels = pixels[order]
-    return Images(classes[order], range(len(order)), lambda row: to_alexnet_input(pixels[row : row + 1])[0])
+    return Images(classes[order], range(len(order)), lambda rows: to_alexnet_input(pixels[rows]), workers=0)
 
 
 def _image_folder(folder: Path) -> tuple[list[str], Tensor]:
@@ -151,6 +162,5 @@ def to_alexnet_input(images: Tensor) -> Tensor:
     -------
     Tensor, float32, (n, 3, 224, 224)
     """
-    pixels = images.unsqueeze(1).float().div_(255)
-    enlarged = functional.interpolate(pixels, size=INPUT_SHAPE[1:], mode="bilinear", align_corners=False)
-    return (enlarged - _MEAN) / _STD
+    enlarged = functional.interpolate(images.unsqueeze(1).float(), size=INPUT_SHAPE[1:], mode="bilinear", align_corners=False)
+    return torch.addcmul(-_MEAN / _STD, enlarged, 1 / (255 * _STD))  # (x / 255 - mean) / std in one pass over memory

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -26,6 +27,9 @@ import tyro
 from models.weights import WeightsError
 
 _REPOSITORY = Path(__file__).parents[1]
+# A growing file is synced, and its pages given back, after so many bytes: the kernel takes several times longer to find pages
+# for a whole large file than to use the same ones again.
+_UNSYNCED_BYTES = 64 * 2**20
 
 
 class InputError(ValueError):
@@ -124,7 +128,8 @@ class RowFile:
 
     def __init__(self, path: Path, row_shape: tuple[int, ...], dtype: type):
         self.row_shape, self.dtype, self.rows = row_shape, np.dtype(dtype), 0
-        self.partial = _aside(path)
+        self.partial, self._unsynced = _aside(path), 0
+        self._thread, self._writing = ThreadPoolExecutor(1), None
         self._file = open(self.partial, "wb")  # noqa: SIM115
         self._write_header()
 
@@ -132,15 +137,32 @@ class RowFile:
         return self
 
     def __exit__(self, *_):
+        self._thread.shutdown()
         self._file.close()
         self.partial.unlink(missing_ok=True)
 
     def append(self, rows: np.ndarray) -> None:
-        """Add `rows`, (n, *row_shape) of the file's dtype."""
+        """Add `rows`, (n, *row_shape) of the file's dtype, written by a thread: they may not change before the next call."""
         if rows.shape[1:] != self.row_shape or rows.dtype != self.dtype:
             raise ValueError(f"{self.partial}: {rows.dtype} {rows.shape} among rows of {self.dtype} {self.row_shape}")
-        self._file.write(np.ascontiguousarray(rows).data)
+        self._wait()
+        self._writing = self._thread.submit(self._write, np.ascontiguousarray(rows))
         self.rows += len(rows)
+
+    def _wait(self) -> None:
+        """Wait for the rows that are being written; raise what went wrong with them."""
+        writing, self._writing = self._writing, None
+        if writing:
+            writing.result()
+
+    def _write(self, rows: np.ndarray) -> None:
+        self._unsynced += self._file.write(rows.data)
+        if self._unsynced > _UNSYNCED_BYTES:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            if hasattr(os, "posix_fadvise"):
+                os.posix_fadvise(self._file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+            self._unsynced = 0
 
     def array(self) -> np.memmap:
         """The rows so far, mapped from disk."""
@@ -148,6 +170,7 @@ class RowFile:
 
     def finished(self) -> BinaryIO:
         """The file, still open, with the number of rows in its header."""
+        self._wait()
         self._file.seek(0)
         self._write_header()
         self._file.seek(0, os.SEEK_END)

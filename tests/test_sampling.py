@@ -35,7 +35,7 @@ def drawn_members(additive, collection):
 def test_order_is_kept(seed, shape, std, mean):
     rng = np.random.default_rng(seed)
     tensors = torch.from_numpy(mean + std * rng.normal(size=(5, *shape))).float()
-    found = redraw_in_order(tensors, rng)
+    found = redraw_in_order(tensors, "normal", rng)
     assert found.shape == tensors.shape and found.dtype == torch.float32
     # Walking each tensor from its smallest element up, the new values never fall (two may round to one float32).
     order = tensors.flatten(1).argsort(dim=1, stable=True)
@@ -43,7 +43,7 @@ def test_order_is_kept(seed, shape, std, mean):
 
 
 def test_argsort_is_kept(collection):
-    found = redraw_in_order(collection.multiplicative, np.random.default_rng(1)).flatten(1)
+    found = redraw_in_order(collection.multiplicative, "normal", np.random.default_rng(1)).flatten(1)
     assert all(len(tensor.unique()) == 400 for tensor in found)  # or argsort would be ambiguous
     assert torch.equal(found.argsort(1), collection.multiplicative.flatten(1).argsort(1))
 
@@ -51,19 +51,19 @@ def test_argsort_is_kept(collection):
 def test_redraw_by_hand():
     """Of 3, -1, 1: mean 1, std sqrt(8/3) by maximum likelihood; the places are largest, smallest, middle."""
     low, middle, high = 1 + np.sqrt(8 / 3) * np.sort(np.random.default_rng(5).normal(size=3))
-    found = redraw_in_order(torch.tensor([[3.0, -1.0, 1.0]]), np.random.default_rng(5))
+    found = redraw_in_order(torch.tensor([[3.0, -1.0, 1.0]]), "normal", np.random.default_rng(5))
     assert_allclose(found, [[high, low, middle]], rtol=1e-6)
 
 
 def test_redraw_of_a_constant():
     """A Normal of no width has one value."""
-    assert torch.equal(redraw_in_order(torch.full((2, 9), 0.3), np.random.default_rng(0)), torch.full((2, 9), 0.3))
+    assert torch.equal(redraw_in_order(torch.full((2, 9), 0.3), "normal", np.random.default_rng(0)), torch.full((2, 9), 0.3))
 
 
 def test_moments_of_redraws():
     w = 0.7 + 0.2 * torch.randn(SHAPE, generator=torch.Generator().manual_seed(0))
     mean, std, n = w.mean().item(), w.std(correction=0).item(), 2000 * w.numel()
-    found = redraw_in_order(w.expand(2000, *SHAPE), np.random.default_rng(0)).double()
+    found = redraw_in_order(w.expand(2000, *SHAPE), "normal", np.random.default_rng(0)).double()
     # n independent Normal values: their mean errs by std / sqrt(n), their standard deviation by std / sqrt(2 n).
     assert found.mean().item() == pytest.approx(mean, abs=SIGMAS * std / n**0.5)
     assert found.std().item() == pytest.approx(std, abs=SIGMAS * std / (2 * n) ** 0.5)

@@ -115,7 +115,8 @@ def test_noisy_accuracy_equals_the_count(cut, mnist_5k, monkeypatch):
     labels = mnist_5k.test_labels[:100]
     expected = (direct_answers(split, activations, w, n).argmax(2) == labels[:, None]).sum(0) / 100
     assert_allclose(noisy_accuracy(split, activations, labels, w, n), expected, atol=1e-6)
-    monkeypatch.setattr(metrics, "_ANSWERS_AT_ONCE", 40)  # batches of 13 that leave a rest of 9
+    elements = split.head(activations[:1]).numel()
+    monkeypatch.setattr(metrics, "_ELEMENTS_AT_ONCE", 40 * elements)  # batches of 13 that leave a rest of 9
     assert_allclose(noisy_accuracy(split, activations, labels, w, n), expected, atol=1e-6)
 
 

@@ -18,7 +18,8 @@ import train_noise_lenet
 from models.lenet import pretrained_lenet
 from shredder import objectives
 from shredder.datasets import digit_gt5, load_digits, to_network_input
-from shredder.learning import RECIPES, Learning, Settings, adam_step
+from shredder.learning import Learning, Settings, adam_step
+from shredder.methods import RECIPES, SelfSupervised
 from shredder.noise import noisy
 from shredder.split import SplitNetwork
 
@@ -148,9 +149,9 @@ def material():
 
 
 def learning(material, seed=0, **fields):
-    settings = {"members": 3, "parallel": 2, "epochs": 20, "min_epochs": 1, "min_accuracy": 0.0, "scale": 3.0}
-    settings |= {"batch_size": 256, "recipe": RECIPES["suite"], "clustering": "normalised", "clustering_weight": 0.3}
-    return Learning(*material, Settings(**settings | fields), np.random.default_rng(seed))
+    settings = {"members": 3, "parallel": 2, "epochs": 20, "min_epochs": 1, "min_accuracy": 0.0, "batch_size": 256}
+    method = SelfSupervised(3.0, RECIPES["suite"], "normalised", 0.3)
+    return Learning(*material, method, Settings(**settings | fields), np.random.default_rng(seed))
 
 
 @pytest.mark.parametrize("n_before", [0, 1, 2, 3])
