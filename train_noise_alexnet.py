@@ -10,6 +10,7 @@ Interrupted, the same command continues where it was and ends with the same bits
 """
 
 import json
+import math
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -19,7 +20,7 @@ import torch
 
 from models.alexnet import CUTTING_POINTS, pretrained_alexnet, weights_file
 from shredder import runs
-from shredder.activations import cached_activations
+from shredder.activations import cached_activations, reserve
 from shredder.images import load_images
 from shredder.learning import Learning, Settings
 from shredder.methods import Additive
@@ -77,6 +78,8 @@ def main(args: Arguments) -> None:
     runs.require_at_least(args, scale=0, learning_rate=0, seed=0)
     settings = Settings(args.members, args.parallel, args.epochs, args.min_epochs, args.min_accuracy or 0, args.batch_size)
     settings.check()
+    if not math.isfinite(args.location):
+        raise runs.InputError(f"--location: found {args.location}, expected a finite number")
     if args.cutting_point not in CUTTING_POINTS:
         raise runs.InputError(f"--cutting-point: found {args.cutting_point!r}, expected {', '.join(CUTTING_POINTS)}")
     variant = "imagenet" if args.dataset == "imagenet" else "digits"
@@ -85,15 +88,18 @@ def main(args: Arguments) -> None:
     train, test = (load_images(args.dataset, args.data_root, part, n) for part, n in (("train", args.images), ("test", None)))
     runs.prepare_output(args.output)
 
-    names = ("dataset", "data_root", "images", "cutting_point", "seed")
+    names = ("dataset", "images", "cutting_point")
     data = {name: str(getattr(args, name)) for name in names} | {"weights": runs.sha256(weights)}
-    caches = [args.output / f"{part}-activations.f32" for part in ("train", "test")]
+    shape = CUTTING_POINTS[args.cutting_point]
+    files = {args.output / "train-activations.f32": train, args.output / "test-activations.f32": test}
+    reserve(shape, files)
     (activations, labels), (test_activations, test_labels) = (
-        cached_activations(split, images, CUTTING_POINTS[args.cutting_point], path, json.dumps(data), args.skip_corrupt)
-        for images, path in zip((train, test), caches, strict=True)
+        cached_activations(split, images, shape, path, json.dumps(data), args.skip_corrupt) for path, images in files.items()
     )
     # The images come in random order: the first tenth of them is held out.
     n = len(labels) // 10
+    if n == 0:
+        raise runs.InputError(f"--images: found {len(labels)} training images, expected at least 10, for a tenth is held out")
     held_out = activations[:n], labels[:n]
     if args.min_accuracy is None:
         clean = noisy_accuracy(split, *held_out, None, torch.zeros_like(activations[:1])).item()
@@ -101,11 +107,12 @@ def main(args: Arguments) -> None:
     method = Additive(args.location, args.scale, args.learning_rate)
     rng = np.random.default_rng(args.seed)
     learning = Learning(split, (activations[n:], labels[n:]), held_out, method, settings, rng)
+    data |= {"seed": args.seed, "training images": train.digest()}
     learn(learning, args.output, json.dumps(data | asdict(settings) | asdict(method)))
 
     results = summary(learning, test_activations, test_labels) | {"accuracy to exceed": settings.min_accuracy}
     finish(learning, args.output, record, results)
-    for path in caches:
+    for path in files:
         path.unlink(missing_ok=True)
         path.with_suffix(".json").unlink(missing_ok=True)
 

@@ -3,7 +3,7 @@
 import json
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +29,25 @@ def edge_pass(split: SplitNetwork, images: Images, first: int = 0) -> Iterator[t
             bar.update(len(some))
 
 
+def reserve(shape: tuple[int, ...], files: Mapping[Path, Images]) -> None:
+    """Take the disk space for activations of `shape` of each file's images, of those that are too many for memory.
+
+    Raises
+    ------
+    InputError, OSError
+        If the disk has not enough left for all of them; nothing is taken then.
+    """
+    sizes = {path: 4 * math.prod(shape) * len(images) for path, images in files.items()}
+    new = {path: size for path, size in sizes.items() if size > _BYTES_IN_MEMORY and _size(path) != size}
+    if new:
+        runs.require_space(next(iter(new)).parent, sum(new.values()))
+    for path, size in new.items():
+        path.with_suffix(".json").unlink(missing_ok=True)
+        with open(path, "wb") as file:
+            # Writing to a hole of a mapped file on a full disk would kill the process.
+            os.posix_fallocate(file.fileno(), 0, size)
+
+
 def cached_activations(
     split: SplitNetwork, images: Images, shape: tuple[int, ...], path: Path, fingerprint: str, skip_corrupt: bool
 ) -> tuple[Tensor, Tensor]:
@@ -42,7 +61,7 @@ def cached_activations(
         Where activations go that are too many for memory, with a note beside them (`.json`) that an interrupted pass is
         continued from, and a finished one found again by. The caller removes both when they are of no use any more.
     fingerprint : str
-        Dataset, weights and cutting point, as text. A file of another fingerprint is written anew.
+        Weights and cutting point, as text. A file of another fingerprint, or of other images, is written anew.
     skip_corrupt : bool
         Leave out images that cannot be decoded.
 
@@ -56,20 +75,12 @@ def cached_activations(
     InputError
         If the disk is too small; or, after the whole pass, if images could not be decoded and are not to be skipped.
     """
-    full_shape, note = (len(images), *shape), path.with_suffix(".json")
+    reserve(shape, {path: images})
+    full_shape, fingerprint, note = (len(images), *shape), fingerprint + images.digest(), path.with_suffix(".json")
     mapped = 4 * math.prod(full_shape) > _BYTES_IN_MEMORY
-    n = 0  # rows kept so far; with the unreadable ones, those that were seen
-    if not mapped:
-        kept = torch.empty(full_shape)
-    elif path.exists() and _noted(note, fingerprint):
-        kept = torch.from_numpy(np.memmap(path, np.float32, "r+", shape=full_shape))
-        state = json.loads(note.read_text())
-        images.unreadable.extend(state["unreadable"])
-        n = state["kept"]
-    else:
-        note.unlink(missing_ok=True)
-        runs.require_space(path.parent, 4 * math.prod(full_shape))
-        kept = torch.from_numpy(np.memmap(path, np.float32, "w+", shape=full_shape))
+    kept = torch.from_numpy(np.memmap(path, np.float32, "r+", shape=full_shape)) if mapped else torch.empty(full_shape)
+    # Rows kept so far; with the unreadable ones, those that were seen.
+    n, images.unreadable[:] = _noted(note, fingerprint, images) if mapped else (0, [])
 
     for batch, (rows, _, activations) in enumerate(edge_pass(split, images, n + len(images.unreadable)), start=1):
         kept[n : n + len(rows)] = activations
@@ -85,9 +96,16 @@ def cached_activations(
     return kept[:n], images.labels[readable]
 
 
-def _noted(note: Path, fingerprint: str) -> bool:
-    """Whether `note` speaks of a pass with this fingerprint."""
+def _noted(note: Path, fingerprint: str, images: Images) -> tuple[int, list[int]]:
+    """Rows kept and rows unreadable, as `note` says; none, if it is of another pass or an image has been replaced since."""
     try:
-        return json.loads(note.read_text())["fingerprint"] == fingerprint
+        state = json.loads(note.read_text())
+        if state["fingerprint"] == fingerprint and all(images.make([row])[0] is None for row in state["unreadable"]):
+            return state["kept"], state["unreadable"]
     except (OSError, ValueError, KeyError, TypeError):
-        return False
+        pass
+    return 0, []
+
+
+def _size(path: Path) -> int | None:
+    return path.stat().st_size if path.exists() else None

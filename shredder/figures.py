@@ -1,6 +1,7 @@
 """The figures: arrays in, one matplotlib Figure out, one look for all."""
 
 import io
+from collections.abc import Mapping
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -34,26 +35,28 @@ def png(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
-def pipeline(image: np.ndarray, clean: np.ndarray, additive: np.ndarray, noisy: np.ndarray, snr: float) -> Figure:
+def pipeline(image: np.ndarray, clean: np.ndarray, noisy: np.ndarray, formula: str, snr: float) -> Figure:
     """Edge | noise | cloud, drawn with one real query.
 
     Parameters
     ----------
-    image : ndarray, (32, 32)
-    clean, additive, noisy : ndarray, (D,)
-        The activation a, the share of a' that is not a, and a' itself.
+    image : ndarray, (H, W) or (H, W, 3)
+    clean, noisy : ndarray, (D,)
+        The activation a, and a'.
+    formula : str
+        What a' is.
     snr : float
         Of this draw, linear.
     """
     figure, axes = plt.subplots(1, 4, figsize=(WIDTH, 2.5), width_ratios=[1, 1.15, 1.15, 1.15])
-    titles = ("input x", "edge sends\na = edge(x)", "learned noise\na' - a", "cloud receives\na' = w * a + n")
+    titles = ("input x", "edge sends\na = edge(x)", "learned noise\na' - a", f"cloud receives\na' = {formula}")
     for axis, title in zip(axes, titles, strict=True):
         axis.set_title(title)
         axis.set(xticks=[], yticks=[])
         axis.grid(False)
     axes[0].imshow(image, cmap="gray")
     limit = np.abs(noisy).max()
-    for axis, values in zip(axes[1:], (clean, additive, noisy), strict=True):
+    for axis, values in zip(axes[1:], (clean, noisy - clean, noisy), strict=True):
         shown = axis.imshow(_grid(values), cmap="PuOr", vmin=-limit, vmax=limit)
     figure.colorbar(shown, ax=axes[1:], shrink=0.7, label="activation (one colour scale)")
     for axis, text in zip(axes[1:], ("→", "+", "="), strict=True):
@@ -88,19 +91,21 @@ def training_curves(curves: np.ndarray, min_accuracy: float, min_epochs: int) ->
     return figure
 
 
-def noise_histograms(multiplicative: np.ndarray, additive: np.ndarray) -> Figure:
-    """All elements of both tensors of a collection, with the fits that the paper's versions draw from.
+def noise_histograms(multiplicative: np.ndarray | None, additive: np.ndarray) -> Figure:
+    """All elements of a collection's tensors, with the fits that the paper's versions draw from.
 
     Parameters
     ----------
     multiplicative, additive : ndarray, (N, *activation shape)
+        None where the method has no multiplicative tensors.
     """
-    figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 3))
-    fits = (
+    fits = [
         (multiplicative, stats.norm, "Normal", "multiplicative w"),
         (additive, stats.laplace, "Laplace", "additive n"),
-    )
-    for axis, (tensors, distribution, name, label) in zip(axes, fits, strict=True):
+    ]
+    fits = [fit for fit in fits if fit[0] is not None]
+    figure, axes = plt.subplots(1, len(fits), figsize=(WIDTH, 3), squeeze=False)
+    for axis, (tensors, distribution, name, label) in zip(axes[0], fits, strict=True):
         values = tensors.ravel()
         location, scale = distribution.fit(values)
         low, high = np.quantile(values, [0.0005, 0.9995])
@@ -113,50 +118,44 @@ def noise_histograms(multiplicative: np.ndarray, additive: np.ndarray) -> Figure
     return figure
 
 
-def accuracy_over_draws(public: np.ndarray, private: np.ndarray) -> Figure:
-    """Accuracy on the whole test set under each query's draw: the served network's, and the untrained adversary's.
+def accuracy_over_draws(columns: Mapping[str, np.ndarray]) -> Figure:
+    """Accuracy on many test images under each query's draw, of one network or two.
 
     Parameters
     ----------
-    public, private : ndarray, (n,)
-        In [0, 1].
+    columns : mapping of str to ndarray, (n,)
+        What each network answers, to its accuracies in [0, 1].
     """
-    figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 2.8))
-    columns = ((public, BLUE, "public accuracy: digit > 5"), (private, RED, "private accuracy: the digit, untrained"))
-    for axis, (values, colour, label) in zip(axes, columns, strict=True):
+    figure, axes = plt.subplots(1, len(columns), figsize=(WIDTH, 2.8), squeeze=False)
+    for axis, (label, values), colour in zip(axes[0], columns.items(), (BLUE, RED), strict=False):
         axis.hist(100 * values, bins=min(40, len(np.unique(values))), color=colour, alpha=0.7)
         axis.axvline(100 * values.mean(), color="black", linestyle="--", label=f"mean {100 * values.mean():.2f} %")
         axis.set(xlabel=f"{label} (%)", ylabel="draws", ylim=(0, axis.get_ylim()[1] * 1.2))
-        axis.legend(loc="upper left" if axis is axes[0] else "upper right")
+        axis.legend(loc="upper left" if colour == BLUE else "upper right")
     return figure
 
 
-def principal_components(clean: np.ndarray, noisy: np.ndarray, public: np.ndarray, private: np.ndarray) -> Figure:
-    """Clean and noisy activations in their own two principal components, coloured by either label.
+def principal_components(clean: np.ndarray, noisy: np.ndarray, classes: Mapping[str, np.ndarray]) -> Figure:
+    """Clean and noisy activations in their own two principal components, a row of pictures for each kind of label.
 
     Parameters
     ----------
     clean, noisy : ndarray, (n, D)
-    public, private : ndarray, (n,)
-        Classes counted from 0.
+    classes : mapping of str to ndarray, (n,)
+        Labels counted from 0; two of them are named no and yes.
     """
-    figure, axes = plt.subplots(2, 2, figsize=(WIDTH, 6))
-    for row, (labels, name, palette) in zip(
-        axes,
-        (
-            (public, "digit > 5", plt.matplotlib.colors.ListedColormap([BLUE, RED])),
-            (private, "digit", plt.get_cmap("viridis", 10)),
-        ),
-        strict=True,
-    ):
-        for axis, (activations, title) in zip(row, ((clean, "clean"), (noisy, "noisy")), strict=True):
-            points = _two_components(activations)
+    figure, axes = plt.subplots(len(classes), 2, figsize=(WIDTH, 3 * len(classes)), squeeze=False)
+    both = [(_two_components(activations), title) for activations, title in ((clean, "clean"), (noisy, "noisy"))]
+    for row, (name, labels) in zip(axes, classes.items(), strict=True):
+        values = np.unique(labels)
+        two = plt.matplotlib.colors.ListedColormap([BLUE, RED])
+        palette = two if len(values) == 2 else plt.get_cmap("viridis", len(values))
+        for axis, (points, title) in zip(row, both, strict=True):
             shown = axis.scatter(*points.T, c=labels, cmap=palette, s=6, linewidths=0, alpha=0.8)
             axis.set(title=f"{title} activations", xlabel="component 1", ylabel="component 2")
-        classes = np.unique(labels)
-        bar = figure.colorbar(shown, ax=row, label=name, ticks=classes)
-        bar.mappable.set_clim(classes[0] - 0.5, classes[-1] + 0.5)
-        if len(classes) == 2:
+        bar = figure.colorbar(shown, ax=row, label=name, ticks=values)
+        bar.mappable.set_clim(values[0] - 0.5, values[-1] + 0.5)
+        if len(values) == 2:
             bar.ax.set_yticklabels(["no", "yes"])
     return figure
 
@@ -168,11 +167,11 @@ def what_noise_leaves(images: np.ndarray, clean: np.ndarray, noisy: np.ndarray, 
 
     Parameters
     ----------
-    images : ndarray, (n, 1024)
+    images : ndarray, (n, H, W) or (n, H, W, 3)
     clean, noisy : ndarray, (n, D)
     """
     rows = {
-        "input": (images[:n_shown].reshape(-1, 32, 32), "gray"),
+        "input": (images[:n_shown], "gray"),
         "sent clean": ([_grid(values) for values in clean[:n_shown]], "cividis"),
         "sent noisy": ([_grid(values) for values in noisy[:n_shown]], "cividis"),
         "guess from\nclean": (_linear_guess(clean, images, n_shown), "gray"),
@@ -201,9 +200,12 @@ def _two_components(activations: np.ndarray) -> np.ndarray:
 
 
 def _linear_guess(activations: np.ndarray, images: np.ndarray, n_shown: int) -> np.ndarray:
-    """Images (n_shown, 32, 32) as ridge regression on standardised activations, fitted to the other rows, sees them."""
-    features = (activations - activations.mean(0)) / (activations.std(0) + 1e-12)
-    known, pixels = features[n_shown:], images[n_shown:]
-    penalty = 0.1 * len(known) * np.eye(known.shape[1])
-    weights = np.linalg.solve(known.T @ known + penalty, known.T @ (pixels - pixels.mean(0)))
-    return (features[:n_shown] @ weights + pixels.mean(0)).reshape(-1, 32, 32)
+    """The first `n_shown` images as ridge regression on standardised activations, fitted to the other rows, sees them."""
+    features = ((activations - activations.mean(0)) / (activations.std(0) + 1e-12)).astype(np.float64)
+    shown, known, pixels = features[:n_shown], features[n_shown:], images[n_shown:].reshape(len(images) - n_shown, -1)
+    penalty, centred = 0.1 * len(known), pixels - pixels.mean(0)
+    if len(known) < known.shape[1]:  # the same solution from the smaller of the two Gram matrices
+        guess = shown @ known.T @ np.linalg.solve(known @ known.T + penalty * np.eye(len(known)), centred)
+    else:
+        guess = shown @ np.linalg.solve(known.T @ known + penalty * np.eye(known.shape[1]), known.T @ centred)
+    return np.clip(guess + pixels.mean(0), images.min(), images.max()).reshape(images[:n_shown].shape)

@@ -1,9 +1,9 @@
 """Images of 3x224x224 for AlexNet, digits or ImageNet's: decoded and resized in workers when they are asked for."""
 
 import hashlib
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -26,7 +26,7 @@ _MEAN, _STD = (torch.tensor(values).view(3, 1, 1) for values in (_TRANSFORMS.mea
 _WORDNET_IDS = "385e0240499426c022b773be1ae4da780f057b89c9694c7f47199f62746b6edd"
 BATCH_SIZE = 50
 # Each has two batches waiting at most, of 30 MB.
-_WORKERS = min(8, len(os.sched_getaffinity(0)))
+_WORKERS = min(8, torch.get_num_threads())
 
 
 @dataclass(frozen=True)
@@ -60,8 +60,14 @@ class Images:
     def __getitems__(self, rows: list[int]) -> tuple[list[int], Tensor | list[Tensor | None]]:
         return rows, self.make(rows)
 
+    def digest(self) -> str:
+        """SHA-256 of names and labels, in their order: other images have another one."""
+        text = "\n".join(f"{name} {label}" for name, label in zip(self.names, self.labels.tolist(), strict=True))
+        return hashlib.sha256(text.encode()).hexdigest()
+
     def batches(self, first: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """Rows and their images, (b,) and float32 (b, 3, 224, 224), from row `first` on; unreadable ones are left out."""
+        self.unreadable[:] = [row for row in self.unreadable if row < first]
         loader = DataLoader(
             self,
             BATCH_SIZE,
@@ -75,13 +81,13 @@ class Images:
             yield rows, images
 
     def require_readable(self, skip_corrupt: bool) -> None:
-        """Raise InputError, naming and counting them, if images could not be decoded, unless they are to be skipped."""
+        """Raise InputError, naming and counting the unreadable images, unless they may be skipped and others are left."""
         if not self.unreadable:
             return
         named = ", ".join(str(self.names[row]) for row in self.unreadable[:5])
         message = f"{len(self.unreadable)} of {len(self)} images cannot be decoded: {named}"
         message += f", and {len(self.unreadable) - 5} more" if len(self.unreadable) > 5 else ""
-        if not skip_corrupt:
+        if not skip_corrupt or len(self.unreadable) == len(self):
             raise InputError(f"{message}. Replace or remove them, or leave them out with --skip-corrupt")
         print(f"left out: {message}")
 
@@ -94,11 +100,22 @@ def _stacked(batch: tuple[list[int], Tensor | list[Tensor | None]]) -> tuple[Ten
     return torch.tensor(list(made), dtype=torch.long), images, [row for row in batch[0] if row not in made]
 
 
+# Functions of the module, which reach workers that are not forked, too.
+
+
+def _enlarge(pixels: Tensor, rows: list[int]) -> Tensor:
+    return to_alexnet_input(pixels[rows])
+
+
+def _decode_all(paths: list[str], rows: list[int]) -> list[Tensor | None]:
+    return [_decode(paths[row]) for row in rows]
+
+
 def _decode(path: str) -> Tensor | None:
     """An image file as torchvision's weights expect it; None if it cannot be decoded."""
     try:
         return _TRANSFORMS(Image.open(path).convert("RGB"))
-    except (OSError, SyntaxError, ValueError):  # what PIL raises for damaged files
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):  # what PIL raises for damaged files
         return None
 
 
@@ -126,13 +143,14 @@ def load_images(name: str, data_root: str | Path, part: Literal["train", "test"]
         pixels, classes = getattr(digits, f"{part}_images"), getattr(digits, f"{part}_labels")
     order = torch.from_numpy(np.random.default_rng(SPLIT_SEED).permutation(len(classes)))
     if n_images is not None and not 1 <= n_images <= len(order):
-        raise InputError(f"found {n_images} images asked for, expected 1 to {len(order)}, the {part} images of {name}")
+        flag = "--images" if part == "train" else "--n-samples"
+        raise InputError(f"{flag}: found {n_images}, expected 1 to {len(order)}, the {part} images of {name}")
     order = order[:n_images]
     if name == "imagenet":
         names = [paths[row] for row in order.tolist()]
-        return Images(classes[order], names, lambda rows: [_decode(names[row]) for row in rows], _WORKERS)
+        return Images(classes[order], names, partial(_decode_all, names), _WORKERS)
     pixels = pixels[order]
-    return Images(classes[order], range(len(order)), lambda rows: to_alexnet_input(pixels[rows]), workers=0)
+    return Images(classes[order], range(len(order)), partial(_enlarge, pixels), workers=0)
 
 
 def _image_folder(folder: Path) -> tuple[list[str], Tensor]:

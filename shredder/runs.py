@@ -128,7 +128,7 @@ class RowFile:
 
     def __init__(self, path: Path, row_shape: tuple[int, ...], dtype: type):
         self.row_shape, self.dtype, self.rows = row_shape, np.dtype(dtype), 0
-        self.partial, self._unsynced = _aside(path), 0
+        self.path, self.partial, self._unsynced = path, _aside(path), 0
         self._thread, self._writing = ThreadPoolExecutor(1), None
         self._file = open(self.partial, "wb")  # noqa: SIM115
         self._write_header()
@@ -138,8 +138,10 @@ class RowFile:
 
     def __exit__(self, *_):
         self._thread.shutdown()
-        self._file.close()
-        self.partial.unlink(missing_ok=True)
+        try:
+            self._file.close()
+        finally:
+            self.partial.unlink(missing_ok=True)
 
     def append(self, rows: np.ndarray) -> None:
         """Add `rows`, (n, *row_shape) of the file's dtype, written by a thread: they may not change before the next call."""
@@ -152,8 +154,16 @@ class RowFile:
     def _wait(self) -> None:
         """Wait for the rows that are being written; raise what went wrong with them."""
         writing, self._writing = self._writing, None
-        if writing:
-            writing.result()
+        with self._named_errors():
+            if writing:
+                writing.result()
+
+    @contextlib.contextmanager
+    def _named_errors(self):
+        try:
+            yield
+        except OSError as error:  # a full disk does not say which file it had no room for
+            raise OSError(error.errno, error.strerror, str(self.path)) from error
 
     def _write(self, rows: np.ndarray) -> None:
         self._unsynced += self._file.write(rows.data)
@@ -171,10 +181,11 @@ class RowFile:
     def finished(self) -> BinaryIO:
         """The file, still open, with the number of rows in its header."""
         self._wait()
-        self._file.seek(0)
-        self._write_header()
-        self._file.seek(0, os.SEEK_END)
-        self._file.flush()
+        with self._named_errors():
+            self._file.seek(0)
+            self._write_header()
+            self._file.seek(0, os.SEEK_END)
+            self._file.flush()
         return self._file
 
     def _write_header(self) -> None:
@@ -252,7 +263,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Path) and value.is_relative_to(_REPOSITORY):
         value = value.relative_to(_REPOSITORY)
     if isinstance(value, float):
-        return float(f"{value:.6g}")
+        return float(f"{value:.6g}") if math.isfinite(value) else str(value)  # JSON knows no infinity
     if value is None or isinstance(value, bool | int | str):
         return value
     return str(value)

@@ -3,14 +3,18 @@
 from pathlib import Path
 
 import pytest
+import torch
+import torchvision
 
 from shredder.datasets import Digits, load_digits
+
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="session")
 def mnist_root() -> Path:
     """Folder of torchvision's MNIST; tests that need it are skipped where it is absent, so that none ever downloads."""
-    root = Path(__file__).parents[1] / "../shared/data"
+    root = ROOT / "../shared/data"
     if not (root / "MNIST" / "raw" / "train-images-idx3-ubyte").is_file():
         pytest.skip("MNIST is not in ../shared/data")
     return root
@@ -24,3 +28,55 @@ def mnist(mnist_root: Path) -> Digits:
 @pytest.fixture(scope="session")
 def mnist_5k() -> Digits:
     return load_digits("mnist-5k")
+
+
+@pytest.fixture
+def quick_digits(mnist_5k: Digits, monkeypatch):
+    """Reading the digits takes a second; whatever asks for them as AlexNet's images gets those that were read."""
+    monkeypatch.setattr("shredder.images.load_digits", lambda name, data_root: mnist_5k)
+
+
+@pytest.fixture(scope="session")
+def imagenet_sample() -> Path:
+    """Folder of 1,000 real images, one of each of ImageNet's classes; tests that need it are skipped where it is absent."""
+    root = (ROOT / "../shared/data/imagenet-sample").resolve()
+    if not (root / "val").is_dir():
+        pytest.skip("ImageNet's images are not in ../shared/data/imagenet-sample")
+    return root
+
+
+@pytest.fixture
+def linked_sample(imagenet_sample: Path, tmp_path: Path) -> Path:
+    """The same folder as links, one for each class, so that a test may replace an image."""
+    root = tmp_path / "imagenet"
+    (root / "val").mkdir(parents=True)
+    for folder in (imagenet_sample / "val").iterdir():
+        (root / "val" / folder.name).symlink_to(folder)
+    return root
+
+
+@pytest.fixture
+def replace_image():
+    """Puts `content` in the place of an image of the linked folder."""
+
+    def replace(path: str | Path, content: bytes) -> None:
+        path = Path(path)
+        if path.parent.is_symlink():
+            path.parent.unlink()
+            path.parent.mkdir()
+        path.write_bytes(content)
+
+    return replace
+
+
+@pytest.fixture(scope="session")
+def imagenet_weights(tmp_path_factory) -> Path:
+    """A state dict as torchvision ships it for ImageNet, untrained: it takes everything for the sample's first image."""
+    path = tmp_path_factory.mktemp("weights") / "alexnet.pth"
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        weights = torchvision.models.alexnet().state_dict()
+    weights["classifier.6.bias"][790] = 100  # a shopping basket
+    torch.save(weights, path)
+    yield path
+    path.unlink()  # 244 MB, and pytest keeps the folders of its last three runs

@@ -1,12 +1,15 @@
 """Whole files, plain errors and run records."""
 
+import contextlib
 import errno
 import json
 import os
+import resource
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -52,6 +55,206 @@ def test_write_together_writes_none_when_the_disk_is_full(tmp_path, monkeypatch)
     # The first file was complete already; had it been renamed at once, old and new would now stand side by side.
     assert first.read_bytes() == b"old"
     assert names(tmp_path) == ["first"]
+
+
+# Files that grow.
+
+
+def rows_of(n, shape=(2, 3), dtype=np.float32, seed=0):
+    return (100 * np.random.default_rng(seed).normal(size=(n, *shape))).astype(dtype)
+
+
+@pytest.mark.parametrize("shape", [(), (3,), (2, 3), (5, 0)])
+@pytest.mark.parametrize("dtype", [np.float32, np.int64])
+@pytest.mark.parametrize("sizes", [(), (1,), (0,), (4, 1), (100, 0, 23), (9, *[10] * 1000)])
+def test_row_file_is_read_back(tmp_path, shape, dtype, sizes):
+    """Whatever the number of rows, the header says it, and where they begin: numpy reads what was appended."""
+    parts = [rows_of(size, shape, dtype, seed) for seed, size in enumerate(sizes)]
+    with runs.RowFile(tmp_path / "rows.npy", shape, dtype) as file:
+        for part in parts:
+            file.append(part)
+        runs.write_together({tmp_path / "rows.npy": file})
+    expected = np.concatenate([np.empty((0, *shape), dtype), *parts])
+    found = np.load(tmp_path / "rows.npy", allow_pickle=False)
+    assert found.dtype == expected.dtype and found.shape == expected.shape
+    np.testing.assert_array_equal(found, expected)
+    # And byte for byte what numpy writes, or the two could differ in what no test reads.
+    np.save(tmp_path / "whole.npy", expected)
+    assert (tmp_path / "rows.npy").read_bytes() == (tmp_path / "whole.npy").read_bytes()
+
+
+def test_row_file_takes_rows_that_lie_apart(tmp_path):
+    """Slices and transposes, whose elements are not in a row in memory."""
+    whole = rows_of(8, (4, 6))
+    with runs.RowFile(tmp_path / "rows.npy", (4, 3), np.float32) as file:
+        file.append(whole[::2, :, 1::2])
+        file.append(rows_of(4, (3, 4)).transpose(0, 2, 1))
+        runs.write_together({tmp_path / "rows.npy": file})
+    expected = np.concatenate([whole[::2, :, 1::2], rows_of(4, (3, 4)).transpose(0, 2, 1)])
+    np.testing.assert_array_equal(np.load(tmp_path / "rows.npy"), expected)
+
+
+@pytest.mark.parametrize("unsynced", [0, 200])
+def test_row_file_that_is_synced_as_it_grows(tmp_path, monkeypatch, unsynced):
+    monkeypatch.setattr(runs, "_UNSYNCED_BYTES", unsynced)
+    parts = [rows_of(5, seed=seed) for seed in range(10)]
+    with runs.RowFile(tmp_path / "rows.npy", (2, 3), np.float32) as file:
+        for part in parts:
+            file.append(part)
+        runs.write_together({tmp_path / "rows.npy": file})
+    np.testing.assert_array_equal(np.load(tmp_path / "rows.npy"), np.concatenate(parts))
+
+
+def test_row_file_maps_the_rows_so_far(tmp_path):
+    """Between appends, as often as one likes; what is written to the map stays out of the file."""
+    first, second = rows_of(3), rows_of(2, seed=1)
+    with runs.RowFile(tmp_path / "rows.npy", (2, 3), np.float32) as file:
+        assert file.array().shape == (0, 2, 3)
+        file.append(first)
+        mapped = file.array()
+        np.testing.assert_array_equal(mapped, first)
+        mapped[:] = 0
+        file.append(second)
+        np.testing.assert_array_equal(file.array(), np.concatenate([first, second]))
+        runs.write_together({tmp_path / "rows.npy": file})
+        # The map of a file that has its name by now is of the same file.
+        assert mapped.shape == (3, 2, 3)
+    np.testing.assert_array_equal(np.load(tmp_path / "rows.npy"), np.concatenate([first, second]))
+
+
+@pytest.mark.parametrize(
+    ("n", "shape", "dtype"),
+    [(2, (2, 3), np.float64), (2, (2, 3), np.int64), (2, (3, 2), np.float32), (2, (2, 3, 1), np.float32), (2, (), np.float32)],
+)
+def test_row_file_refuses_other_rows(tmp_path, n, shape, dtype):
+    with runs.RowFile(tmp_path / "rows.npy", (2, 3), np.float32) as file:
+        file.append(rows_of(1))
+        with pytest.raises(ValueError, match=r"rows\.npy.*among rows of float32 \(2, 3\)"):
+            file.append(rows_of(n, shape, dtype))
+        runs.write_together({tmp_path / "rows.npy": file})
+    np.testing.assert_array_equal(np.load(tmp_path / "rows.npy"), rows_of(1))
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError, None])
+def test_row_file_that_is_not_finished_leaves_nothing_behind(tmp_path, error):
+    (tmp_path / "rows.npy").write_bytes(b"old")
+    with contextlib.suppress(error or OSError), runs.RowFile(tmp_path / "rows.npy", (2, 3), np.float32) as file:
+        file.append(rows_of(1000))
+        assert names(tmp_path) == [".rows.npy.partial", "rows.npy"]
+        if error:
+            raise error
+    assert names(tmp_path) == ["rows.npy"] and (tmp_path / "rows.npy").read_bytes() == b"old"
+
+
+def test_row_file_is_written_with_others_or_not_at_all(tmp_path, monkeypatch):
+    rows, table = tmp_path / "rows.npy", tmp_path / "table.csv"
+    real, synced, full_at = os.fsync, [], 2
+
+    def full(descriptor):
+        synced.append(descriptor)
+        if len(synced) == full_at:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", full)
+    for order in (1, -1):
+        rows.write_bytes(b"old")
+        table.write_bytes(b"old")
+        synced.clear()
+        with runs.RowFile(rows, (2, 3), np.float32) as file:
+            file.append(rows_of(4))
+            with pytest.raises(OSError) as error:
+                runs.write_together(dict([(rows, file), (table, b"new")][::order]))
+        assert error.value.errno == errno.ENOSPC and error.value.filename == str((table, rows)[order == -1])
+        assert names(tmp_path) == ["rows.npy", "table.csv"] and rows.read_bytes() == table.read_bytes() == b"old"
+    synced.clear()
+    full_at = 0
+    with runs.RowFile(rows, (2, 3), np.float32) as file:
+        file.append(rows_of(4))
+        runs.write_together({rows: file, table: b"new"})
+    assert names(tmp_path) == ["rows.npy", "table.csv"] and table.read_bytes() == b"new"
+    np.testing.assert_array_equal(np.load(rows), rows_of(4))
+
+
+@contextlib.contextmanager
+def no_file_larger_than(n_bytes):
+    """Writing beyond is an error of the system's own, as on a full disk."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+@pytest.mark.parametrize("rows_at_once", [10_000, 1], ids=["large rows", "rows smaller than the file's buffer"])
+def test_row_file_on_a_full_disk(tmp_path, rows_at_once):
+    """The thread's error comes to light, and nothing stays."""
+    with pytest.raises(OSError) as error, no_file_larger_than(10_000):  # noqa: SIM117
+        with runs.RowFile(tmp_path / "rows.npy", (2, 3), np.float32) as file:
+            for _ in range(2000):
+                file.append(rows_of(rows_at_once))
+    assert error.value.errno == errno.EFBIG
+    assert names(tmp_path) == []
+
+
+@pytest.fixture
+def full_disk(monkeypatch):
+    """For all rows, in the thread that writes them."""
+
+    def write(self, rows):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(runs.RowFile, "_write", write)
+
+
+# The error comes to light with whatever comes after the rows.
+NEXT = {
+    "append": lambda file, path: file.append(rows_of(4)),
+    "array": lambda file, path: file.array(),
+    "write_together": lambda file, path: runs.write_together({path / "table.csv": b"new", path / "rows.npy": file}),
+}
+
+
+@pytest.mark.parametrize("then", NEXT)
+def test_row_file_raises_what_its_thread_met(tmp_path, full_disk, then):
+    (tmp_path / "rows.npy").write_bytes(b"old")
+    with runs.RowFile(tmp_path / "rows.npy", (2, 3), np.float32) as file:
+        file.append(rows_of(4))
+        with pytest.raises(OSError) as error:
+            NEXT[then](file, tmp_path)
+    assert error.value.errno == errno.ENOSPC
+    assert names(tmp_path) == ["rows.npy"] and (tmp_path / "rows.npy").read_bytes() == b"old"
+
+
+@pytest.mark.parametrize("then", NEXT)
+def test_row_file_says_which_file_the_disk_has_no_room_for(tmp_path, full_disk, then):
+    with runs.RowFile(tmp_path / "rows.npy", (2, 3), np.float32) as file:
+        file.append(rows_of(4))
+        with pytest.raises(OSError) as error:
+            NEXT[then](file, tmp_path)
+    assert "rows.npy" in str(error.value.filename)
+
+
+def test_require_space(tmp_path, monkeypatch):
+    asked = []
+
+    def disk_usage(folder):
+        asked.append(folder)
+        return SimpleNamespace(total=10**12, used=10**12 - 2_500_000_000, free=2_500_000_000)
+
+    monkeypatch.setattr("shutil.disk_usage", disk_usage)
+    runs.require_space(tmp_path, 2_500_000_000)
+    with pytest.raises(runs.InputError) as error:
+        runs.require_space(tmp_path, 2_500_000_001)
+    assert str(error.value) == f"{tmp_path}: 2.50 GB are to be written, and the disk has 2.50 GB left"
+    assert asked == [tmp_path, tmp_path]
+
+
+def test_require_space_of_a_real_disk(tmp_path):
+    runs.require_space(tmp_path, 1)
+    with pytest.raises(runs.InputError, match=r"1000000000\.00 GB are to be written"):
+        runs.require_space(tmp_path, 10**18)
 
 
 def test_csv_table():

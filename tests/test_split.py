@@ -64,6 +64,43 @@ def test_noise_is_added_before_the_cloud(cut):
     torch.testing.assert_close(found, direct_answers(split, activations, w, n), rtol=1e-4, atol=3e-4)
 
 
+def test_additive_noise_alone_is_added_before_the_cloud(cut):
+    """Without multiplicative tensors: cloud(a + n), member by member."""
+    split, activations, _, n = cut
+    found = split.noisy_cloud(activations, None, n)
+    assert found.shape == (100, R, 10)
+    expected = torch.stack([split.cloud(activations + member) for member in n], dim=1)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=3e-4)
+    # And no multiplicative tensor is what one of ones is.
+    torch.testing.assert_close(found, split.noisy_cloud(activations, torch.ones_like(n), n), rtol=1e-4, atol=3e-4)
+
+
+def test_nothing_added(cut, images):
+    split, activations, _, n = cut
+    plain = split.noisy_cloud(activations, None, torch.zeros_like(n))
+    torch.testing.assert_close(plain, pretrained_lenet(10)(images)[:, None].expand(-1, R, -1), rtol=1e-4, atol=3e-4)
+
+
+def test_gradients_reach_additive_noise_alone(cut):
+    split, activations, _, n = cut
+    n = n.requires_grad_()
+    expected = torch.stack([split.cloud(activations + member) for member in n], dim=1)
+    (found,) = torch.autograd.grad(split.noisy_cloud(activations, None, n)[..., 3].sum(), n)
+    (expected,) = torch.autograd.grad(expected[..., 3].sum(), n)
+    # Relative to the largest: a rectifier or a maximum within rounding of its switch may fall either way.
+    assert (found - expected).abs().max() <= 1e-3 * expected.abs().max()
+
+
+@pytest.mark.parametrize("layer", EVERY_LAYER[:-1])
+def test_additive_noise_after_any_layer(images, layer):
+    """Whether the cloud begins with a linear map, dense or a convolution, or with what is not linear."""
+    split = SplitNetwork(pretrained_lenet(10), layer)
+    activations = split.activations(images[:20])
+    n = torch.randn(R, *activations.shape[1:], generator=torch.Generator().manual_seed(0))
+    expected = torch.stack([split.cloud(activations + member) for member in n], dim=1)
+    torch.testing.assert_close(split.noisy_cloud(activations, None, n), expected, rtol=1e-4, atol=3e-4)
+
+
 def test_no_noise(cut, images):
     split, activations, w, n = cut
     plain = split.noisy_cloud(activations, torch.ones_like(w), torch.zeros_like(n))
@@ -96,6 +133,21 @@ def test_snr_equals_the_formula(cut):
     assert_allclose(ActivationMoments(activations).snr(w, n), expected, rtol=1e-10)
 
 
+def test_snr_of_additive_noise_alone(cut):
+    """With w = 1 the activation cancels in a - a', and what is left is n: E[a^2] / Var(n)."""
+    _, activations, w, n = cut
+    moments, expected = ActivationMoments(activations), activations.double().square().mean()
+    assert_allclose(moments.snr(None, n), [expected / member.double().var(correction=0) for member in n], rtol=1e-10)
+    assert_allclose(moments.snr(None, n), moments.snr(torch.ones_like(w), n), rtol=1e-10)
+
+
+def test_snr_of_more_activations_than_are_taken_at_once(cut, monkeypatch):
+    _, activations, w, n = cut
+    expected = ActivationMoments(activations).snr(w, n)
+    monkeypatch.setattr(metrics, "_ROWS_AT_ONCE", 33)  # leaves a rest of one
+    assert_allclose(ActivationMoments(activations).snr(w, n), expected, rtol=1e-10)
+
+
 def test_snr_by_hand():
     """a = (1, 3) and (3, 1); w = 1 and n = (2, -2): E[a^2] = 5, Var = 4. With w = 0 and n = 0: a - a' = a, 5 / 1."""
     moments = ActivationMoments(torch.tensor([[1.0, 3.0], [3.0, 1.0]]))
@@ -118,6 +170,17 @@ def test_noisy_accuracy_equals_the_count(cut, mnist_5k, monkeypatch):
     elements = split.head(activations[:1]).numel()
     monkeypatch.setattr(metrics, "_ELEMENTS_AT_ONCE", 40 * elements)  # batches of 13 that leave a rest of 9
     assert_allclose(noisy_accuracy(split, activations, labels, w, n), expected, atol=1e-6)
+
+
+def test_noisy_accuracy_of_additive_noise_alone(cut, mnist_5k, monkeypatch):
+    split, activations, w, n = cut
+    labels = mnist_5k.test_labels[:100]
+    expected = [(split.cloud(activations + member).argmax(1) == labels).double().mean() for member in n]
+    assert_allclose(noisy_accuracy(split, activations, labels, None, n), expected, atol=1e-6)
+    assert_allclose(noisy_accuracy(split, activations, labels, torch.ones_like(w), n), expected, atol=1e-6)
+    elements = R * split.head(activations[:1]).numel()
+    monkeypatch.setattr(metrics, "_ELEMENTS_AT_ONCE", 13 * elements)  # batches of 13 that leave a rest of 9
+    assert_allclose(noisy_accuracy(split, activations, labels, None, n), expected, atol=1e-6)
 
 
 def test_mean_and_spread():
