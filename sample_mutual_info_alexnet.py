@@ -34,7 +34,7 @@ from shredder.split import SplitNetwork
 SHIPPED = Path(__file__).parent / "artifacts" / "alexnet" / "noise" / "additive.npy"
 DRAWS = ("snr", "accuracy")
 # Draws made and judged at once.
-DRAWS_AT_ONCE = 50
+DRAWS_AT_ONCE = 100
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,18 @@ class Arguments:
     """Seed of the draws. Default: from the operating system, so that nobody can guess them."""
     output: Path = Path("runs/alexnet/sample")
     """Folder for the results."""
+
+
+def open_files(folder: Path, shape: tuple[int, ...], n: int, stack: ExitStack) -> dict[str, RowFile]:
+    """The arrays to be, without a row, on `stack`, after a look at whether `folder` has room for `n` rows of each."""
+    rows = {
+        "original_images": ((math.prod(INPUT_SHAPE),), np.float32),
+        "original_activations": (shape, np.float32),
+        "noisy_activations": (shape, np.float32),
+        "labels": ((1,), np.int64),
+    }
+    runs.require_space(folder, n * sum(np.dtype(kind).itemsize * math.prod(row) for row, kind in rows.values()))
+    return {name: stack.enter_context(RowFile(folder / f"{name}.npy", *row)) for name, row in rows.items()}
 
 
 def write_clean(split: SplitNetwork, images: Images, files: dict[str, RowFile]) -> None:
@@ -99,16 +111,9 @@ def main(args: Arguments) -> None:
     images = load_images(args.dataset, args.data_root, "test", args.n_samples)
     judged_on = args.judged_on or (100 if imagenet else 1000)
     runs.prepare_output(args.output)
-    rows = {
-        "original_images": ((math.prod(INPUT_SHAPE),), np.float32),
-        "original_activations": (shape, np.float32),
-        "noisy_activations": (shape, np.float32),
-        "labels": ((1,), np.int64),
-    }
-    runs.require_space(args.output, len(images) * sum(np.dtype(kind).itemsize * math.prod(row) for row, kind in rows.values()))
 
     with ExitStack() as stack:
-        files = {name: stack.enter_context(RowFile(args.output / f"{name}.npy", *row)) for name, row in rows.items()}
+        files = open_files(args.output, shape, len(images), stack)
         write_clean(split, images, files)
         images.require_readable(args.skip_corrupt)
         clean, labels = (torch.from_numpy(files[name].array()) for name in ("original_activations", "labels"))
@@ -135,7 +140,7 @@ def main(args: Arguments) -> None:
         }
         table = runs.csv_table(DRAWS, zip(snr.tolist(), accuracy.tolist(), strict=True))
         runs.write_together(
-            {args.output / f"{name}.npy": file for name, file in files.items()}
+            {file.path: file for file in files.values()}
             | {args.output / "draws.csv": table, args.output / "run.json": record.content(results)}
         )
     runs.report(args.output, results)
