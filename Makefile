@@ -14,21 +14,21 @@ reproduce: .venv/runtime
 		--additive runs/lenet/noise/additive.npy --multiplicative runs/lenet/noise/multiplicative.npy
 	$(BIN)/python train_noise_alexnet.py --output runs/alexnet/noise
 	$(BIN)/python sample_mutual_info_alexnet.py --seed 0 --output runs/alexnet/sample --additive runs/alexnet/noise/additive.npy
-	$(call notebook,runs/lenet,runs/alexnet)
+	$(call notebook,runs/lenet)
 
 ## LeNet's on all of MNIST, as the paper has it.
 full: .venv/runtime
 	$(BIN)/python train_noise_lenet.py --dataset mnist --data-root $(DATA_ROOT) --members 150 --output runs/lenet-mnist/noise
 	$(BIN)/python sample_mutual_info_lenet.py --dataset mnist --data-root $(DATA_ROOT) --seed 0 --output runs/lenet-mnist/sample \
 		--additive runs/lenet-mnist/noise/additive.npy --multiplicative runs/lenet-mnist/noise/multiplicative.npy
-	$(call notebook,runs/lenet-mnist,runs/alexnet-mnist)
+	$(call notebook,runs/lenet-mnist)
 
-# Runs step 3 on LeNet's $(1)/sample and, if it is there, AlexNet's $(2)/sample; leaves figures and their records in both
-# folders, and the executed notebook in $(1).
+# Runs step 3 on LeNet's $(1)/sample and, if it is there, AlexNet's runs/alexnet/sample; leaves the executed notebook in $(1),
+# figures and their records in $(1)/figures and runs/alexnet/figures.
 define notebook
-SAMPLE=$(1)/sample FIGURES=$(1)/figures ALEXNET_SAMPLE=$(2)/sample ALEXNET_FIGURES=$(2)/figures $(BIN)/jupyter nbconvert --log-level WARN --to notebook --execute \
+SAMPLE=$(1)/sample FIGURES=$(1)/figures $(BIN)/jupyter nbconvert --log-level ERROR --to notebook --execute \
 	mutual_info_ite.ipynb --output-dir $(1)
-@for run in $(1) $(2); do if [ -f $$run/figures/run.json ]; then \
+@for run in $(1) runs/alexnet; do if [ -f $$run/figures/run.json ]; then \
 	echo "$$run/figures:"; sed -n '/"results"/,$$p' $$run/figures/run.json; fi; done
 @echo "notebook in $(1)/mutual_info_ite.ipynb"
 endef

@@ -86,8 +86,7 @@ def main(args: Arguments) -> None:
     """Draw, judge, write."""
     record = runs.Record(args)
     runs.require_at_least(args, seed=0)
-    if args.cutting_point not in CUTTING_POINTS:
-        raise runs.InputError(f"--cutting-point: found {args.cutting_point!r}, expected {', '.join(CUTTING_POINTS)}")
+    runs.require_one_of(args, cutting_point=CUTTING_POINTS)
     collection = load_collection(args.additive, args.multiplicative, CUTTING_POINTS[args.cutting_point], args.skip_rows)
     public = SplitNetwork(pretrained_lenet(2, args.public_weights), args.cutting_point)
     private = SplitNetwork(pretrained_lenet(10, args.private_weights), args.cutting_point)

@@ -88,8 +88,7 @@ def main(args: Arguments) -> None:
     settings, recipe = settings_of(args), RECIPES[args.recipe]
     weight = recipe.clustering_weight[args.clustering] if args.clustering_weight is None else args.clustering_weight
     method = SelfSupervised(args.scale, recipe, args.clustering, weight)
-    if args.cutting_point not in CUTTING_POINTS:
-        raise runs.InputError(f"--cutting-point: found {args.cutting_point!r}, expected {', '.join(CUTTING_POINTS)}")
+    runs.require_one_of(args, cutting_point=CUTTING_POINTS)
     split = SplitNetwork(pretrained_lenet(2, args.weights), args.cutting_point)
     runs.prepare_output(args.output)
 

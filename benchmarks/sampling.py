@@ -5,9 +5,9 @@
 LeNet: the naive loop sends 10,000 test images through both networks, edge included, for every draw. Images are the 5,000
 embedded digits, twice; only their number matters for the time.
 
-AlexNet: sampling enlarges 1,000 test digits to 3x224x224, runs the edge, draws noise for each, and writes 676 MB, synced. It
-stands beside the edge alone on the same images, ready in memory, in the same batches; with torch's usual order of
-channels in memory, too. Each round runs all three; medians over the rounds.
+AlexNet: sampling, without the judging of draws, enlarges 1,000 test digits to 3x224x224, runs the edge, draws noise for each,
+and writes 676 MB, synced. It stands beside the edge alone on the same images, ready in memory, in the same batches; with
+torch's usual order of channels in memory, too. Each round runs all three; medians over the rounds.
 """
 
 import os
@@ -49,22 +49,22 @@ class Arguments:
 
 
 def sampling_alexnet(rounds: int, disk: Path) -> dict[str, float]:
+    """Times and memory, with their units, of all of step 2 but the judging of its draws."""
     images = load_images("mnist-5k", "data", "test", 1000)
-    split = alexnet.SplitNetwork(pretrained_alexnet("digits"), "pool5")
-    usual = alexnet.SplitNetwork(pretrained_alexnet("digits").to(memory_format=torch.contiguous_format), "pool5")
+    split = SplitNetwork(pretrained_alexnet("digits"), "pool5")
+    usual = SplitNetwork(pretrained_alexnet("digits").to(memory_format=torch.contiguous_format), "pool5")
     collection = Collection(None, laplace_noise(20, CUTTING_POINTS["pool5"], 0.6, 1.2, np.random.default_rng(0)))
 
     def sample(folder: Path) -> None:
         with ExitStack() as stack:
             files = alexnet.open_files(folder, CUTTING_POINTS["pool5"], len(images), stack)
             alexnet.write_clean(split, images, files)
-            clean = torch.from_numpy(files["original_activations"].array())
-            noisy = files["noisy_activations"]
+            clean, noisy = files["original_activations"], files["noisy_activations"]
             for _ in alexnet.write_noisy(collection, "elementwise-laplace", clean, noisy, np.random.default_rng(0)):
                 pass
             runs.write_together({file.path: file for file in files.values()})
 
-    def bare(network: alexnet.SplitNetwork) -> None:
+    def bare(network: SplitNetwork) -> None:
         with torch.no_grad():
             for batch in ready.split(BATCH_SIZE):
                 network.edge(batch)

@@ -35,7 +35,7 @@ def reserve(shape: tuple[int, ...], files: Mapping[Path, Images]) -> None:
     Raises
     ------
     InputError, OSError
-        If the disk has not enough left for all of them; nothing is taken then.
+        If the disk has not enough left for all of them.
     """
     sizes = {path: 4 * math.prod(shape) * len(images) for path, images in files.items()}
     new = {path: size for path, size in sizes.items() if size > _BYTES_IN_MEMORY and _size(path) != size}
@@ -44,8 +44,9 @@ def reserve(shape: tuple[int, ...], files: Mapping[Path, Images]) -> None:
     for path, size in new.items():
         path.with_suffix(".json").unlink(missing_ok=True)
         with open(path, "wb") as file:
-            # Writing to a hole of a mapped file on a full disk would kill the process.
-            os.posix_fallocate(file.fileno(), 0, size)
+            file.truncate(size)
+            if hasattr(os, "posix_fallocate"):  # writing to a hole of a mapped file on a full disk would kill the process
+                os.posix_fallocate(file.fileno(), 0, size)
 
 
 def cached_activations(
@@ -59,7 +60,7 @@ def cached_activations(
         Of one activation.
     path : Path
         Where activations go that are too many for memory, with a note beside them (`.json`) that an interrupted pass is
-        continued from, and a finished one found again by. The caller removes both when they are of no use any more.
+        continued from, and a finished one found again by; see `remove`.
     fingerprint : str
         Weights and cutting point, as text. A file of another fingerprint, or of other images, is written anew.
     skip_corrupt : bool
@@ -94,6 +95,12 @@ def cached_activations(
     readable = torch.ones(len(images), dtype=torch.bool)
     readable[images.unreadable] = False
     return kept[:n], images.labels[readable]
+
+
+def remove(path: Path) -> None:
+    """Remove the activations at `path` and their note, if they were written."""
+    path.unlink(missing_ok=True)
+    path.with_suffix(".json").unlink(missing_ok=True)
 
 
 def _noted(note: Path, fingerprint: str, images: Images) -> tuple[int, list[int]]:

@@ -114,8 +114,11 @@ def _decode_all(paths: list[str], rows: list[int]) -> list[Tensor | None]:
 def _decode(path: str) -> Tensor | None:
     """An image file as torchvision's weights expect it; None if it cannot be decoded."""
     try:
-        return _TRANSFORMS(Image.open(path).convert("RGB"))
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):  # what PIL raises for damaged files
+        with Image.open(path) as image:
+            return _TRANSFORMS(image.convert("RGB"))
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # what PIL raises for damaged files
+        if getattr(error, "errno", None):  # the disk's error, not the image's
+            raise
         return None
 
 

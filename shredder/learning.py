@@ -120,6 +120,8 @@ class Learning:
         members |= {count: torch.zeros(n, dtype=torch.long) for count in ("epochs", "updates")}
         members |= {f"{name}'s {moment}": torch.zeros_like(noise[name]) for name in noise for moment in ("m", "v")}
         members["initial snr"] = self.held_out_moments.snr(*_pair(noise))
+        accuracy = noisy_accuracy(self.split, *self.held_out, *_pair(noise)) if n else torch.zeros(0, dtype=torch.float64)
+        members["initial accuracy"] = accuracy
         self.n_begun += n
         return members
 

@@ -55,6 +55,11 @@ def noisy_accuracy(
     return correct / len(labels)
 
 
+def clean_accuracy(split: SplitNetwork, activations: Tensor, labels: Tensor) -> float:
+    """Accuracy of the cloud on all of `activations`, (n, *activation shape), without noise; in [0, 1]."""
+    return noisy_accuracy(split, activations, labels, None, torch.zeros_like(activations[:1])).item()
+
+
 class ActivationMoments:
     """First and second moments of each element of a set of activations: all that the SNR needs of them."""
 

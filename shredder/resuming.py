@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from shredder import runs
 from shredder.learning import CURVES, LOG, Learning
-from shredder.metrics import ActivationMoments, mean_and_spread, noisy_accuracy
+from shredder.metrics import ActivationMoments, clean_accuracy, mean_and_spread, noisy_accuracy
 from shredder.runs import InputError
 
 CHECKPOINT = "checkpoint.pt"
@@ -63,7 +63,6 @@ def summary(learning: Learning, activations: Tensor, labels: Tensor) -> dict[str
     split, noise = learning.split, (learning.collection.multiplicative, learning.collection.additive)
     accuracy, spread = mean_and_spread(noisy_accuracy(split, activations, labels, *noise))
     moments = ActivationMoments(activations)
-    nothing = torch.zeros_like(activations[:1])
     return {
         "members": len(learning.log),
         "epochs at most": learning.settings.epochs,
@@ -71,11 +70,12 @@ def summary(learning: Learning, activations: Tensor, labels: Tensor) -> dict[str
         "members rejected": learning.n_rejected,
         "mean square activation": moments.second.mean().item(),
         "average held-out SNR before learning": learning.accepted["initial snr"].mean().item(),
+        "average held-out accuracy before learning": learning.accepted["initial accuracy"].mean().item(),
         "average held-out SNR": float(np.mean([row[LOG.index("snr")] for row in learning.log])),
         "average SNR": moments.snr(*noise).mean().item(),
         "average epochs": float(np.mean([row[LOG.index("epoch")] for row in learning.log])),
         "average held-out accuracy": float(np.mean([row[LOG.index("accuracy")] for row in learning.log])),
-        "clean test accuracy": noisy_accuracy(split, activations, labels, None, nothing).item(),
+        "clean test accuracy": clean_accuracy(split, activations, labels),
         "average test accuracy": accuracy,
         "spread of test accuracy": spread,
     }

@@ -61,6 +61,14 @@ def require_at_least(args: Any, **minima: float) -> None:
             raise InputError(f"{flag}: found {value}, expected at least {minimum}")
 
 
+def require_one_of(args: Any, **choices: Iterable[str]) -> None:
+    """Raise InputError where a field of `args` is none of its choices, naming the flag."""
+    for field, names in choices.items():
+        if getattr(args, field) not in names:
+            flag = "--" + field.replace("_", "-")
+            raise InputError(f"{flag}: found {getattr(args, field)!r}, expected {', '.join(names)}")
+
+
 def prepare_output(folder: Path) -> None:
     """Make `folder` and see that files can be written there, before any work is done. Raises InputError."""
     probe = folder / ".probe"
@@ -138,10 +146,9 @@ class RowFile:
 
     def __exit__(self, *_):
         self._thread.shutdown()
-        try:
+        with contextlib.suppress(OSError):  # what a full disk had no room for is dropped anyway
             self._file.close()
-        finally:
-            self.partial.unlink(missing_ok=True)
+        self.partial.unlink(missing_ok=True)
 
     def append(self, rows: np.ndarray) -> None:
         """Add `rows`, (n, *row_shape) of the file's dtype, written by a thread: they may not change before the next call."""
@@ -175,7 +182,7 @@ class RowFile:
             self._unsynced = 0
 
     def array(self) -> np.memmap:
-        """The rows so far, mapped from disk."""
+        """The rows so far, mapped from disk, copied on write since torch warns of read-only arrays."""
         return np.lib.format.open_memmap(self.finished().name, mode="c")
 
     def finished(self) -> BinaryIO:

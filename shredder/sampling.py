@@ -36,6 +36,8 @@ def draw_noise(collection: Collection, n_queries: int, how: Draw, rng: np.random
     if how == "elementwise-laplace":
         if collection.multiplicative is not None:
             raise InputError("--draw elementwise-laplace: for additive tensors alone; found multiplicative ones, too")
+        if len(collection) < 2:
+            raise InputError("--draw elementwise-laplace: a single tensor has no spread; expected two or more")
         return None, redraw_elements(collection.additive, n_queries, rng)
     members = torch.from_numpy(rng.integers(len(collection), size=n_queries))
     additive = collection.additive[members]

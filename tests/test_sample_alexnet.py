@@ -321,6 +321,7 @@ def test_a_disk_too_small_is_noticed_before_the_edge_runs(additive, old, monkeyp
 def test_interrupted_while_writing(additive, old, monkeypatch, owner, name, call, error):
     """The old files stay, and nothing else."""
     before, usual, calls = contents(old), getattr(owner, name), []
+    monkeypatch.setattr(sample, "DRAWS_AT_ONCE", 2)
 
     def interrupted(*args):
         calls.append(name)
