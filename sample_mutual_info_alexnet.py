@@ -56,12 +56,14 @@ class Arguments:
     skip_corrupt: bool = False
     """Leave out images that cannot be decoded; else they end the run."""
     draw: Draw = "elementwise-laplace"
-    """How a query draws its noise: v1's rule, v3's, or a stored tensor verbatim."""
+    """elementwise-laplace: each element from Laplace(its mean, its standard deviation over the tensors), v1's rule.
+    order-preserving: a tensor redrawn from the Laplace fitted to it, in the order of its elements (v3).
+    verbatim: a stored tensor."""
     n_samples: int = 1000
     """Queries: so many test images of a fixed random order."""
     judged_on: int | None = None
-    """Queries whose clean activations each draw is judged on. Default: 1,000; 100 of imagenet, whose cloud is larger: there
-    the accuracies have a standard error of five points from the choice of images, beside the spread over draws."""
+    """Queries whose clean activations each draw is judged on, at most. Default: 1,000; 100 of imagenet, whose cloud is larger.
+    A hundred images leave a standard error of five points, beside the spread over draws."""
     seed: int | None = None
     """Seed of the draws. Default: from the operating system, so that nobody can guess them."""
     output: Path = Path("runs/alexnet/sample")

@@ -49,7 +49,7 @@ def pipeline(image: np.ndarray, clean: np.ndarray, noisy: np.ndarray, formula: s
         Of this draw, linear.
     """
     figure, axes = plt.subplots(1, 4, figsize=(WIDTH, 2.5), width_ratios=[1, 1.15, 1.15, 1.15])
-    titles = ("input x", "edge sends\na = edge(x)", "learned noise\na' - a", f"cloud receives\na' = {formula}")
+    titles = ("input x", "edge sends\na = edge(x)", "noise of this query\na' - a", f"cloud receives\na' = {formula}")
     for axis, title in zip(axes, titles, strict=True):
         axis.set_title(title)
         axis.set(xticks=[], yticks=[])
@@ -92,7 +92,7 @@ def training_curves(curves: np.ndarray, min_accuracy: float, min_epochs: int) ->
 
 
 def noise_histograms(multiplicative: np.ndarray | None, additive: np.ndarray) -> Figure:
-    """All elements of a collection's tensors, with the fits that the paper's versions draw from.
+    """All elements of a collection's tensors, with a Normal (w) and a Laplace (n) fitted to them together.
 
     Parameters
     ----------
@@ -109,7 +109,7 @@ def noise_histograms(multiplicative: np.ndarray | None, additive: np.ndarray) ->
         values = tensors.ravel()
         location, scale = distribution.fit(values)
         low, high = np.quantile(values, [0.0005, 0.9995])
-        axis.hist(values, bins=80, range=(low, high), density=True, color=SKY, label="learned elements")
+        axis.hist(values, bins=80, range=(low, high), density=True, color=SKY, label="elements of the tensors")
         grid = np.linspace(low, high, 400)
         density = distribution.pdf(grid, location, scale)
         axis.plot(grid, density, color=RED, label=f"{name} fit: {location:.2g}, {scale:.3g}")
@@ -128,7 +128,7 @@ def accuracy_over_draws(columns: Mapping[str, np.ndarray]) -> Figure:
     """
     figure, axes = plt.subplots(1, len(columns), figsize=(WIDTH, 2.8), squeeze=False)
     for axis, (label, values), colour in zip(axes[0], columns.items(), (BLUE, RED), strict=False):
-        axis.hist(100 * values, bins=min(40, len(np.unique(values))), color=colour, alpha=0.7)
+        axis.hist(100 * values, bins=_bins(100 * values), color=colour, alpha=0.7)
         axis.axvline(100 * values.mean(), color="black", linestyle="--", label=f"mean {100 * values.mean():.2f} %")
         axis.set(xlabel=f"{label} (%)", ylabel="draws", ylim=(0, axis.get_ylim()[1] * 1.2))
         axis.legend(loc="upper left" if colour == BLUE else "upper right")
@@ -191,6 +191,15 @@ def _grid(values: np.ndarray) -> np.ndarray:
     """D values as the rectangle closest to a square, for showing."""
     height = max(h for h in range(1, int(len(values) ** 0.5) + 1) if len(values) % h == 0)
     return values.reshape(height, -1)
+
+
+def _bins(values: np.ndarray) -> np.ndarray | int:
+    """Edges half a step beside each value, for values that are multiples of a step, as counts are; 40 bins for others."""
+    steps = np.diff(np.unique(values))
+    if len(steps) == 0 or np.ptp(values) > 60 * steps.min():
+        return min(40, len(steps) + 1)
+    step = steps.min()
+    return values.min() + step * (np.arange(round(np.ptp(values) / step) + 2) - 0.5)
 
 
 def _two_components(activations: np.ndarray) -> np.ndarray:

@@ -160,8 +160,9 @@ def _image_folder(folder: Path) -> tuple[list[str], Tensor]:
     """Paths and classes of an ImageNet folder, after checking that its classes are the weights' classes, in their order."""
     try:
         found = torchvision.datasets.ImageFolder(folder)
-    except FileNotFoundError as error:  # no such folder, or one without images
-        raise InputError(f"--data-root: {folder}: {error}; expected <WordNet id>/*.JPEG for 1,000 classes") from error
+    except FileNotFoundError as error:
+        reason = error if folder.is_dir() else "no such folder"
+        raise InputError(f"--data-root: {folder}: {reason}; expected <WordNet id>/*.JPEG in 1,000 folders") from error
     if len(found.classes) != 1000:
         raise InputError(f"--data-root: {folder}: found {len(found.classes)} classes, expected ImageNet's 1,000")
     if hashlib.sha256("\n".join(found.classes).encode()).hexdigest() != _WORDNET_IDS:
