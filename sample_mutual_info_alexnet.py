@@ -126,10 +126,11 @@ def main(args: Arguments) -> None:
         moments, columns, n_right = ActivationMoments(judged[0]), [], 0
         with tqdm(total=len(labels), unit="draw", desc="noise") as bar:
             rng = np.random.default_rng(args.seed)
-            for queries, noise in write_noisy(collection, args.draw, clean, files["noisy_activations"], rng):
+            answered = write_noisy(collection, args.draw, clean, files["noisy_activations"], rng)
+            for (queries, noise), truth in zip(answered, labels.split(DRAWS_AT_ONCE), strict=True):
                 snr, accuracy = moments.snr(*noise), noisy_accuracy(split, *judged, *noise)
                 columns.append(torch.stack([snr, accuracy]))
-                n_right += (split.cloud(queries).argmax(1) == labels[bar.n : bar.n + len(snr)]).sum().item()
+                n_right += (split.cloud(queries).argmax(1) == truth).sum().item()
                 bar.set_postfix_str(f"SNR {snr.mean():.3g}, accuracy {accuracy.mean():.4f}")
                 bar.update(len(snr))
         snr, accuracy = torch.cat(columns, dim=1)

@@ -1,5 +1,6 @@
 """Sampling AlexNet: what is written is what the network saw and sent, and a draw's row is what that draw does."""
 
+import functools
 import json
 import math
 import os
@@ -333,6 +334,17 @@ def test_interrupted_while_writing(additive, old, monkeypatch, owner, name, call
     with pytest.raises(type(error)):
         run(old, additive, n_samples=N)
     assert len(calls) == call and contents(old) == before
+
+
+def test_queries_as_served(additive, tmp_path, monkeypatch):
+    """Each query's own answer against its own label, also where nobody watches the bar and it does not count."""
+    monkeypatch.setattr(sample, "DRAWS_AT_ONCE", 3)
+    monkeypatch.setattr(sample, "tqdm", functools.partial(sample.tqdm, disable=True))
+    run(tmp_path, additive, n_samples=8)
+    queries, labels = (torch.from_numpy(np.load(tmp_path / f"{name}.npy")) for name in ("noisy_activations", "labels"))
+    answers = SplitNetwork(pretrained_alexnet("digits"), "pool5").cloud(queries).argmax(1)
+    found = json.loads((tmp_path / "run.json").read_text())["results"]["accuracy of the queries as served"]
+    assert found == pytest.approx((answers == labels[:, 0]).double().mean().item(), abs=1e-6)
 
 
 # ImageNet.
