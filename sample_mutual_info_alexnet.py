@@ -12,7 +12,7 @@ Step 3, mutual_info_ite.ipynb, reads these files.
 import math
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -26,7 +26,7 @@ from shredder import runs
 from shredder.activations import edge_pass
 from shredder.images import Images, load_images
 from shredder.metrics import ActivationMoments, clean_accuracy, mean_and_spread, noisy_accuracy
-from shredder.noise import Collection, load_collection, noisy
+from shredder.noise import Collection, Distributions, load_noise, noisy
 from shredder.runs import RowFile
 from shredder.sampling import Draw, draw_noise
 from shredder.split import SplitNetwork
@@ -43,6 +43,12 @@ class Arguments:
 
     additive: Path | None = None
     """Additive tensors, float32 (N, *activation shape). Default: the shipped ones, for digits only."""
+    multiplicative: Path | None = None
+    """Multiplicative tensors, as many, learned with --method self-supervised (v2)."""
+    distributions: Path | None = None
+    """Location and scale of learned Laplace distributions, float32 (N, 2); instead of tensors, and with --orders (v3)."""
+    orders: Path | None = None
+    """For each distribution the elements of the activation, from the one that receives the largest value down, int64 (N, D)."""
     skip_rows: int = 0
     """Leading rows of the file to leave out; the authors' own file needs 1."""
     weights: Path | None = None
@@ -55,10 +61,10 @@ class Arguments:
     """Folder of torchvision's MNIST, downloaded there if absent; or of ImageNet's `val`."""
     skip_corrupt: bool = False
     """Leave out images that cannot be decoded; else they end the run."""
-    draw: Draw = "elementwise-laplace"
+    draw: Draw | None = None
     """elementwise-laplace: each element from Laplace(its mean, its standard deviation over the tensors), v1's rule.
-    order-preserving: a tensor redrawn from the Laplace fitted to it, in the order of its elements (v3).
-    verbatim: a stored tensor."""
+    order-preserving: a tensor redrawn from the distribution fitted to it, in the order of its elements (v2: w, v3: n).
+    verbatim: a stored member. Default: the rule of the version that learned what is named above."""
     n_samples: int = 1000
     """Queries: so many test images of a fixed random order."""
     judged_on: int | None = None
@@ -91,7 +97,7 @@ def write_clean(split: SplitNetwork, images: Images, files: dict[str, RowFile]) 
 
 
 def write_noisy(
-    collection: Collection, draw: Draw, clean: RowFile, file: RowFile, rng: np.random.Generator
+    collection: Collection | Distributions, draw: Draw, clean: RowFile, file: RowFile, rng: np.random.Generator
 ) -> Iterator[tuple[Tensor, tuple[Tensor | None, Tensor]]]:
     """Append a noisy activation to `file` for each row of `clean`; yield noisy activations and their noise, few at a time."""
     for first in range(0, clean.rows, DRAWS_AT_ONCE):
@@ -105,13 +111,16 @@ def write_noisy(
 
 def main(args: Arguments) -> None:
     """Draw, judge, write."""
+    additive_alone = (args.multiplicative, args.distributions, args.orders) == (None,) * 3
+    draw = args.draw or ("elementwise-laplace" if additive_alone else "order-preserving")
+    args = replace(args, draw=draw, additive=SHIPPED if additive_alone and args.additive is None else args.additive)
     record = runs.Record(args)
     runs.require_at_least(args, seed=0, judged_on=1)
     runs.require_one_of(args, cutting_point=CUTTING_POINTS)
     imagenet, shape = args.dataset == "imagenet", CUTTING_POINTS[args.cutting_point]
-    if imagenet and args.additive is None:
+    if imagenet and args.additive == SHIPPED:
         raise runs.InputError("--additive: the shipped tensors are for digits; name those learned with --dataset imagenet")
-    collection = load_collection(args.additive or SHIPPED, None, shape, args.skip_rows)
+    collection = load_noise(args.additive, args.multiplicative, args.distributions, args.orders, shape, args.skip_rows)
     split = SplitNetwork(pretrained_alexnet("imagenet" if imagenet else "digits", args.weights), args.cutting_point)
     images = load_images(args.dataset, args.data_root, "test", args.n_samples)
     judged_on = args.judged_on or (100 if imagenet else 1000)

@@ -2,14 +2,17 @@
 
     python sample_mutual_info_lenet.py                                       # shipped tensors, 1,000 embedded digits
     python sample_mutual_info_lenet.py --dataset mnist --n-samples 10000     # full MNIST, a minute on two cores
+    python sample_mutual_info_lenet.py --public-labels digits \
+        --distributions artifacts/lenet/v3/distributions.npy --orders artifacts/lenet/v3/orders.npy
 
 Writes noisy_activations.npy, original_activations.npy (n, 120, 1, 1), original_images.npy (n, 1024), labels.npy (n, 1),
 draws.csv and run.json. A row of draws.csv is one query's draw, applied to the whole test set: its SNR, the accuracy of the
-public network (digit > 5), and the accuracy with which the private network, never trained on noise, reads the digit from
-its own activations. Step 3, mutual_info_ite.ipynb, reads these files.
+public network, and, where that answers digit > 5, the accuracy with which the private network, never trained on noise, reads
+the digit from its own activations. Step 3, mutual_info_ite.ipynb, reads these files.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -22,12 +25,11 @@ from models.lenet import CUTTING_POINTS, WEIGHTS, pretrained_lenet
 from shredder import runs
 from shredder.datasets import digit_gt5, load_digits, to_network_input
 from shredder.metrics import ActivationMoments, mean_and_spread, noisy_accuracy
-from shredder.noise import load_collection, noisy
+from shredder.noise import load_noise, noisy
 from shredder.sampling import draw_noise
 from shredder.split import SplitNetwork
 
 SHIPPED = Path(__file__).parent / "artifacts" / "lenet" / "noise"
-DRAWS = ("snr", "public_accuracy", "private_accuracy")
 # Draws judged at once: one matrix product serves them all.
 DRAWS_AT_ONCE = 50
 
@@ -36,16 +38,22 @@ DRAWS_AT_ONCE = 50
 class Arguments:
     """Sample noisy and clean activations of LeNet, and judge every draw on the whole test set."""
 
-    additive: Path = SHIPPED / "additive.npy"
-    """Additive tensors, float32 (N, *activation shape)."""
-    multiplicative: Path = SHIPPED / "multiplicative.npy"
-    """Multiplicative tensors, as many."""
+    additive: Path | None = None
+    """Additive tensors, float32 (N, *activation shape). Default: the shipped ones, with their multiplicative tensors (v2)."""
+    multiplicative: Path | None = None
+    """Multiplicative tensors, as many (v2)."""
+    distributions: Path | None = None
+    """Location and scale of learned Laplace distributions, float32 (N, 2); instead of tensors, and with --orders (v3)."""
+    orders: Path | None = None
+    """For each distribution the elements of the activation, from the one that receives the largest value down, int64 (N, D)."""
     skip_rows: int = 0
-    """Leading rows of both files to leave out; the authors' own files need 1."""
-    public_weights: Path = WEIGHTS[2]
-    """The network that the cloud serves (digit > 5)."""
+    """Leading rows of the files to leave out; the authors' own files need 1."""
+    public_labels: Literal["gt5", "digits"] = "gt5"
+    """What the cloud answers: whether the digit exceeds 5, or the digit; as in step 1."""
+    public_weights: Path | None = None
+    """The network that the cloud serves. Default: the shipped one of the public labels."""
     private_weights: Path = WEIGHTS[10]
-    """The adversary's network (the digit)."""
+    """The adversary's network, which answers the digit; where the digit is public, nothing is left for one."""
     cutting_point: str = "relu5"
     """Where the tensors were learned: s2 (6x14x14), s4 (16x5x5) or relu5 (120x1x1)."""
     dataset: Literal["mnist-5k", "mnist"] = "mnist-5k"
@@ -53,7 +61,7 @@ class Arguments:
     data_root: Path = Path("data")
     """Folder of torchvision's MNIST; downloaded there if absent."""
     draw: Literal["order-preserving", "verbatim"] = "order-preserving"
-    """How a query draws its noise: v2's rule, or a stored pair verbatim."""
+    """How a query draws its noise: from a distribution, in a stored order (v2: w; v3: n), or a stored member verbatim."""
     n_samples: int | None = None
     """Queries: the first so many test digits. Default: all of them."""
     seed: int | None = None
@@ -63,35 +71,49 @@ class Arguments:
 
 
 def judge_draws(
-    public: SplitNetwork, private: SplitNetwork, images: Tensor, digits: Tensor, noise: tuple[Tensor, Tensor]
-) -> tuple[Tensor, Tensor, Tensor]:
-    """SNR, public and private accuracy of each draw over all `images`; each float64 (Q,)."""
-    public_activations, private_activations = public.activations(images), private.activations(images)
-    moments, public_labels = ActivationMoments(public_activations), digit_gt5(digits)
-    columns = []
-    with tqdm(total=len(noise[0]), unit="draw") as bar:
-        for draws in zip(*(tensor.split(DRAWS_AT_ONCE) for tensor in noise), strict=True):
-            snr = moments.snr(*draws)
-            public_accuracy = noisy_accuracy(public, public_activations, public_labels, *draws)
-            private_accuracy = noisy_accuracy(private, private_activations, digits, *draws)
-            columns.append(torch.stack([snr, public_accuracy, private_accuracy]))
-            bar.set_postfix_str(
-                f"SNR {snr.mean():.3g}, public {public_accuracy.mean():.4f}, private {private_accuracy.mean():.4f}"
-            )
-            bar.update(len(snr))
-    return tuple(torch.cat(columns, dim=1))
+    networks: Mapping[str, tuple[SplitNetwork, Tensor]], images: Tensor, noise: tuple[Tensor | None, Tensor]
+) -> dict[str, Tensor]:
+    """Each draw over all `images`: its SNR at the first network, and the accuracy of every network; each float64 (Q,).
+
+    `networks` maps a column's name to a network and its labels.
+    """
+    activations = [split.activations(images) for split, _ in networks.values()]
+    moments, columns = ActivationMoments(activations[0]), []
+    w, n = noise
+    with tqdm(total=len(n), unit="draw") as bar:
+        for first in range(0, len(n), DRAWS_AT_ONCE):
+            draws = [tensor if tensor is None else tensor[first : first + DRAWS_AT_ONCE] for tensor in (w, n)]
+            judged = [moments.snr(*draws)]
+            for (split, labels), sent in zip(networks.values(), activations, strict=True):
+                judged.append(noisy_accuracy(split, sent, labels, *draws))
+            columns.append(torch.stack(judged))
+            watched = zip(networks, judged[1:], strict=True)
+            bar.set_postfix_str(f"SNR {judged[0].mean():.3g}, " + ", ".join(f"{k} {v.mean():.4f}" for k, v in watched))
+            bar.update(len(judged[0]))
+    return dict(zip(("snr", *networks), torch.cat(columns, dim=1), strict=True))
 
 
 def main(args: Arguments) -> None:
     """Draw, judge, write."""
+    shipped = (args.additive, args.multiplicative, args.distributions, args.orders) == (None,) * 4
+    if shipped:
+        if args.public_labels != "gt5":
+            raise runs.InputError("--additive: the shipped tensors are for --public-labels gt5; name those learned for digits")
+        args = replace(args, additive=SHIPPED / "additive.npy", multiplicative=SHIPPED / "multiplicative.npy")
+    public_classes = 2 if args.public_labels == "gt5" else 10
+    args = replace(args, public_weights=args.public_weights or WEIGHTS[public_classes])
     record = runs.Record(args)
     runs.require_at_least(args, seed=0)
     runs.require_one_of(args, cutting_point=CUTTING_POINTS)
-    collection = load_collection(args.additive, args.multiplicative, CUTTING_POINTS[args.cutting_point], args.skip_rows)
-    public = SplitNetwork(pretrained_lenet(2, args.public_weights), args.cutting_point)
-    private = SplitNetwork(pretrained_lenet(10, args.private_weights), args.cutting_point)
+    sources = (args.additive, args.multiplicative, args.distributions, args.orders)
+    collection = load_noise(*sources, CUTTING_POINTS[args.cutting_point], args.skip_rows)
+    public = SplitNetwork(pretrained_lenet(public_classes, args.public_weights), args.cutting_point)
     test = load_digits(args.dataset, args.data_root)
     images, digits = to_network_input(test.test_images), test.test_labels
+    networks = {"public_accuracy": (public, digit_gt5(digits) if args.public_labels == "gt5" else digits)}
+    if args.public_labels == "gt5":
+        private = SplitNetwork(pretrained_lenet(10, args.private_weights), args.cutting_point)
+        networks["private_accuracy"] = (private, digits)
     n = len(images) if args.n_samples is None else args.n_samples
     if not 1 <= n <= len(images):
         raise runs.InputError(f"--n-samples: found {n}, expected 1 to {len(images)}, the test digits of {args.dataset}")
@@ -99,22 +121,23 @@ def main(args: Arguments) -> None:
 
     noise = draw_noise(collection, n, args.draw, np.random.default_rng(args.seed))
     original = public.activations(images[:n])
-    snr, public_accuracy, private_accuracy = judge_draws(public, private, images, digits, noise)
+    draws = judge_draws(networks, images, noise)
 
-    results = {"queries": n, "members": len(collection), "average SNR": snr.mean().item()}
-    for name, values in {"public": public_accuracy, "private": private_accuracy}.items():
-        results[f"average {name} accuracy"], results[f"spread of {name} accuracy"] = mean_and_spread(values)
+    results = {"queries": n, "members": len(collection), "average SNR": draws["snr"].mean().item()}
+    for column in networks:
+        name = column.replace("_", " ")
+        results[f"average {name}"], results[f"spread of {name}"] = mean_and_spread(draws[column])
     arrays = {
         "noisy_activations.npy": noisy(original, *noise).numpy(),
         "original_activations.npy": original.numpy(),
         "original_images.npy": images[:n].flatten(1).numpy(),
         "labels.npy": digits[:n, None].numpy(),
     }
-    draws = zip(snr.tolist(), public_accuracy.tolist(), private_accuracy.tolist(), strict=True)
+    rows = zip(*(values.tolist() for values in draws.values()), strict=True)
     runs.write_together(
         {args.output / name: runs.npy(array) for name, array in arrays.items()}
         | {
-            args.output / "draws.csv": runs.csv_table(DRAWS, draws),
+            args.output / "draws.csv": runs.csv_table(draws, rows),
             args.output / "run.json": record.content(results),
         }
     )

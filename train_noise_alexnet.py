@@ -1,18 +1,17 @@
-"""Step 1: learn noise tensors for a frozen AlexNet (Shredder v1: additive, cross-entropy alone).
+"""Step 1: learn noise for a frozen AlexNet (Shredder v1: additive, cross-entropy alone, unless --method says v2 or v3).
 
     python train_noise_alexnet.py                                                    # 5,000 embedded digits, half a minute
     python train_noise_alexnet.py --dataset imagenet --data-root /path/to/ILSVRC     # the paper's setting: hours, 47 GB of disk
 
 The edge runs once over the training images. Members are then learned side by side on its output, a' = a + n, until the held-out
-tenth of the training images accepts as many as are wanted. The folder `--output` receives the collection (additive.npy),
-training.csv, curves.csv and run.json; the test images (ImageNet's `val`, which the authors accept by) are reported, never used.
+tenth of the training images accepts as many as are wanted. The folder `--output` receives the collection (additive.npy; v2 also
+multiplicative.npy; v3 distributions.npy, orders.npy), training.csv, curves.csv and run.json; the test images (ImageNet's `val`,
+which the authors accept by) are reported, never used.
 Digits tolerate v1's initial noise as it is: at the defaults members pass after one epoch, hardly changed.
 Interrupted, the same command continues where it was and ends with the same bits.
 """
 
-import json
-import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -21,21 +20,32 @@ import numpy as np
 from models.alexnet import CUTTING_POINTS, pretrained_alexnet, weights_file
 from shredder import runs
 from shredder.activations import cached_activations, remove, reserve
+from shredder.arguments import MethodArguments, MethodName, completed, method_of
 from shredder.images import load_images
 from shredder.learning import Learning, Settings
-from shredder.methods import Additive
 from shredder.metrics import clean_accuracy
-from shredder.resuming import finish, learn, summary
+from shredder.resuming import fingerprint, finish, learn, summary
 from shredder.split import SplitNetwork
 
 # What the authors' noise costs on ImageNet: 1.95 points (v2 Table 1).
 ACCURACY_LOSS = 0.0195
+DISTRIBUTION = {"learn_redrawn": True, "max_sse": 0.1, "alpha": 1e-4}
+SELF_SUPERVISED = {"scale": 1.2, "clustering": "normalised", "clustering_weight": None, "learn_redrawn": False}
+DEFAULTS = {
+    ("additive", "suite"): {"location": 0.6, "scale": 1.2, "learning_rate": 1e-4},
+    ("self-supervised", "suite"): SELF_SUPERVISED,
+    ("self-supervised", "authors"): SELF_SUPERVISED,
+    ("distribution", "suite"): DISTRIBUTION | {"scale": 4.0, "learning_rate": 1e-2},
+    # The paper does not say its b.
+    ("distribution", "authors"): DISTRIBUTION | {"scale": 4.0, "learning_rate": 1e-4, "learn_redrawn": False},
+}
 
 
 @dataclass(frozen=True)
-class Arguments:
-    """Learn noise tensors for AlexNet's activations; no weight changes."""
+class Arguments(MethodArguments):
+    """Learn noise for AlexNet's activations; no weight changes."""
 
+    method: MethodName = "additive"
     dataset: Literal["mnist-5k", "mnist", "imagenet"] = "mnist-5k"
     """mnist-5k, mnist: digits of 3x224x224, and the network that reads them. imagenet: ILSVRC 2012, which you bring."""
     data_root: Path = Path("data")
@@ -49,37 +59,32 @@ class Arguments:
     cutting_point: str = "pool5"
     """The layer whose output is sent: pool1, pool2, relu3, relu4 or pool5; models/README.md has their shapes."""
     members: int = 20
-    """Noise tensors to collect."""
+    """Tensors or distributions to collect."""
     parallel: int = 20
-    """Tensors learned side by side."""
+    """Members learned side by side."""
     epochs: int = 40
     """Epochs after which a member that was not accepted is given up."""
     min_epochs: int = 0
     """A member is accepted after more epochs than these."""
     min_accuracy: float | None = None
     """A member is accepted above this held-out accuracy. Default: the clean network's there, less the authors' 1.95 points."""
-    location: float = 0.6
-    """Location of the Laplace distribution that tensors start from, in units of the activation."""
-    scale: float = 1.2
-    """Its scale."""
-    learning_rate: float = 1e-4
-    """Adam's, in units of the activation for each update; a tenth after every 30 epochs."""
     batch_size: int = 100
     """Activations for one update."""
     seed: int = 0
-    """Initial tensors and order of the batches."""
+    """Initial tensors, order of the batches, and draws."""
     output: Path = Path("runs/alexnet/noise")
     """Folder for the results."""
 
 
 def main(args: Arguments) -> None:
     """Learn, report, write the collection and its records."""
+    args = completed(args, DEFAULTS)
     record = runs.Record(args)
-    runs.require_at_least(args, scale=0, learning_rate=0, seed=0)
+    runs.require_at_least(args, seed=0)
     settings = Settings(args.members, args.parallel, args.epochs, args.min_epochs, args.min_accuracy or 0, args.batch_size)
     settings.check()
-    if not math.isfinite(args.location):
-        raise runs.InputError(f"--location: found {args.location}, expected a finite number")
+    if args.private_labels:
+        raise runs.InputError(f"--private-labels: {args.dataset} has no label beside the one that the cloud answers")
     runs.require_one_of(args, cutting_point=CUTTING_POINTS)
     variant = "imagenet" if args.dataset == "imagenet" else "digits"
     weights = args.weights or weights_file(variant)
@@ -87,13 +92,12 @@ def main(args: Arguments) -> None:
     train, test = (load_images(args.dataset, args.data_root, part, n) for part, n in (("train", args.images), ("test", None)))
     runs.prepare_output(args.output)
 
-    names = ("dataset", "images", "cutting_point")
-    data = {name: str(getattr(args, name)) for name in names} | {"weights": runs.sha256(weights)}
     shape = CUTTING_POINTS[args.cutting_point]
     files = {args.output / "train-activations.f32": train, args.output / "test-activations.f32": test}
     reserve(shape, files)
+    of_activations = fingerprint(args, weights, only=("dataset", "images", "cutting_point"))
     (activations, labels), (test_activations, test_labels) = (
-        cached_activations(split, images, shape, path, json.dumps(data), args.skip_corrupt) for path, images in files.items()
+        cached_activations(split, images, shape, path, of_activations, args.skip_corrupt) for path, images in files.items()
     )
     # The images come in random order: the first tenth of them is held out.
     n = len(labels) // 10
@@ -102,11 +106,9 @@ def main(args: Arguments) -> None:
     held_out = activations[:n], labels[:n]
     if args.min_accuracy is None:
         settings = replace(settings, min_accuracy=clean_accuracy(split, *held_out) - ACCURACY_LOSS)
-    method = Additive(args.location, args.scale, args.learning_rate)
     rng = np.random.default_rng(args.seed)
-    learning = Learning(split, (activations[n:], labels[n:]), held_out, method, settings, rng)
-    data |= {"seed": args.seed, "training images": train.digest()}
-    learn(learning, args.output, json.dumps(data | asdict(settings) | asdict(method)))
+    learning = Learning(split, (activations[n:], labels[n:]), held_out, method_of(args), settings, rng)
+    learn(learning, args.output, fingerprint(args, weights) + train.digest())
 
     results = summary(learning, test_activations, test_labels) | {"accuracy to exceed": settings.min_accuracy}
     finish(learning, args.output, record, results)

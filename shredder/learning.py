@@ -8,16 +8,19 @@ import torch
 from torch import Tensor
 
 from shredder import runs
-from shredder.methods import Additive, SelfSupervised
+from shredder.methods import Batch, Method
 from shredder.metrics import ActivationMoments, noisy_accuracy
-from shredder.noise import Collection
+from shredder.noise import Collection, Distributions
 from shredder.runs import InputError
+from shredder.sampling import redraw_in_order
 from shredder.split import SplitNetwork
 
 # Columns of the curves, one row for each member and epoch. Loss: mean over the epoch's batches; accuracy: held-out.
 CURVES = ("member", "epoch", "loss", "accuracy", "snr")
 # Columns of the log, one row for each accepted member, as in the authors' released logs.
 LOG = ("snr", "accuracy", "epoch")
+# Draws that a member is accepted by, if it is learned redrawn: a single one may flatter it.
+_DRAWS_FOR_ACCEPTANCE = 32
 
 
 @dataclass(frozen=True)
@@ -53,10 +56,10 @@ class Learning:
     learning_set, held_out : (Tensor, Tensor)
         Activations, float32 (n, *activation shape), and their public labels, int64 (n,). Members learn from the first pair;
         the second decides which of them are accepted.
-    method : Additive or SelfSupervised
+    method : Method
     settings : Settings
     rng : np.random.Generator
-        Draws the initial tensors and the order of the batches.
+        Draws the initial tensors, the order of the batches, and noise where the method learns from draws.
     """
 
     def __init__(
@@ -64,7 +67,7 @@ class Learning:
         split: SplitNetwork,
         learning_set: tuple[Tensor, Tensor],
         held_out: tuple[Tensor, Tensor],
-        method: Additive | SelfSupervised,
+        method: Method,
         settings: Settings,
         rng: np.random.Generator,
     ):
@@ -74,7 +77,10 @@ class Learning:
         self.held_out_moments = ActivationMoments(held_out[0])
         self.n_begun = 0
         # Names of the tensors that the method learns.
-        self._learned = tuple(method.initial(0, self._shape, rng))
+        initial = method.initial(0, self._shape, rng)
+        self._learned = tuple(initial)
+        # Names of what members are accepted by besides accuracy; further columns of the curves and the log.
+        self.judged_by = tuple(method.acceptance(initial))
         self.active = self._fresh(0)
         self.accepted = self._fresh(0)
         self.log: list[tuple] = []
@@ -88,6 +94,11 @@ class Learning:
     @property
     def _shape(self) -> tuple[int, ...]:
         return tuple(self.learning_set[0].shape[1:])
+
+    @property
+    def stored(self) -> Collection | Distributions:
+        """What the method keeps of them."""
+        return self.method.stored(self.collection)
 
     @property
     def n_rejected(self) -> int:
@@ -107,10 +118,14 @@ class Learning:
         self.active = _joined(self.active, self._fresh(min(places, wanted)))
         self._validate(loss=self._learn_once())
         if self.n_rejected > 2 * self.settings.members:
+            accuracy = [row[CURVES.index("accuracy")] for row in self.curves]
+            best = f"{max(accuracy):.4f}"
+            for column, name in enumerate(self.judged_by, start=len(CURVES)):
+                best += f", the lowest {name} {min(row[column] for row in self.curves):.3g}"
             raise InputError(
                 f"--min-accuracy {self.settings.min_accuracy}: {self.n_rejected} members missed it within "
-                f"{self.settings.epochs} epochs, {len(self.log)} reached it; the best held-out accuracy seen was "
-                f"{max(row[CURVES.index('accuracy')] for row in self.curves):.4f}"
+                f"{self.settings.epochs} epochs, {len(self.log)} reached it; "
+                f"the best held-out accuracy seen was {best}"
             )
 
     def _fresh(self, n: int) -> dict[str, Tensor]:
@@ -119,9 +134,7 @@ class Learning:
         members = {"number": torch.arange(self.n_begun, self.n_begun + n), **noise}
         members |= {count: torch.zeros(n, dtype=torch.long) for count in ("epochs", "updates")}
         members |= {f"{name}'s {moment}": torch.zeros_like(noise[name]) for name in noise for moment in ("m", "v")}
-        members["initial snr"] = self.held_out_moments.snr(*_pair(noise))
-        accuracy = noisy_accuracy(self.split, *self.held_out, *_pair(noise)) if n else torch.zeros(0, dtype=torch.float64)
-        members["initial accuracy"] = accuracy
+        members["initial accuracy"], members["initial snr"] = self._judged(noise)
         self.n_begun += n
         return members
 
@@ -134,7 +147,9 @@ class Learning:
         updates_to_acceptance = len(batches) * (self.settings.min_epochs + 1)
         for rows, partner_rows in zip(batches, partners, strict=True):
             noise = {name: self.active[name].requires_grad_() for name in self._learned}
-            losses = self.method.losses(self.split, noise, self.learning_set, rows, partner_rows)
+            batch = Batch(self.learning_set, rows, partner_rows, self.active["updates"])
+            losses = self.method.losses(self.split, self._drawn(noise), batch)
+            self._require_finite(losses)
             # Members share no parameter, so the gradient of the sum is each member's own.
             gradients = torch.autograd.grad(losses.sum(), list(noise.values()))
             total += losses.detach() * (len(rows) / n)
@@ -143,6 +158,22 @@ class Learning:
             self._update(gradients, self.method.rates(self.active["epochs"], progress))
         self.active["epochs"] += 1
         return total
+
+    def _drawn(self, noise: dict[str, Tensor]) -> dict[str, Tensor]:
+        """`noise` as an update sees it: with those tensors redrawn that the method learns from draws."""
+        return noise | {name: redraw_in_order(noise[name], family, self.rng) for name, family in self.method.redrawn.items()}
+
+    def _require_finite(self, losses: Tensor) -> None:
+        """Raise InputError where a member's loss is infinite or NaN, naming the iteration and its largest element."""
+        broken = torch.nonzero(~torch.isfinite(losses))[:, 0].tolist()
+        if broken:
+            values = {name: self.active[name][broken[0]].abs().max().item() for name in self._learned}
+            raise InputError(
+                f"learning left the range of float32: at iteration {self.active['updates'][broken[0]].item() + 1} the loss of "
+                f"member {self.active['number'][broken[0]].item()} is {losses[broken[0]].item()}, with "
+                + ", ".join(f"{name} noise of up to {value:g}" for name, value in values.items())
+                + "; expected smaller learning rates, weights of the loss (--alpha) or scale"
+            )
 
     @torch.no_grad()
     def _update(self, gradients: tuple[Tensor, ...], rates: dict[str, Tensor]) -> None:
@@ -153,15 +184,30 @@ class Learning:
     @torch.no_grad()
     def _validate(self, loss: Tensor) -> None:
         members, settings = self.active, self.settings
-        noise = _pair(members)
-        accuracy = noisy_accuracy(self.split, *self.held_out, *noise)
-        snr = self.held_out_moments.snr(*noise)
-        columns = (members["number"], members["epochs"], loss, accuracy, snr)
+        noise = {name: members[name] for name in self._learned}
+        old_enough = members["epochs"] > settings.min_epochs
+        accuracy, snr = self._judged(noise, _DRAWS_FOR_ACCEPTANCE if old_enough.any() and self.method.redrawn else 1)
+        accepted, judgements = (accuracy > settings.min_accuracy) & old_enough, []
+        for values, limit in self.method.acceptance(noise).values():
+            accepted &= values <= limit
+            judgements.append(values)
+        columns = (members["number"], members["epochs"], loss, accuracy, snr, *judgements)
         self.curves += zip(*(column.tolist() for column in columns), strict=True)
-        accepted = (accuracy > settings.min_accuracy) & (members["epochs"] > settings.min_epochs)
-        self.log += zip(*(column[accepted].tolist() for column in (snr, accuracy, members["epochs"])), strict=True)
+        columns = (snr, accuracy, members["epochs"], *judgements)
+        self.log += zip(*(column[accepted].tolist() for column in columns), strict=True)
         self.accepted = _joined(self.accepted, _rows(members, accepted))
         self.active = _rows(members, ~accepted & (members["epochs"] < settings.epochs))
+
+    def _judged(self, noise: dict[str, Tensor], n_draws: int = 1) -> tuple[Tensor, Tensor]:
+        """Held-out accuracy and SNR of each member, (R,), over draws of it if it is learned redrawn."""
+        n_members = len(noise["additive"])
+        if n_members == 0:
+            return (torch.zeros(0, dtype=torch.float64),) * 2
+        drawn = _pair(
+            self._drawn({name: tensor.detach().repeat(n_draws, *[1] * len(self._shape)) for name, tensor in noise.items()})
+        )
+        judged = noisy_accuracy(self.split, *self.held_out, *drawn), self.held_out_moments.snr(*drawn)
+        return tuple(values.view(n_draws, n_members).mean(0) for values in judged)
 
     def state(self) -> dict:
         """All that decides what comes next, in types that a checkpoint can hold."""

@@ -68,6 +68,146 @@ class Collection:
         return {folder / name: runs.npy(tensor.numpy()) for name, tensor in tensors.items() if tensor is not None}
 
 
+@dataclass(frozen=True)
+class Distributions:
+    """Learned Laplace distributions of additive noise, as v3 stores them.
+
+    Attributes
+    ----------
+    parameters : Tensor, float32, (N, 2)
+        Location and scale, in units of the activation.
+    orders : Tensor, int64, (N, D)
+        Elements of the flattened activation, from the one that receives the largest value down: the tensor
+        [3.2, 4.8, 7.3, 1.5] is kept as [2, 1, 0, 3].
+    shape : tuple of int
+        Of one activation; D elements.
+    """
+
+    parameters: Tensor
+    orders: Tensor
+    shape: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return len(self.parameters)
+
+    @classmethod
+    def fitted(cls, tensors: Tensor) -> "Distributions":
+        """What is kept of `tensors`, (N, *activation shape): the Laplace fitted to each, and the order of its elements."""
+        location, scale = laplace_fit(tensors)
+        orders = tensors.flatten(1).sort(dim=1, descending=True, stable=True).indices
+        return cls(torch.stack([location, scale], 1).float(), orders, tuple(tensors.shape[1:]))
+
+    def files(self, folder: Path) -> dict[Path, bytes]:
+        """The distributions as two `.npy` files in `folder`, to be written together."""
+        arrays = {"distributions.npy": self.parameters, "orders.npy": self.orders}
+        return {folder / name: runs.npy(array.numpy()) for name, array in arrays.items()}
+
+
+def laplace_fit(tensors: Tensor) -> tuple[Tensor, Tensor]:
+    """The Laplace distribution that fits each tensor's elements best, by maximum likelihood.
+
+        location = median(n),   scale = mean |n - location|
+
+    Parameters
+    ----------
+    tensors : Tensor, (N, *activation shape)
+
+    Returns
+    -------
+    (Tensor, Tensor), float64, (N,)
+        As scipy.stats.laplace.fit: of an even number of elements the median is the mean of the middle two.
+    """
+    flat = tensors.detach().flatten(1).double().numpy()
+    location = np.median(flat, axis=1)
+    scale = np.abs(flat - location[:, None]).mean(1)
+    return torch.from_numpy(location), torch.from_numpy(scale)
+
+
+def laplace_fit_error(tensors: Tensor) -> Tensor:
+    """How far each tensor's histogram is from the Laplace density fitted to it (v3's second rule of acceptance).
+
+        SSE = sum over bins of (share of the elements / width - exp(-|centre|) / 2)^2
+
+    of elements (n - location) / scale, in bins of width 1/2 from -8 to 8. The paper names neither bins nor units; in these,
+    a sample of 120 Laplace values has about 0.03, one of 9,216 less than 0.001, and values spread evenly have 0.13.
+
+    Parameters
+    ----------
+    tensors : Tensor, (N, *activation shape)
+
+    Returns
+    -------
+    Tensor, float64, (N,)
+    """
+    location, scale = (values[:, None] for values in laplace_fit(tensors))
+    standard = ((tensors.detach().flatten(1).double() - location) / scale).numpy()
+    edges = np.linspace(-8, 8, 33)
+    shares = np.stack([np.histogram(row, edges)[0] / len(row) for row in standard]) if len(standard) else np.zeros((0, 32))
+    density = np.exp(-np.abs(edges[:-1] + edges[1:]) / 2) / 2
+    return torch.from_numpy(((shares / (edges[1] - edges[0]) - density) ** 2).sum(1))
+
+
+def load_noise(
+    additive: Path | None,
+    multiplicative: Path | None,
+    distributions: Path | None,
+    orders: Path | None,
+    shape: tuple[int, ...],
+    skip_rows: int = 0,
+) -> Collection | Distributions:
+    """Read what was learned: tensors (v1, v2), or distributions and orders (v3). Raises InputError, also if both are named."""
+    if distributions is None and orders is None:
+        return load_collection(additive, multiplicative, shape, skip_rows)
+    if distributions is None or orders is None:
+        missing = "--orders" if orders is None else "--distributions"
+        raise InputError(f"{missing}: not named; expected both --distributions and --orders, which step 1 wrote together")
+    if additive is not None or multiplicative is not None:
+        raise InputError("--distributions, --orders: found tensors beside them; expected one or the other")
+    return load_distributions(distributions, orders, shape, skip_rows)
+
+
+def load_distributions(distributions: Path, orders: Path, shape: tuple[int, ...], skip_rows: int = 0) -> Distributions:
+    """Read learned distributions and check everything about them.
+
+    Parameters
+    ----------
+    distributions, orders : Path
+        `.npy` files: location and scale, floating point (N, 2); a permutation of the D elements for each, integer (N, D).
+    shape, skip_rows
+        As for `load_collection`.
+
+    Raises
+    ------
+    InputError
+        Names the file, what was found and what was expected.
+    """
+    parameters, order = runs.read_array(distributions, "--distributions"), runs.read_array(orders, "--orders")
+    n_elements = math.prod(shape)
+    if parameters.dtype.kind != "f" or parameters.shape[1:] != (2,) or len(parameters) == 0:
+        raise InputError(
+            f"--distributions {distributions}: found {parameters.dtype} {parameters.shape}, expected float32 (N, 2), "
+            "location and scale"
+        )
+    if order.dtype.kind not in "iu" or order.shape != (len(parameters), n_elements):
+        raise InputError(
+            f"--orders {orders}: found {order.dtype} {order.shape}, expected int64 {(len(parameters), n_elements)}: "
+            f"for each of the {len(parameters)} distributions an order of {' x '.join(map(str, shape))} elements"
+        )
+    broken = np.flatnonzero(~np.isfinite(parameters).all(1) | ~(parameters[:, 1] > 0))
+    if len(broken):
+        location, scale = parameters[broken[0]]
+        raise InputError(
+            f"--distributions {distributions}: row {broken[0]} has location {location:g} and scale {scale:g}, "
+            "expected finite numbers and a scale above 0"
+        )
+    broken = np.flatnonzero((np.sort(order, axis=1) != np.arange(n_elements)).any(1))
+    if len(broken):
+        raise InputError(f"--orders {orders}: row {broken[0]} is not a permutation of 0 to {n_elements - 1}")
+    _check_rows_to_skip(skip_rows, distributions, len(parameters))
+    parameters, order = parameters[skip_rows:].astype(np.float32), order[skip_rows:].astype(np.int64)
+    return Distributions(torch.from_numpy(parameters), torch.from_numpy(order), shape)
+
+
 def load_collection(additive: Path, multiplicative: Path | None, shape: tuple[int, ...], skip_rows: int = 0) -> Collection:
     """Read a collection and check everything about it.
 
@@ -92,9 +232,13 @@ def load_collection(additive: Path, multiplicative: Path | None, shape: tuple[in
             f"--additive {additive} holds {len(n)} tensors, --multiplicative {multiplicative} {len(w)}; "
             "expected as many of each, since they were learned in pairs"
         )
-    if skip_rows < 0 or skip_rows >= len(n):
-        raise InputError(f"--skip-rows: found {skip_rows}, expected 0 to {len(n) - 1}, for {additive} has {len(n)} rows")
+    _check_rows_to_skip(skip_rows, additive, len(n))
     return Collection(None if w is None else w[skip_rows:], n[skip_rows:])
+
+
+def _check_rows_to_skip(skip_rows: int, path: Path, n: int) -> None:
+    if skip_rows < 0 or skip_rows >= n:
+        raise InputError(f"--skip-rows: found {skip_rows}, expected 0 to {n - 1}, for {path} has {n} rows")
 
 
 def _load_tensors(path: Path, flag: str, shape: tuple[int, ...]) -> Tensor:

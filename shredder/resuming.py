@@ -1,8 +1,9 @@
 """Step 1 from the learner to the files: a progress bar, a checkpoint that a killed run continues from, results."""
 
 import io
+import json
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,17 @@ from shredder import runs
 from shredder.learning import CURVES, LOG, Learning
 from shredder.metrics import ActivationMoments, clean_accuracy, mean_and_spread, noisy_accuracy
 from shredder.runs import InputError
+from shredder.sampling import draw_noise
 
 CHECKPOINT = "checkpoint.pt"
 _SECONDS_BETWEEN_CHECKPOINTS = 2.0
+
+
+def fingerprint(args: Any, *weights: Path, only: Collection[str] = ()) -> str:
+    """`args`, or `only` some of them, and the content of `weights`, as text that tells one run from another; no paths."""
+    places = [name for name, value in vars(args).items() if isinstance(value, Path)]
+    flags = {name: value for name, value in vars(args).items() if name not in places and (not only or name in only)}
+    return json.dumps(flags) + "".join(map(runs.sha256, weights))
 
 
 def learn(learning: Learning, folder: Path, fingerprint: str) -> None:
@@ -33,7 +42,8 @@ def learn(learning: Learning, folder: Path, fingerprint: str) -> None:
     Raises
     ------
     InputError
-        If the checkpoint is of a run with other arguments, or damaged; or if the accuracy target is out of reach.
+        If the checkpoint is of a run with other arguments, or damaged; or if the accuracy target is out of reach, or learning
+        leaves the range of numbers: the logs are written then.
     """
     checkpoint = folder / CHECKPOINT
     if checkpoint.exists():
@@ -41,9 +51,13 @@ def learn(learning: Learning, folder: Path, fingerprint: str) -> None:
     settings, written = learning.settings, time.monotonic()
     with tqdm(unit="member-epoch", initial=len(learning.curves), smoothing=0.05) as bar:
         while len(learning.log) < settings.members:
-            learning.epoch()
+            try:
+                learning.epoch()
+            except InputError:
+                runs.write_together(logs(learning, folder))
+                raise
             latest = learning.curves[-max(1, len(learning.curves) - bar.n) :]
-            loss, accuracy, snr = np.mean([row[2:] for row in latest], axis=0)
+            loss, accuracy, snr = np.mean([row[2 : len(CURVES)] for row in latest], axis=0)
             bar.total = settings.members * (settings.min_epochs + 1) + learning.n_rejected * settings.epochs
             bar.set_postfix_str(
                 f"loss {loss:.3f}, held-out accuracy {accuracy:.4f}, SNR {snr:.3g}, "
@@ -62,7 +76,10 @@ def summary(learning: Learning, activations: Tensor, labels: Tensor) -> dict[str
     """What a run has reached, on test activations and their public labels, which nothing was chosen by."""
     split, noise = learning.split, (learning.collection.multiplicative, learning.collection.additive)
     accuracy, spread = mean_and_spread(noisy_accuracy(split, activations, labels, *noise))
-    moments = ActivationMoments(activations)
+    moments, drawn_accuracy, drawn_spread = ActivationMoments(activations), None, None
+    if len(learning.log) > 1:  # a single tensor has no element-wise spread
+        drawn = draw_noise(learning.stored, len(learning.log), learning.method.draw, learning.rng)
+        drawn_accuracy, drawn_spread = mean_and_spread(noisy_accuracy(split, activations, labels, *drawn))
     return {
         "members": len(learning.log),
         "epochs at most": learning.settings.epochs,
@@ -78,19 +95,22 @@ def summary(learning: Learning, activations: Tensor, labels: Tensor) -> dict[str
         "clean test accuracy": clean_accuracy(split, activations, labels),
         "average test accuracy": accuracy,
         "spread of test accuracy": spread,
+        f"average test accuracy, {learning.method.draw} draws": drawn_accuracy,
+        f"spread of test accuracy, {learning.method.draw} draws": drawn_spread,
+    }
+
+
+def logs(learning: Learning, folder: Path) -> dict[Path, bytes]:
+    """What has happened so far: a row for each accepted member, and one for each member and epoch."""
+    return {
+        folder / "training.csv": runs.csv_table(LOG + learning.judged_by, learning.log),
+        folder / "curves.csv": runs.csv_table(CURVES + learning.judged_by, learning.curves),
     }
 
 
 def finish(learning: Learning, folder: Path, record: runs.Record, results: Mapping[str, Any]) -> None:
-    """Write the collection, its logs and the run record to `folder`, remove the checkpoint, and print the results."""
-    runs.write_together(
-        learning.collection.files(folder)
-        | {
-            folder / "training.csv": runs.csv_table(LOG, learning.log),
-            folder / "curves.csv": runs.csv_table(CURVES, learning.curves),
-            folder / "run.json": record.content(results),
-        }
-    )
+    """Write what was learned, its logs and the run record to `folder`, remove the checkpoint, and print the results."""
+    runs.write_together(learning.stored.files(folder) | logs(learning, folder) | {folder / "run.json": record.content(results)})
     (folder / CHECKPOINT).unlink(missing_ok=True)
     runs.report(folder, results)
 
