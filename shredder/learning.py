@@ -1,6 +1,7 @@
 """Many noise tensors learned side by side on the activations of one frozen network."""
 
 import json
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,8 +20,12 @@ from shredder.split import SplitNetwork
 CURVES = ("member", "epoch", "loss", "accuracy", "snr")
 # Columns of the log, one row for each accepted member, as in the authors' released logs.
 LOG = ("snr", "accuracy", "epoch")
-# Draws that a member is accepted by, if it is learned redrawn: a single one may flatter it.
-_DRAWS_FOR_ACCEPTANCE = 32
+# Elements in the draws that a member is accepted by, if it is learned redrawn: a single draw of few elements may flatter it.
+_ELEMENTS_FOR_ACCEPTANCE = 32 * 120
+
+
+class OutOfReachError(InputError):
+    """Too many members missed the accuracy, or another condition, that they were to be accepted by."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +83,7 @@ class Learning:
         self.n_begun = 0
         # Names of the tensors that the method learns.
         initial = method.initial(0, self._shape, rng)
-        self._learned = tuple(initial)
+        self.learned = tuple(initial)
         # Names of what members are accepted by besides accuracy; further columns of the curves and the log.
         self.judged_by = tuple(method.acceptance(initial))
         self.active = self._fresh(0)
@@ -110,8 +115,10 @@ class Learning:
 
         Raises
         ------
+        OutOfReachError
+            If more than twice as many members as are wanted were rejected.
         InputError
-            If more than twice as many members as are wanted were rejected: the target is out of reach.
+            If a loss is infinite or NaN.
         """
         places = self.settings.parallel - len(self.active["number"])
         wanted = self.settings.members - len(self.log) - len(self.active["number"])
@@ -122,7 +129,7 @@ class Learning:
             best = f"{max(accuracy):.4f}"
             for column, name in enumerate(self.judged_by, start=len(CURVES)):
                 best += f", the lowest {name} {min(row[column] for row in self.curves):.3g}"
-            raise InputError(
+            raise OutOfReachError(
                 f"--min-accuracy {self.settings.min_accuracy}: {self.n_rejected} members missed it within "
                 f"{self.settings.epochs} epochs, {len(self.log)} reached it; "
                 f"the best held-out accuracy seen was {best}"
@@ -146,7 +153,7 @@ class Learning:
         total = torch.zeros(len(self.active["number"]))
         updates_to_acceptance = len(batches) * (self.settings.min_epochs + 1)
         for rows, partner_rows in zip(batches, partners, strict=True):
-            noise = {name: self.active[name].requires_grad_() for name in self._learned}
+            noise = {name: self.active[name].requires_grad_() for name in self.learned}
             batch = Batch(self.learning_set, rows, partner_rows, self.active["updates"])
             losses = self.method.losses(self.split, self._drawn(noise), batch)
             self._require_finite(losses)
@@ -167,7 +174,7 @@ class Learning:
         """Raise InputError where a member's loss is infinite or NaN, naming the iteration and its largest element."""
         broken = torch.nonzero(~torch.isfinite(losses))[:, 0].tolist()
         if broken:
-            values = {name: self.active[name][broken[0]].abs().max().item() for name in self._learned}
+            values = {name: self.active[name][broken[0]].abs().max().item() for name in self.learned}
             raise InputError(
                 f"learning left the range of float32: at iteration {self.active['updates'][broken[0]].item() + 1} the loss of "
                 f"member {self.active['number'][broken[0]].item()} is {losses[broken[0]].item()}, with "
@@ -177,16 +184,17 @@ class Learning:
 
     @torch.no_grad()
     def _update(self, gradients: tuple[Tensor, ...], rates: dict[str, Tensor]) -> None:
-        for name, gradient in zip(self._learned, gradients, strict=True):
+        for name, gradient in zip(self.learned, gradients, strict=True):
             m, v = (self.active[f"{name}'s {moment}"] for moment in ("m", "v"))
             adam_step(self.active[name], gradient, m, v, self.active["updates"], rates[name])
 
     @torch.no_grad()
     def _validate(self, loss: Tensor) -> None:
         members, settings = self.active, self.settings
-        noise = {name: members[name] for name in self._learned}
+        noise = {name: members[name] for name in self.learned}
         old_enough = members["epochs"] > settings.min_epochs
-        accuracy, snr = self._judged(noise, _DRAWS_FOR_ACCEPTANCE if old_enough.any() and self.method.redrawn else 1)
+        n_draws = max(1, _ELEMENTS_FOR_ACCEPTANCE // math.prod(self._shape)) if old_enough.any() and self.method.redrawn else 1
+        accuracy, snr = self._judged(noise, n_draws)
         accepted, judgements = (accuracy > settings.min_accuracy) & old_enough, []
         for values, limit in self.method.acceptance(noise).values():
             accepted &= values <= limit

@@ -82,6 +82,8 @@ def summary(learning: Learning, activations: Tensor, labels: Tensor) -> dict[str
         drawn_accuracy, drawn_spread = mean_and_spread(noisy_accuracy(split, activations, labels, *drawn))
     return {
         "members": len(learning.log),
+        "learned parameters of a member": sum(learning.accepted[name][0].numel() for name in learning.learned),
+        "updates in an epoch": -(-len(learning.learning_set[0]) // learning.settings.batch_size),
         "epochs at most": learning.settings.epochs,
         "epochs before acceptance": learning.settings.min_epochs,
         "members rejected": learning.n_rejected,

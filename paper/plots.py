@@ -1,0 +1,156 @@
+"""The paper's figures: rows of numbers in, one matplotlib Figure out, in the look of `figures.py`.
+
+Rows are mappings with the columns of the figure's CSV file. What the authors published is grey.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from paper import published
+from shredder.figures import BLUE, GREY, RED, SKY, WIDTH
+
+Rows = Sequence[Mapping[str, Any]]
+NAMES = {"lenet": "LeNet", "alexnet": "AlexNet, digits"}
+
+
+def learning(rows: Rows) -> Figure:
+    """In vivo privacy and accuracy by iteration, with and without the term that makes noise grow (v3 Fig. 5)."""
+    networks = _values(rows, "network")
+    figure, axes = plt.subplots(len(networks), 2, figsize=(WIDTH, 2.6 * len(networks)), squeeze=False)
+    for line, network in zip(axes, networks, strict=True):
+        for (label, of_label), colour in zip(_groups(_where(rows, network=network), "run"), (GREY, BLUE), strict=True):
+            style = {"color": colour if colour == BLUE else RED, "linestyle": "-" if colour == BLUE else "--", "label": label}
+            line[0].plot(*_columns(of_label, "iteration", "in vivo privacy"), **style)
+            line[1].plot(*_columns(of_label, "iteration", "accuracy (%)"), **style)
+        line[0].set(xlabel="iteration", ylabel="in vivo privacy, 1/SNR", title=NAMES[network])
+        line[1].set(xlabel="iteration", ylabel="held-out accuracy (%)", title=NAMES[network])
+        line[1].legend(loc="lower right")
+    return figure
+
+
+def knob(rows: Rows) -> Figure:
+    """Information lost against accuracy lost; what no other point beats in both is joined (v3 Fig. 7)."""
+    figure, axis = plt.subplots(figsize=(WIDTH, 4))
+    before, published_before = np.mean(_columns(rows, "before (nats)")), published.LENET_V3["before (nats)"]
+    axis.plot(*zip(*published.FIGURE_7, strict=True), "s", color=GREY, label="the paper's LeNet")
+    axis.axhline(published_before, color=GREY, linestyle=":", label="zero leakage, the paper's")
+    axis.axhline(before, color=BLUE, linestyle=":", label="zero leakage, ours")
+    loss, lost, spread = _columns(rows, "accuracy lost (points)", "information lost (nats)", "spread (nats)")
+    axis.errorbar(loss, lost, spread, fmt="o", color=BLUE, capsize=2, label="ours, by alpha (nats)")
+    front = sorted((loss[i], lost[i]) for i in range(len(rows)) if rows[i]["Pareto front"])
+    axis.plot(*zip(*front, strict=True), color=RED, linewidth=1, label="our Pareto front")
+    for row, x, y in zip(rows, loss, lost, strict=True):
+        axis.annotate(f"{row['alpha']:g}", (x, y), (5, -12), textcoords="offset points", fontsize=8, color=BLUE)
+    axis.set_xscale("symlog", linthresh=1, linscale=1)
+    axis.set(
+        xlabel="accuracy lost (percentage points; linear up to 1)", ylabel="information lost (nats)", xlim=(min(0, *loss), 40)
+    )
+    axis.set_xticks([0, 0.5, 1, 2, 5, 10, 20], ["0", "0.5", "1", "2", "5", "10", "20"])
+    axis.set_ylim(0.9 * min(*lost, 190), 1.04 * max(before, published_before))
+    axis.legend(loc="lower right")
+    return figure
+
+
+def cutting_points(rows: Rows) -> Figure:
+    """Information lost and bytes sent against the time that the device computes, by cutting point (v3 Fig. 8)."""
+    networks = _values(rows, "network")
+    figure, axes = plt.subplots(len(networks), 2, figsize=(WIDTH, 2.8 * len(networks)), squeeze=False)
+    for line, network in zip(axes, networks, strict=True):
+        of_network = _where(rows, network=network)
+        columns = ("information lost, of the last cutting point's (%)", "kilobytes sent")
+        for axis, column, colour in zip(line, columns, (BLUE, RED), strict=True):
+            x, y = _columns(of_network, "edge (ms)", column)
+            axis.plot(x, y, "o-", color=colour)
+            for row, *place in zip(of_network, x, y, strict=True):
+                axis.annotate(row["cutting point"], place, (4, 5), textcoords="offset points", fontsize=8)
+            axis.set(xlabel="edge compute for one image (ms)", ylabel=column.replace(", of", ",\nof"), title=NAMES[network])
+            axis.set(ylim=(0, 1.2 * max(y)), xlim=(0, 1.15 * max(x)))
+    return figure
+
+
+def private_error(rows: Rows) -> Figure:
+    """Private misclassification against public accuracy, with and without private labels in the loss (v3 Fig. 9a)."""
+    figure, axis = plt.subplots(figsize=(WIDTH, 3.4))
+    _runs(axis, rows, "public accuracy (%)", "private misclassification (%)")
+    axis.axhline(90, color="black", linewidth=0.8, linestyle=":", label="guessing")
+    axis.set_ylim(0, 100)
+    axis.legend(loc="lower left")
+    return figure
+
+
+def normalised_private_error(rows: Rows) -> Figure:
+    """Private misclassification, as a share of guessing's, against accuracy lost (v2 Fig. 4)."""
+    figure, axis = plt.subplots(figsize=(WIDTH, 3.4))
+    axis.plot(*zip(*published.FIGURE_V2_4, strict=True), "s", color=GREY, label="the paper's LeNet")
+    _runs(axis, rows, "accuracy lost (points)", "normalised private misclassification")
+    axis.axhline(1, color="black", linewidth=0.8, linestyle=":", label="guessing")
+    axis.set_ylim(0, 1.1)
+    axis.legend(loc="lower right")
+    return figure
+
+
+def _runs(axis: Axes, rows: Rows, x: str, y: str) -> None:
+    """A line for each run, with the scale b of its initial noise at each point."""
+    for (label, of_label), colour, marker in zip(_groups(rows, "run"), (BLUE, RED), "ov", strict=False):
+        of_label = sorted(of_label, key=lambda row: row["scale"])
+        axis.plot(*_columns(of_label, x, y), marker=marker, color=colour, linewidth=0.8, label=label)
+        for row in of_label:
+            axis.annotate(
+                f"b = {row['scale']:g}", (row[x], row[y]), (5, -11), textcoords="offset points", fontsize=8, color=colour
+            )
+    axis.set(xlabel=x, ylabel=y)
+
+
+def time_of_an_answer(rows: Rows) -> Figure:
+    """Edge, link and cloud, by cutting point, as a share of what the cloud alone takes over the same link (v3 Fig. 6)."""
+    networks, links = _values(rows, "network"), _values(rows, "link")
+    figure, axes = plt.subplots(len(networks), len(links), figsize=(WIDTH, 2.9 * len(networks)), squeeze=False)
+    for line, network in zip(axes, networks, strict=True):
+        for axis, link in zip(line, links, strict=True):
+            of_link = _where(rows, network=network, link=link)
+            _stack(axis, of_link)
+            axis.set(ylabel="time, of cloud only" if axis is line[0] else "", title=f"{NAMES[network]}, {link}")
+            axis.tick_params(axis="x", labelsize=8)
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    figure.suptitle(
+        "edge and cloud measured on this machine, one image at a time; the link is a model: round trip + bytes / rate",
+        fontsize=9,
+    )
+    return figure
+
+
+def _stack(axis: Axes, rows: Rows) -> None:
+    whole = next(row["total (ms)"] for row in rows if row["cutting point"] == "cloud only")
+    bottom = np.zeros(len(rows))
+    for part, colour in (("edge", BLUE), ("link", SKY), ("cloud", RED)):
+        heights = np.array([row[f"{part} (ms)"] for row in rows]) / whole
+        axis.bar([row["cutting point"] for row in rows], heights, bottom=bottom, color=colour, label=part)
+        bottom += heights
+    for x, row in enumerate(rows):
+        axis.annotate(
+            f"{row['total (ms)']:.3g} ms", (x, bottom[x]), (0, 2), textcoords="offset points", fontsize=7, ha="center"
+        )
+    axis.axhline(1, color="black", linewidth=0.8, linestyle=":")
+    axis.set_ylim(0, 1.12 * bottom.max())
+
+
+def _values(rows: Rows, column: str) -> list[Any]:
+    return list(dict.fromkeys(row[column] for row in rows))
+
+
+def _where(rows: Rows, **values: Any) -> Rows:
+    return [row for row in rows if all(row[column] == value for column, value in values.items())]
+
+
+def _groups(rows: Rows, column: str) -> list[tuple[Any, Rows]]:
+    return [(value, _where(rows, **{column: value})) for value in _values(rows, column)]
+
+
+def _columns(rows: Rows, *columns: str) -> list[list[float]]:
+    """Each column's values, for plotting."""
+    return [[row[column] for row in rows] for column in columns]

@@ -1,0 +1,150 @@
+"""Points of a figure: steps 1, 2 and 3 for one setting, done once and found again by their arguments."""
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import ite
+import sample_mutual_info_alexnet
+import sample_mutual_info_lenet
+import train_noise_alexnet
+import train_noise_lenet
+from shredder import runs
+from shredder.learning import OutOfReachError
+from shredder.resuming import fingerprint
+
+# A script's main, and the arguments it is to be called with.
+Step = tuple[Callable[[Any], None], Any]
+
+
+def lenet_point(args: Any, **learn: Any) -> dict[str, Any]:
+    """Steps 1 to 3 for LeNet with `learn` in place of step 1's defaults."""
+    learn = {"method": "distribution", "dataset": "mnist-5k" if args.quick else "mnist"} | learn
+    public = learn.setdefault("public_labels", "gt5" if learn["method"] == "self-supervised" else "digits")
+    if args.quick:
+        epochs = 420 if learn["method"] == "self-supervised" else 200
+        learn = {"members": 8, "epochs": epochs, "min_epochs": epochs - 1} | learn
+        # A tenth of the updates leaves members weaker.
+        learn["max_accuracy_loss"] = learn.get("max_accuracy_loss", 0.0134) + 0.02
+    steps = [
+        train_noise_lenet.Arguments(data_root=args.data_root, seed=args.seed, **learn),
+        sample_mutual_info_lenet.Arguments(
+            data_root=args.data_root, seed=args.seed, dataset=learn["dataset"], public_labels=public,
+            cutting_point=learn.get("cutting_point", "relu5"),
+        ),
+    ]  # fmt: skip
+    mains = train_noise_lenet.main, sample_mutual_info_lenet.main
+    return measured(args.points, *zip(mains, steps, strict=True), n_splits=5)
+
+
+def alexnet_point(args: Any, **learn: Any) -> dict[str, Any]:
+    """Steps 1 to 3 for AlexNet on embedded digits."""
+    cutting_point = learn.get("cutting_point", "pool5")
+    few = args.quick or cutting_point != "pool5"
+    learn = {"method": "distribution", "members": 2 if few else 10, "images": 300 if few else None, "min_epochs": 1} | learn
+    n, judged_on = (150, 10) if few else (1000, 300)
+    steps = [
+        train_noise_alexnet.Arguments(seed=args.seed, **learn),
+        sample_mutual_info_alexnet.Arguments(seed=args.seed, n_samples=n, judged_on=judged_on, cutting_point=cutting_point),
+    ]
+    mains = train_noise_alexnet.main, sample_mutual_info_alexnet.main
+    return measured(args.points, *zip(mains, steps, strict=True), n_splits=3, image_columns=51_984)
+
+
+def measured(folder: Path, learn: Step, sample: Step, n_splits: int, image_columns: int | None = None) -> dict[str, Any]:
+    """What steps 1 and 2 report for one setting, and what the estimator of step 3 says to their sample.
+
+    Parameters
+    ----------
+    folder : Path
+        Of all points. Each has a folder of its own there, named by a hash of its arguments. A finished point is read from
+        it; an unfinished one goes on where it was.
+    learn, sample : (function, arguments)
+        Steps 1 and 2. Where they write, and what step 2 reads, is filled in.
+    n_splits : int
+        Random halves that the estimate is repeated over.
+    image_columns : int, optional
+        Estimate with so many leading columns of the images; the authors take 51,984 of AlexNet's 150,528.
+
+    Returns
+    -------
+    dict
+        `learned` and `sampled`, the results of both run records; `folder`; `information`, as from `estimates`. Where no member
+        reached its accuracy, `unreached` alone: the reason.
+    """
+    of_point = [fingerprint(arguments, *_weights(arguments)) for _, arguments in (learn, sample)] + [n_splits, image_columns]
+    place = folder / hashlib.sha256(json.dumps(of_point).encode()).hexdigest()[:16]
+    return kept(place / "point.json", lambda: _measure(place, learn, sample, n_splits, image_columns))
+
+
+def _measure(place: Path, learn: Step, sample: Step, n_splits: int, image_columns: int | None) -> dict[str, Any]:
+    place.mkdir(parents=True, exist_ok=True)
+    # The scripts' reports go to a file: what counts of them is drawn.
+    with open(place / "report.txt", "w") as report, contextlib.redirect_stdout(report):
+        try:
+            _step(learn, output=place / "noise")
+        except OutOfReachError as error:
+            return {"unreached": str(error)}
+        kinds = ("additive", "multiplicative", "distributions", "orders")
+        files = {kind: place / "noise" / f"{kind}.npy" for kind in kinds}
+        _step(sample, output=place / "sample", **{kind: path for kind, path in files.items() if path.exists()})
+    information = estimates(place / "sample", n_splits, image_columns)
+    for array in (place / "sample").glob("*.npy"):  # up to a gigabyte a point, and quickly made again
+        array.unlink()
+    results = {
+        name: json.loads((place / step / "run.json").read_text())["results"]
+        for name, step in (("learned", "noise"), ("sampled", "sample"))
+    }
+    return {"folder": str(place), "information": information} | results
+
+
+def estimates(sample: Path, n_splits: int, image_columns: int | None = None) -> dict[str, list[float]]:
+    """Mutual information of images with clean and with noisy activations of `sample`, over random halves.
+
+    Returns
+    -------
+    dict of str to list of float
+        In nats, one value for each split. `before`, `after`: of the arrays as they are. `standardised before`, `standardised
+        after`: images and activations each divided by their own mean spread, so that the size of the noise does not count.
+    """
+    images, clean, noisy = (
+        (array := np.load(sample / f"{name}.npy", mmap_mode="r")).reshape(len(array), -1)
+        for name in ("original_images", "original_activations", "noisy_activations")
+    )
+    images = images[:, :image_columns]
+    ds, values = [images.shape[1], clean.shape[1]], {}
+    for name, activations in (("before", clean), ("after", noisy)):
+        y = np.hstack([images, activations])
+        for prefix, rows in (("", y), ("standardised ", ite.standardize(y, ds))):
+            estimator = ite.cost.MIShannon_DKL(rng=0, n_splits=n_splits)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ite.UnsupportedEstimate)  # the README says what these numbers are worth
+                estimator.estimation(rows, ds)
+            values[prefix + name] = np.atleast_1d(estimator.last_run).tolist()
+    return values
+
+
+def kept(path: Path, make: Callable[[], Any]) -> Any:
+    """What `make` returns, as JSON has it, made once and kept at `path`."""
+    if not path.exists():
+        runs.write_together({path: (json.dumps(make(), indent=2) + "\n").encode()})
+    return json.loads(path.read_text())
+
+
+def _step(step: Step, **files: Path) -> None:
+    """Run a script's main on its arguments with `files` filled in, unless its record is there already."""
+    main, arguments = step
+    if not (files["output"] / "run.json").exists():
+        main(dataclasses.replace(arguments, **files))
+
+
+def _weights(arguments: Any) -> list[Path]:
+    """Files of weights that the arguments name."""
+    return [value for name, value in vars(arguments).items() if "weights" in name and value is not None]

@@ -1,0 +1,250 @@
+"""The numbers of each figure and table, as rows: mappings with the columns of its CSV file."""
+
+import math
+import statistics
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from models import alexnet, lenet
+from paper import published
+from paper.points import alexnet_point, kept, lenet_point
+from shredder.datasets import load_digits, to_network_input
+from shredder.images import to_alexnet_input
+from shredder.split import SplitNetwork
+
+# Of ten digits, in %.
+GUESSING = 90.0
+N_PARAMETERS = 61_706  # LeNet's, with ten classes
+# Scales b that Fig. 8 tries at each cutting point, in units of the activations' root mean square.
+FACTORS = (4, 2, 1, 0.5)
+Rows = list[dict[str, Any]]
+
+
+def figure_5(args: Any) -> Rows:
+    """Learning with alpha = 0 and with the default."""
+    rows = []
+    for network in args.networks:
+        for run, alpha in (("alpha = 0", 0.0), ("Shredder", None)):
+            if network == "lenet":
+                point = lenet_point(args, alpha=alpha)
+            else:
+                few = {"images": 1000, "members": 4} if args.quick else {}
+                point = alexnet_point(args, alpha=alpha, epochs=20, min_epochs=19, min_accuracy=0.0, scale=8.0, **few)
+            rows += [{"network": network, "run": run} | row for row in by_iteration(point)]
+    return rows
+
+
+def by_iteration(point: dict[str, Any]) -> Iterable[dict[str, float]]:
+    """Means over members, from before learning to its end."""
+    learned, folder = point["learned"], Path(point["folder"])
+    curves = np.genfromtxt(folder / "noise" / "curves.csv", delimiter=",", names=True)
+    updates = learned["updates in an epoch"]
+    before = learned["average held-out SNR before learning"], learned["average held-out accuracy before learning"]
+    yield {"iteration": 0, "in vivo privacy": 1 / before[0], "accuracy (%)": 100 * before[1]}
+    for epoch in np.unique(curves["epoch"]):
+        some = curves[curves["epoch"] == epoch]
+        privacy, accuracy = (1 / some["snr"]).mean(), 100 * some["accuracy"].mean()
+        yield {"iteration": int(epoch) * updates, "in vivo privacy": privacy, "accuracy (%)": accuracy}
+
+
+def figure_6(args: Any) -> Rows:
+    """Edge, link and cloud. An image is sent as it is stored, 8 bits a pixel and channel; an activation as float32."""
+    links = {"Wi-Fi": (args.wifi, args.wifi_round_trip), "LTE": (args.lte, args.lte_round_trip)}
+    links = {f"{link}: {rate:g} Mbit/s, {trip:g} ms": (rate, trip) for link, (rate, trip) in links.items()}
+    rows = []
+    for network in args.networks:
+        of_network = profile(args, network)
+        first = next(iter(of_network.values()))
+        image_bytes = 28 * 28 if network == "lenet" else math.prod(alexnet.INPUT_SHAPE)
+        whole = first["edge (ms)"] + first["cloud (ms)"]
+        alone = {"edge (ms)": 0.0, "cloud (ms)": whole, "bytes": image_bytes}
+        for link, (rate, round_trip) in links.items():
+            for name, found in {"cloud only": alone, **of_network}.items():
+                parts = {part: found[part] for part in ("edge (ms)", "cloud (ms)")}
+                parts["link (ms)"] = round_trip + 8 * found["bytes"] / (1000 * rate)
+                row = {"network": network, "link": link, "cutting point": name, "bytes": found["bytes"]}
+                rows.append(row | parts | {"total (ms)": sum(parts.values())})
+    return rows
+
+
+def figure_7(args: Any) -> Rows:
+    """A sweep over alpha, with the accuracy that members may miss."""
+    knob = {0.0: 0.005, 1e-4: 0.007, 3e-4: 0.01, 1e-3: 0.0134, 2e-3: 0.05, 3e-3: 0.2}
+    rows = []
+    for alpha in list(knob)[:: 2 if args.quick else 1]:
+        point = lenet_point(args, alpha=alpha, max_accuracy_loss=knob[alpha])
+        if "unreached" in point:
+            print(f"figure 7, alpha {alpha}: {point['unreached']}")
+            continue
+        lost, spread = accuracy_lost(point)
+        settings = {"alpha": alpha, "accuracy that members may miss (points)": 100 * knob[alpha]}
+        rows.append(settings | {"accuracy lost (points)": lost, "spread of it (points)": spread} | information(point))
+        rows[-1]["information lost, standardised blocks (%)"] = information(point, "standardised ")["information lost (%)"]
+    for row in rows:
+        row["Pareto front"] = not any(
+            other["accuracy lost (points)"] < row["accuracy lost (points)"]
+            and other["information lost (nats)"] > row["information lost (nats)"]
+            for other in rows
+        )
+    return rows
+
+
+def figure_8(args: Any) -> Rows:
+    """At each cutting point the loudest noise of a sweep that costs less than five points of held-out accuracy."""
+    rows, few = [], {"members": 4, "epochs": 60, "min_epochs": 59} if args.quick else {"epochs": 20, "min_epochs": 19}
+    for network in args.networks:
+        of_network = []
+        for name, found in profile(args, network).items():
+            for factor in FACTORS[:: 2 if args.quick else 1]:
+                scale = float(f"{factor * found['activation']:.2g}")
+                settings = {"cutting_point": name, "max_accuracy_loss": 0.05, "scale": scale}
+                point = lenet_point(args, **few | settings) if network == "lenet" else alexnet_point(args, **settings)
+                if "unreached" not in point:
+                    row = {"network": network, "cutting point": name, "scale": scale, "edge (ms)": found["edge (ms)"]}
+                    row |= {"kilobytes sent": found["bytes"] / 1000, "accuracy lost (points)": accuracy_lost(point)[0]}
+                    of_network.append(row | information(point))
+                    break
+            else:
+                print(f"figure 8, {network}, {name}: no noise of the sweep leaves 5 points of accuracy")
+        last = of_network[-1]["information lost (nats)"]
+        for row in of_network:
+            row["information lost, of the last cutting point's (%)"] = 100 * row["information lost (nats)"] / last
+        rows += of_network
+    return rows
+
+
+def figure_9(args: Any) -> Rows:
+    """Fig. 9a: distributions, without and with the private term."""
+    scales = (0.1, 0.3, 1.0, 3.0)[:: 2 if args.quick else 1]
+    flags = {"without private labels": False, "with private labels": True}
+    return [misread(args, run, scale, private_labels=flag) for run, flag in flags.items() for scale in scales]
+
+
+def figure_v2_4(args: Any) -> Rows:
+    """v2 Fig. 4: self-supervised tensors. Misclassification is normalised by that of guessing; the paper does not say how."""
+    scales = (0.1, 0.3, 1.0, 3.0, 20.0)[:: 2 if args.quick else 1]
+    return [misread(args, "ours", scale, method="self-supervised") for scale in scales]
+
+
+def misread(args: Any, run: str, scale: float, **learn: Any) -> dict[str, Any]:
+    """One point of Fig. 9a or v2 Fig. 4: digit > 5 is public, the digit private; whatever accuracy is reached counts."""
+    point = lenet_point(args, public_labels="gt5", scale=scale, min_accuracy=0.0, **learn)
+    lost, spread = accuracy_lost(point)
+    private = 100 * (1 - point["sampled"]["average private accuracy"])
+    return {
+        "run": run,
+        "scale": scale,
+        "public accuracy (%)": 100 * point["sampled"]["average public accuracy"],
+        "accuracy lost (points)": lost,
+        "spread of it (points)": spread,
+        "private misclassification (%)": private,
+        "normalised private misclassification": private / GUESSING,
+    }
+
+
+def table(args: Any) -> Rows:
+    """The row LeNet of v3 Table 3 and of v2 Table 1, and what learning from redrawn noise changes."""
+    alone = {"recipe": "authors", "max_accuracy_loss": 0.0134} | ({"epochs": 600, "min_epochs": 0} if args.quick else {})
+    points = {
+        "v3, ours": lenet_point(args),
+        "v3, tensors learned alone, then redrawn": lenet_point(args, **alone),
+        "v2, ours": lenet_point(args, method="self-supervised"),
+        "v2, ours, --learn-redrawn": lenet_point(args, method="self-supervised", learn_redrawn=True),
+    }
+    rows = [
+        {"row": "v3, paper", **published.LENET_V3},
+        {"row": "v2, paper", **published.LENET_V2},
+        {"row": "v2, authors' released code", **published.LENET_RELEASED},
+    ]
+    for row in rows:
+        row["lost (%)"] = 100 * (1 - row["after (nats)"] / row["before (nats)"])
+    for name, point in points.items():
+        if "unreached" in point:
+            print(f"table, {name}: {point['unreached']}")
+            continue
+        raw, standardised, learned = information(point), information(point, "standardised "), point["learned"]
+        lost, spread = accuracy_lost(point)
+        stored = list((Path(point["folder"]) / "noise").glob("*.npy"))
+        rows.append(
+            {
+                "row": name,
+                "before (nats)": raw["before (nats)"],
+                "after (nats)": raw["after (nats)"],
+                "lost (%)": raw["information lost (%)"],
+                "standardised blocks: before (nats)": standardised["before (nats)"],
+                "standardised blocks: after (nats)": standardised["after (nats)"],
+                "standardised blocks: lost (%)": standardised["information lost (%)"],
+                "accuracy lost (points)": lost,
+                "spread of it (points)": spread,
+                "accuracy lost by the tensors themselves (points)": 100
+                * (learned["clean test accuracy"] - learned["average test accuracy"]),
+                "parameters of a member (% of the network's)": 100 * learned["learned parameters of a member"] / N_PARAMETERS,
+                "epochs": learned["average epochs"],
+                "members": learned["members"],
+                "KB": sum(path.stat().st_size for path in stored) / 1000,
+            }
+        )
+    return rows
+
+
+def accuracy_lost(point: dict[str, Any]) -> tuple[float, float]:
+    """Mean over draws and its spread, in points: of the sampled draws, or of step 1's where step 2 judged on a few images."""
+    learned, sampled = point["learned"], point["sampled"]
+    if "average public accuracy" in sampled:
+        after, spread = sampled["average public accuracy"], sampled["spread of public accuracy"]
+    else:
+        after, spread = (learned[f"{word} test accuracy, order-preserving draws"] for word in ("average", "spread of"))
+    return 100 * (learned["clean test accuracy"] - after), 100 * spread
+
+
+def information(point: dict[str, Any], prefix: str = "") -> dict[str, float]:
+    """Means over the random halves and their spreads, in nats, and the share that is lost, in %."""
+    before, after = (np.array(point["information"][f"{prefix}{when}"]) for when in ("before", "after"))
+    return {
+        "before (nats)": before.mean(),
+        "after (nats)": after.mean(),
+        "spread of after (nats)": after.std(ddof=1),
+        "information lost (nats)": before.mean() - after.mean(),
+        "spread (nats)": math.hypot(before.std(ddof=1), after.std(ddof=1)),
+        "information lost (%)": 100 * (1 - after.mean() / before.mean()),
+    }
+
+
+def profile(args: Any, network: str) -> dict[str, dict[str, float]]:
+    """For each cutting point: time of edge and cloud for one image (ms), bytes sent, root mean square of the activations."""
+    images = load_digits("mnist-5k").test_images[:200]
+    images = to_network_input(images) if network == "lenet" else to_alexnet_input(images[:20])
+
+    def milliseconds(half: torch.nn.Module, x: torch.Tensor) -> float:
+        seconds = []
+        for _ in range(40 if args.quick else 200):
+            begin = time.perf_counter()
+            half(x)
+            seconds.append(time.perf_counter() - begin)
+        return 1000 * statistics.median(seconds)
+
+    def make() -> dict[str, dict[str, float]]:
+        found = {}
+        for name, split in split_networks(network).items():
+            activations = split.activations(images)
+            found[name] = {
+                "edge (ms)": milliseconds(split.edge, images[:1]),
+                "cloud (ms)": milliseconds(split.cloud, activations[:1]),
+                "bytes": activations[0].nbytes,
+                "activation": activations.square().mean().sqrt().item(),
+            }
+        return found
+
+    return kept(args.points / f"profile-{network}.json", make)
+
+
+def split_networks(network: str) -> dict[str, SplitNetwork]:
+    """The network that answers the digit, at each of its cutting points."""
+    if network == "lenet":
+        return {name: SplitNetwork(lenet.pretrained_lenet(10), name) for name in lenet.CUTTING_POINTS}
+    return {name: SplitNetwork(alexnet.pretrained_alexnet("digits"), name) for name in alexnet.CUTTING_POINTS}

@@ -1,0 +1,87 @@
+"""The paper's figures and tables, drawn from runs of steps 1, 2 and 3 beside the authors' points.
+
+    python paper_figures.py --quick                        # 5,000 embedded digits, few points, under four minutes
+    python paper_figures.py --networks lenet               # full MNIST, half an hour on two cores
+    python paper_figures.py --figure 7                     # one figure
+
+Each figure is written as PNG, its numbers as CSV. Every point is a run of `train_noise_*.py` and `sample_mutual_info_*.py`,
+kept in `--points` by its arguments: a second call only draws, an interrupted one goes on. The run records are there, too.
+"""
+
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from paper import plots, published, rows
+from shredder import figures, runs
+
+# The rows of each figure, and how they are drawn.
+FIGURES = {
+    "5": (rows.figure_5, plots.learning),
+    "6": (rows.figure_6, plots.time_of_an_answer),
+    "7": (rows.figure_7, plots.knob),
+    "8": (rows.figure_8, plots.cutting_points),
+    "9": (rows.figure_9, plots.private_error),
+    "v2-4": (rows.figure_v2_4, plots.normalised_private_error),
+    "table": (rows.table, None),
+}
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Draw the paper's figures from runs."""
+
+    figure: Literal["5", "6", "7", "8", "9", "v2-4", "table", "all"] = "all"
+    """The paper's number; 9 is 9a. table: the rows for LeNet of v3 Table 3 and v2 Table 1."""
+    quick: bool = False
+    """LeNet on 5,000 embedded digits, and few points; else on full MNIST. AlexNet reads embedded digits in both."""
+    networks: tuple[Literal["lenet", "alexnet"], ...] = ("lenet", "alexnet")
+    """Networks to draw where a figure has both."""
+    data_root: Path = Path("data")
+    """Folder of torchvision's MNIST; downloaded there if absent."""
+    wifi: float = published.UPLOAD["Wi-Fi"]
+    """Figure 6: upload rate of Wi-Fi, in Mbit/s. The default is a mean for the United States (arXiv 1801.08618)."""
+    wifi_round_trip: float = 10.0
+    """Figure 6: its round trip, in ms. The default is our assumption."""
+    lte: float = published.UPLOAD["LTE"]
+    """Figure 6: upload rate of LTE, in Mbit/s. The default is from the same source."""
+    lte_round_trip: float = 70.0
+    """Figure 6: its round trip, in ms. The default is the median of Huang et al., MobiSys 2012."""
+    seed: int = 0
+    """Of every run."""
+    points: Path = Path("runs/figures/points")
+    """Folder for the runs."""
+    output: Path = Path("runs/figures")
+    """Folder for figures and tables."""
+
+
+def main(args: Arguments) -> None:
+    """Make the points that are missing, draw, write."""
+    record = runs.Record(args)
+    runs.require_at_least(args, seed=0, wifi_round_trip=0, lte_round_trip=0)
+    for name in ("wifi", "lte"):
+        if not 0 < getattr(args, name) < math.inf:
+            raise runs.InputError(f"--{name}: found {getattr(args, name)}, expected a rate above 0 Mbit/s")
+    if not args.networks:
+        raise runs.InputError("--networks: found none, expected lenet, alexnet or both")
+    runs.prepare_output(args.output)
+    seconds = {}
+    for name in FIGURES if args.figure == "all" else [args.figure]:
+        begin, (make, draw) = time.perf_counter(), FIGURES[name]
+        of_figure = make(args)
+        columns = list(dict.fromkeys(column for row in of_figure for column in row))
+        title = f"figure-{name}" if draw else "table-lenet"
+        content = runs.csv_table(columns, [[row.get(column, "") for column in columns] for row in of_figure])
+        files = {args.output / f"{title}.csv": content}
+        if draw:
+            files[args.output / f"{title}.png"] = figures.png(draw(of_figure))
+        runs.write_together(files)
+        seconds[f"{title} (s)"] = time.perf_counter() - begin
+    runs.write_together({args.output / "run.json": record.content(seconds)})
+    runs.report(args.output, seconds)
+
+
+if __name__ == "__main__":
+    runs.script(main, Arguments)
