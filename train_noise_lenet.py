@@ -86,13 +86,13 @@ class Arguments(MethodArguments):
 
 def with_defaults(args: Arguments) -> Arguments:
     """`args` with nothing left open but the accuracy to exceed; epochs count updates. Raises InputError."""
-    args = completed(args, DEFAULTS)
-    defaults = DEFAULTS[args.method, args.recipe]
-    epochs = {name: defaults[name] * EPOCH_FACTOR[args.dataset] for name in ("epochs", "min_epochs")}
-    defaults = (
-        defaults | epochs | {"weights": WEIGHTS[10 if (args.public_labels or defaults["public_labels"]) == "digits" else 2]}
-    )
-    return replace(args, **{name: value for name, value in defaults.items() if getattr(args, name) is None})
+    factor = EPOCH_FACTOR[args.dataset]
+    scaled = {
+        key: of_method | {name: factor * of_method[name] for name in ("epochs", "min_epochs")}
+        for key, of_method in DEFAULTS.items()
+    }
+    args = completed(args, scaled)
+    return replace(args, weights=args.weights or WEIGHTS[10 if args.public_labels == "digits" else 2])
 
 
 def main(args: Arguments) -> None:

@@ -52,7 +52,7 @@ def knob(rows: Rows) -> Figure:
     )
     axis.set_xticks([0, 0.5, 1, 2, 5, 10, 20], ["0", "0.5", "1", "2", "5", "10", "20"])
     axis.set_ylim(0.9 * min(*lost, 190), 1.04 * max(before, published_before))
-    axis.legend(loc="lower right")
+    axis.legend(loc="center right")
     return figure
 
 

@@ -24,19 +24,20 @@ from shredder.resuming import fingerprint
 Step = tuple[Callable[[Any], None], Any]
 
 
-def lenet_point(args: Any, **learn: Any) -> dict[str, Any]:
-    """Steps 1 to 3 for LeNet with `learn` in place of step 1's defaults."""
+def lenet_point(args: Any, n_samples: int | None = None, **learn: Any) -> dict[str, Any]:
+    """Steps 1 to 3 for LeNet with `learn` in place of step 1's defaults, and `n_samples` queries; all of them, if None."""
     learn = {"method": "distribution", "dataset": "mnist-5k" if args.quick else "mnist"} | learn
     public = learn.setdefault("public_labels", "gt5" if learn["method"] == "self-supervised" else "digits")
     if args.quick:
-        epochs = 420 if learn["method"] == "self-supervised" else 200
-        learn = {"members": 8, "epochs": epochs, "min_epochs": epochs - 1} | learn
+        epochs = 210 if learn["method"] == "self-supervised" else 120
+        learn = {"members": 6, "epochs": epochs, "min_epochs": epochs - 1} | learn
         # A tenth of the updates leaves members weaker.
         learn["max_accuracy_loss"] = learn.get("max_accuracy_loss", 0.0134) + 0.02
     steps = [
         train_noise_lenet.Arguments(data_root=args.data_root, seed=args.seed, **learn),
         sample_mutual_info_lenet.Arguments(
-            data_root=args.data_root, seed=args.seed, dataset=learn["dataset"], public_labels=public,
+            data_root=args.data_root, seed=args.seed, dataset=learn["dataset"],
+            n_samples=n_samples, public_labels=public,
             cutting_point=learn.get("cutting_point", "relu5"),
         ),
     ]  # fmt: skip
@@ -46,13 +47,21 @@ def lenet_point(args: Any, **learn: Any) -> dict[str, Any]:
 
 def alexnet_point(args: Any, **learn: Any) -> dict[str, Any]:
     """Steps 1 to 3 for AlexNet on embedded digits."""
-    cutting_point = learn.get("cutting_point", "pool5")
-    few = args.quick or cutting_point != "pool5"
-    learn = {"method": "distribution", "members": 2 if few else 10, "images": 300 if few else None, "min_epochs": 1} | learn
-    n, judged_on = (150, 10) if few else (1000, 300)
+    members, images, n = (3, 200, 300) if args.quick else (10, 1000, 1000)
+    learn = {
+        "method": "distribution",
+        "members": members,
+        "images": images,
+        "batch_size": 20,
+        "min_epochs": 1,
+        "epochs": 3,
+    } | learn
     steps = [
         train_noise_alexnet.Arguments(seed=args.seed, **learn),
-        sample_mutual_info_alexnet.Arguments(seed=args.seed, n_samples=n, judged_on=judged_on, cutting_point=cutting_point),
+        # A single image for judging: step 1 has judged a draw of each member on all test images.
+        sample_mutual_info_alexnet.Arguments(
+            seed=args.seed, n_samples=n, judged_on=1, cutting_point=learn.get("cutting_point", "pool5")
+        ),
     ]
     mains = train_noise_alexnet.main, sample_mutual_info_alexnet.main
     return measured(args.points, *zip(mains, steps, strict=True), n_splits=3, image_columns=51_984)

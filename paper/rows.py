@@ -33,8 +33,8 @@ def figure_5(args: Any) -> Rows:
             if network == "lenet":
                 point = lenet_point(args, alpha=alpha)
             else:
-                few = {"images": 1000, "members": 4} if args.quick else {}
-                point = alexnet_point(args, alpha=alpha, epochs=20, min_epochs=19, min_accuracy=0.0, scale=8.0, **few)
+                epochs = 10 if args.quick else 20
+                point = alexnet_point(args, alpha=alpha, epochs=epochs, min_epochs=epochs - 1, min_accuracy=0.0, scale=8.0)
             rows += [{"network": network, "run": run} | row for row in by_iteration(point)]
     return rows
 
@@ -96,14 +96,21 @@ def figure_7(args: Any) -> Rows:
 
 def figure_8(args: Any) -> Rows:
     """At each cutting point the loudest noise of a sweep that costs less than five points of held-out accuracy."""
-    rows, few = [], {"members": 4, "epochs": 60, "min_epochs": 59} if args.quick else {"epochs": 20, "min_epochs": 19}
+    rows, few = (
+        [],
+        {"members": 4, "epochs": 30, "min_epochs": 29} if args.quick else {"members": 8, "epochs": 10, "min_epochs": 9},
+    )
     for network in args.networks:
         of_network = []
         for name, found in profile(args, network).items():
-            for factor in FACTORS[:: 2 if args.quick else 1]:
+            for factor in FACTORS[1::2] if args.quick else FACTORS:
                 scale = float(f"{factor * found['activation']:.2g}")
                 settings = {"cutting_point": name, "max_accuracy_loss": 0.05, "scale": scale}
-                point = lenet_point(args, **few | settings) if network == "lenet" else alexnet_point(args, **settings)
+                point = (
+                    lenet_point(args, n_samples=1000, **few | settings)
+                    if network == "lenet"
+                    else alexnet_point(args, **settings)
+                )
                 if "unreached" not in point:
                     row = {"network": network, "cutting point": name, "scale": scale, "edge (ms)": found["edge (ms)"]}
                     row |= {"kilobytes sent": found["bytes"] / 1000, "accuracy lost (points)": accuracy_lost(point)[0]}
@@ -120,7 +127,7 @@ def figure_8(args: Any) -> Rows:
 
 def figure_9(args: Any) -> Rows:
     """Fig. 9a: distributions, without and with the private term."""
-    scales = (0.1, 0.3, 1.0, 3.0)[:: 2 if args.quick else 1]
+    scales = (0.3, 1.0, 3.0, 10.0)[:: 2 if args.quick else 1]
     flags = {"without private labels": False, "with private labels": True}
     return [misread(args, run, scale, private_labels=flag) for run, flag in flags.items() for scale in scales]
 
@@ -133,7 +140,9 @@ def figure_v2_4(args: Any) -> Rows:
 
 def misread(args: Any, run: str, scale: float, **learn: Any) -> dict[str, Any]:
     """One point of Fig. 9a or v2 Fig. 4: digit > 5 is public, the digit private; whatever accuracy is reached counts."""
-    point = lenet_point(args, public_labels="gt5", scale=scale, min_accuracy=0.0, **learn)
+    if not args.quick:
+        learn = {"members": 10, "epochs": 40, "min_epochs": 39} | learn
+    point = lenet_point(args, n_samples=1000, public_labels="gt5", scale=scale, min_accuracy=0.0, **learn)
     lost, spread = accuracy_lost(point)
     private = 100 * (1 - point["sampled"]["average private accuracy"])
     return {

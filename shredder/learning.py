@@ -156,13 +156,13 @@ class Learning:
             noise = {name: self.active[name].requires_grad_() for name in self.learned}
             batch = Batch(self.learning_set, rows, partner_rows, self.active["updates"])
             losses = self.method.losses(self.split, self._drawn(noise), batch)
-            self._require_finite(losses)
             # Members share no parameter, so the gradient of the sum is each member's own.
             gradients = torch.autograd.grad(losses.sum(), list(noise.values()))
             total += losses.detach() * (len(rows) / n)
             self.active["updates"] += 1
             progress = (self.active["updates"] / updates_to_acceptance).clamp(max=1)
             self._update(gradients, self.method.rates(self.active["epochs"], progress))
+            self._require_finite(losses)
         self.active["epochs"] += 1
         return total
 
@@ -171,16 +171,21 @@ class Learning:
         return noise | {name: redraw_in_order(noise[name], family, self.rng) for name, family in self.method.redrawn.items()}
 
     def _require_finite(self, losses: Tensor) -> None:
-        """Raise InputError where a member's loss is infinite or NaN, naming the iteration and its largest element."""
-        broken = torch.nonzero(~torch.isfinite(losses))[:, 0].tolist()
-        if broken:
-            values = {name: self.active[name][broken[0]].abs().max().item() for name in self.learned}
-            raise InputError(
-                f"learning left the range of float32: at iteration {self.active['updates'][broken[0]].item() + 1} the loss of "
-                f"member {self.active['number'][broken[0]].item()} is {losses[broken[0]].item()}, with "
-                + ", ".join(f"{name} noise of up to {value:g}" for name, value in values.items())
-                + "; expected smaller learning rates, weights of the loss (--alpha) or scale"
-            )
+        """Raise InputError where a member's loss, tensors or squared gradients left float32, naming iteration and values."""
+        finite = torch.isfinite(losses)
+        for name in self.learned:
+            for tensor in (self.active[name], self.active[f"{name}'s v"]):
+                finite &= torch.isfinite(tensor).flatten(1).all(1)
+        if finite.all():
+            return
+        member = int((~finite).int().argmax())
+        values = {name: self.active[name][member].abs().max().item() for name in self.learned}
+        raise InputError(
+            f"learning left the range of float32 at iteration {self.active['updates'][member]}: member "
+            f"{self.active['number'][member]} has the loss {losses[member]:g}, "
+            + ", ".join(f"the largest {name} element {value:g}" for name, value in values.items())
+            + "; expected a smaller --alpha, --learning-rate or --scale"
+        )
 
     @torch.no_grad()
     def _update(self, gradients: tuple[Tensor, ...], rates: dict[str, Tensor]) -> None:

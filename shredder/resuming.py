@@ -53,8 +53,9 @@ def learn(learning: Learning, folder: Path, fingerprint: str) -> None:
         while len(learning.log) < settings.members:
             try:
                 learning.epoch()
-            except InputError:
+            except InputError:  # there is nothing to go on from, and the next attempt will have other arguments
                 runs.write_together(logs(learning, folder))
+                checkpoint.unlink(missing_ok=True)
                 raise
             latest = learning.curves[-max(1, len(learning.curves) - bar.n) :]
             loss, accuracy, snr = np.mean([row[2 : len(CURVES)] for row in latest], axis=0)

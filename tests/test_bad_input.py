@@ -254,10 +254,19 @@ def test_damaged_checkpoint(tmp_path, quick_digits, content):
     assert checkpoint.read_bytes() == content
 
 
+def interrupted_after(write):
+    def writing(files):
+        write(files)
+        raise KeyboardInterrupt
+
+    return writing
+
+
 def test_checkpoint_of_other_arguments(tmp_path, quick_digits, monkeypatch):
     checkpoint = tmp_path / "checkpoint.pt"
     monkeypatch.setattr("shredder.resuming._SECONDS_BETWEEN_CHECKPOINTS", -1)
-    with pytest.raises(runs.InputError, match="--min-accuracy"):
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("shredder.resuming.runs.write_together", interrupted_after(runs.write_together))
         train.main(train.Arguments(**SMALL, min_accuracy=0.9999, output=tmp_path))
     unfinished = checkpoint.read_bytes()
     for other in ({"seed": 1, "min_accuracy": 0.9999}, {"min_accuracy": 0.5}):
