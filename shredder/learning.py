@@ -84,8 +84,8 @@ class Learning:
         # Names of the tensors that the method learns.
         initial = method.initial(0, self._shape, rng)
         self.learned = tuple(initial)
-        # Names of what members are accepted by besides accuracy; further columns of the curves and the log.
-        self.judged_by = tuple(method.acceptance(initial))
+        # What members are accepted by besides accuracy, and the largest value that will do; columns of the curves and the log.
+        self.limits = {name: limit for name, (_, limit) in method.acceptance(initial).items()}
         self.active = self._fresh(0)
         self.accepted = self._fresh(0)
         self.log: list[tuple] = []
@@ -127,10 +127,12 @@ class Learning:
         if self.n_rejected > 2 * self.settings.members:
             accuracy = [row[CURVES.index("accuracy")] for row in self.curves]
             best = f"{max(accuracy):.4f}"
-            for column, name in enumerate(self.judged_by, start=len(CURVES)):
+            for column, name in enumerate(self.limits, start=len(CURVES)):
                 best += f", the lowest {name} {min(row[column] for row in self.curves):.3g}"
             raise OutOfReachError(
-                f"--min-accuracy {self.settings.min_accuracy}: {self.n_rejected} members missed it within "
+                f"--min-accuracy {self.settings.min_accuracy:g}"
+                + "".join(f", --max-{name} {limit:g}" for name, limit in self.limits.items())
+                + f": {self.n_rejected} members missed it within "
                 f"{self.settings.epochs} epochs, {len(self.log)} reached it; "
                 f"the best held-out accuracy seen was {best}"
             )

@@ -106,8 +106,8 @@ def summary(learning: Learning, activations: Tensor, labels: Tensor) -> dict[str
 def logs(learning: Learning, folder: Path) -> dict[Path, bytes]:
     """What has happened so far: a row for each accepted member, and one for each member and epoch."""
     return {
-        folder / "training.csv": runs.csv_table(LOG + learning.judged_by, learning.log),
-        folder / "curves.csv": runs.csv_table(CURVES + learning.judged_by, learning.curves),
+        folder / "training.csv": runs.csv_table(LOG + tuple(learning.limits), learning.log),
+        folder / "curves.csv": runs.csv_table(CURVES + tuple(learning.limits), learning.curves),
     }
 
 
