@@ -4,10 +4,10 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 DATA_ROOT ?= data
 BIN := .venv/bin
 
-.PHONY: reproduce full test lint bench
+.PHONY: reproduce full figures test lint bench
 .DEFAULT_GOAL := reproduce
 
-## The paper's three steps on 5,000 embedded digits, for LeNet and AlexNet.
+## The paper's three steps on 5,000 embedded digits, for LeNet and AlexNet, and its figures from few points.
 reproduce: .venv/runtime
 	$(BIN)/python train_noise_lenet.py --output runs/lenet/noise
 	$(BIN)/python sample_mutual_info_lenet.py --seed 0 --output runs/lenet/sample \
@@ -15,6 +15,8 @@ reproduce: .venv/runtime
 	$(BIN)/python train_noise_alexnet.py --output runs/alexnet/noise
 	$(BIN)/python sample_mutual_info_alexnet.py --seed 0 --output runs/alexnet/sample --additive runs/alexnet/noise/additive.npy
 	$(call notebook,runs/lenet)
+	$(BIN)/python paper_figures.py --quick
+	@echo "the paper's figures in runs/figures; quick ones, from few points"
 
 ## LeNet's on all of MNIST, as the paper has it.
 full: .venv/runtime
@@ -22,6 +24,10 @@ full: .venv/runtime
 	$(BIN)/python sample_mutual_info_lenet.py --dataset mnist --data-root $(DATA_ROOT) --seed 0 --output runs/lenet-mnist/sample \
 		--additive runs/lenet-mnist/noise/additive.npy --multiplicative runs/lenet-mnist/noise/multiplicative.npy
 	$(call notebook,runs/lenet-mnist)
+
+## The paper's figures: LeNet's on all of MNIST, AlexNet's on the embedded digits.
+figures: .venv/runtime
+	$(BIN)/python paper_figures.py --data-root $(DATA_ROOT)
 
 # Runs step 3 on LeNet's $(1)/sample and, if it is there, AlexNet's runs/alexnet/sample; leaves the executed notebook in $(1),
 # figures and their records in $(1)/figures and runs/alexnet/figures.
