@@ -71,6 +71,8 @@ def main(args: Arguments) -> None:
     for name in FIGURES if args.figure == "all" else [args.figure]:
         begin, (make, draw) = time.perf_counter(), FIGURES[name]
         of_figure = make(args)
+        if not of_figure:
+            raise runs.InputError(f"--figure {name}: no point was reached, so that nothing is to be drawn; see above")
         columns = list(dict.fromkeys(column for row in of_figure for column in row))
         title = f"figure-{name}" if draw else "table-lenet"
         content = runs.csv_table(columns, [[row.get(column, "") for column in columns] for row in of_figure])

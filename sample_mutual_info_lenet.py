@@ -26,7 +26,7 @@ from shredder import runs
 from shredder.datasets import digit_gt5, load_digits, to_network_input
 from shredder.metrics import ActivationMoments, mean_and_spread, noisy_accuracy
 from shredder.noise import load_noise, noisy
-from shredder.sampling import draw_noise
+from shredder.sampling import Draw, draw_noise
 from shredder.split import SplitNetwork
 
 SHIPPED = Path(__file__).parent / "artifacts" / "lenet" / "noise"
@@ -60,8 +60,10 @@ class Arguments:
     """mnist-5k: 1,000 test digits from a PyPI wheel. mnist: MNIST's 10,000."""
     data_root: Path = Path("data")
     """Folder of torchvision's MNIST; downloaded there if absent."""
-    draw: Literal["order-preserving", "verbatim"] = "order-preserving"
-    """How a query draws its noise: from a distribution, in a stored order (v2: w; v3: n), or a stored member verbatim."""
+    draw: Draw | None = None
+    """order-preserving: values of a distribution in the order of a member's elements (v2: w; v3: n). elementwise-laplace: each
+    element from Laplace(its mean, its standard deviation over the tensors) (v1). verbatim: a stored member. Default: the rule
+    of the version that learned what is named above."""
     n_samples: int | None = None
     """Queries: the first so many test digits. Default: all of them."""
     seed: int | None = None
@@ -100,6 +102,8 @@ def main(args: Arguments) -> None:
         if args.public_labels != "gt5":
             raise runs.InputError("--additive: the shipped tensors are for --public-labels gt5; name those learned for digits")
         args = replace(args, additive=SHIPPED / "additive.npy", multiplicative=SHIPPED / "multiplicative.npy")
+    draw = args.draw or ("elementwise-laplace" if args.additive and not args.multiplicative else "order-preserving")
+    args = replace(args, draw=draw)
     public_classes = 2 if args.public_labels == "gt5" else 10
     args = replace(args, public_weights=args.public_weights or WEIGHTS[public_classes])
     record = runs.Record(args)

@@ -13,16 +13,17 @@ Interrupted, the same command continues where it was and ends with the same bits
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
+from tyro.conf import arg
 
 from models.alexnet import CUTTING_POINTS, pretrained_alexnet, weights_file
 from shredder import runs
 from shredder.activations import cached_activations, remove, reserve
 from shredder.arguments import MethodArguments, MethodName, completed, method_of
 from shredder.images import load_images
-from shredder.learning import Learning, Settings
+from shredder.learning import Learning, OutOfReachError, Settings
 from shredder.metrics import clean_accuracy
 from shredder.resuming import fingerprint, finish, learn, summary
 from shredder.split import SplitNetwork
@@ -56,7 +57,7 @@ class Arguments(MethodArguments):
     """The network: .safetensors, or a torch.save state dict. Default: the shipped one (digits), torchvision's (imagenet)."""
     cutting_point: str = "pool5"
     """The layer whose output is sent: pool1, pool2, relu3, relu4 or pool5; models/README.md has their shapes."""
-    members: int = 20
+    members: Annotated[int, arg(aliases=["--collection"])] = 20
     """Tensors or distributions to collect."""
     parallel: int = 20
     """Members learned side by side."""
@@ -77,9 +78,15 @@ class Arguments(MethodArguments):
     """Folder for the results."""
 
 
+def with_defaults(args: Arguments) -> Arguments:
+    """`args` with nothing left open but the accuracy to exceed. Raises InputError."""
+    weights = args.weights or weights_file("imagenet" if args.dataset == "imagenet" else "digits")
+    return replace(completed(args, DEFAULTS), weights=weights)
+
+
 def main(args: Arguments) -> None:
-    """Learn, report, write the collection and its records."""
-    args = completed(args, DEFAULTS)
+    """Learn, report, write what was learned and its records."""
+    args = with_defaults(args)
     record = runs.Record(args)
     runs.require_at_least(args, seed=0, max_accuracy_loss=0)
     settings = Settings(args.members, args.parallel, args.epochs, args.min_epochs, args.min_accuracy or 0, args.batch_size)
@@ -88,15 +95,14 @@ def main(args: Arguments) -> None:
         raise runs.InputError(f"--private-labels: {args.dataset} has no label beside the one that the cloud answers")
     runs.require_one_of(args, cutting_point=CUTTING_POINTS)
     variant = "imagenet" if args.dataset == "imagenet" else "digits"
-    weights = args.weights or weights_file(variant)
-    split = SplitNetwork(pretrained_alexnet(variant, weights), args.cutting_point)
+    split = SplitNetwork(pretrained_alexnet(variant, args.weights), args.cutting_point)
     train, test = (load_images(args.dataset, args.data_root, part, n) for part, n in (("train", args.images), ("test", None)))
     runs.prepare_output(args.output)
 
     shape = CUTTING_POINTS[args.cutting_point]
     files = {args.output / "train-activations.f32": train, args.output / "test-activations.f32": test}
     reserve(shape, files)
-    of_activations = fingerprint(args, weights, only=("dataset", "images", "cutting_point"))
+    of_activations = fingerprint(args, args.weights, only=("dataset", "images", "cutting_point"))
     (activations, labels), (test_activations, test_labels) = (
         cached_activations(split, images, shape, path, of_activations, args.skip_corrupt) for path, images in files.items()
     )
@@ -109,7 +115,12 @@ def main(args: Arguments) -> None:
         settings = replace(settings, min_accuracy=clean_accuracy(split, *held_out) - args.max_accuracy_loss)
     rng = np.random.default_rng(args.seed)
     learning = Learning(split, (activations[n:], labels[n:]), held_out, method_of(args), settings, rng)
-    learn(learning, args.output, fingerprint(args, weights) + train.digest())
+    try:
+        learn(learning, args.output, fingerprint(args, args.weights) + train.digest())
+    except OutOfReachError:
+        for path in files:
+            remove(path)
+        raise
 
     results = summary(learning, test_activations, test_labels) | {"accuracy to exceed": settings.min_accuracy}
     finish(learning, args.output, record, results)

@@ -12,9 +12,10 @@ reported, never used. Interrupted, the same command continues where it was and e
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
+from tyro.conf import arg
 
 from models.lenet import CUTTING_POINTS, WEIGHTS, pretrained_lenet
 from shredder import runs
@@ -62,7 +63,7 @@ class Arguments(MethodArguments):
     """The network that answers the private label, the digit; read with --private-labels."""
     cutting_point: str = "relu5"
     """The layer whose output is sent: s2 (6x14x14), s4 (16x5x5) or relu5 (120x1x1)."""
-    members: int = 20
+    members: Annotated[int, arg(aliases=["--collection"])] = 20
     """Tensors or distributions to collect. The paper has 150 (v2) and 20 (v3); step 3 needs some dozens of queries for each."""
     parallel: int = 50
     """Members learned side by side."""

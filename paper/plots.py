@@ -23,12 +23,16 @@ def learning(rows: Rows) -> Figure:
     networks = _values(rows, "network")
     figure, axes = plt.subplots(len(networks), 2, figsize=(WIDTH, 2.6 * len(networks)), squeeze=False)
     for line, network in zip(axes, networks, strict=True):
-        for (label, of_label), colour in zip(_groups(_where(rows, network=network), "run"), (GREY, BLUE), strict=True):
-            style = {"color": colour if colour == BLUE else RED, "linestyle": "-" if colour == BLUE else "--", "label": label}
+        looks = ({"color": RED, "linestyle": "--"}, {"color": BLUE})
+        for (label, of_label), look in zip(_groups(_where(rows, network=network), "run"), looks, strict=False):
+            style = look | {"label": label}
             line[0].plot(*_columns(of_label, "iteration", "in vivo privacy"), **style)
             line[1].plot(*_columns(of_label, "iteration", "accuracy (%)"), **style)
         line[0].set(xlabel="iteration", ylabel="in vivo privacy, 1/SNR", title=NAMES[network])
-        line[1].set(xlabel="iteration", ylabel="held-out accuracy (%)", title=NAMES[network])
+        accuracy = _columns(_where(rows, network=network), "accuracy (%)")[0]
+        low = np.percentile(accuracy, 5) - 1  # the start would flatten all that follows
+        line[1].set(xlabel="iteration", ylabel="held-out accuracy (%)", ylim=(low, 100.3))
+        line[1].set_title(f"{NAMES[network]}, from {min(accuracy):.0f} % at the start")
         line[1].legend(loc="lower right")
     return figure
 
@@ -41,14 +45,23 @@ def knob(rows: Rows) -> Figure:
     axis.axhline(published_before, color=GREY, linestyle=":", label="zero leakage, the paper's")
     axis.axhline(before, color=BLUE, linestyle=":", label="zero leakage, ours")
     loss, lost, spread = _columns(rows, "accuracy lost (points)", "information lost (nats)", "spread (nats)")
-    axis.errorbar(loss, lost, spread, fmt="o", color=BLUE, capsize=2, label="ours, by alpha (nats)")
+    axis.errorbar(loss, lost, spread, fmt="o", color=BLUE, capsize=2, label="ours: alpha, with its target")
     front = sorted((loss[i], lost[i]) for i in range(len(rows)) if rows[i]["Pareto front"])
     axis.plot(*zip(*front, strict=True), color=RED, linewidth=1, label="our Pareto front")
     for row, x, y in zip(rows, loss, lost, strict=True):
-        axis.annotate(f"{row['alpha']:g}", (x, y), (5, -12), textcoords="offset points", fontsize=8, color=BLUE)
+        axis.annotate(
+            f"{row['alpha']:g}",
+            (x, y),
+            (5, -12) if row["alpha"] else (-12, -12),
+            textcoords="offset points",
+            fontsize=8,
+            color=BLUE,
+        )
     axis.set_xscale("symlog", linthresh=1, linscale=1)
     axis.set(
-        xlabel="accuracy lost (percentage points; linear up to 1)", ylabel="information lost (nats)", xlim=(min(0, *loss), 40)
+        xlabel="accuracy lost (percentage points; linear up to 1)",
+        ylabel=f"information lost (nats, kNN estimate, n = {rows[0]['queries']:,})",
+        xlim=(min(0, *loss), 40),
     )
     axis.set_xticks([0, 0.5, 1, 2, 5, 10, 20], ["0", "0.5", "1", "2", "5", "10", "20"])
     axis.set_ylim(0.9 * min(*lost, 190), 1.04 * max(before, published_before))
@@ -77,6 +90,7 @@ def private_error(rows: Rows) -> Figure:
     """Private misclassification against public accuracy, with and without private labels in the loss (v3 Fig. 9a)."""
     figure, axis = plt.subplots(figsize=(WIDTH, 3.4))
     _runs(axis, rows, "public accuracy (%)", "private misclassification (%)")
+    axis.set_ylabel("misread by the private network,\nnever trained on noise (%)")
     axis.axhline(90, color="black", linewidth=0.8, linestyle=":", label="guessing")
     axis.set_ylim(0, 100)
     axis.legend(loc="lower left")
@@ -118,7 +132,8 @@ def time_of_an_answer(rows: Rows) -> Figure:
             axis.tick_params(axis="x", labelsize=8)
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     figure.suptitle(
-        "edge and cloud measured on this machine, one image at a time; the link is a model: round trip + bytes / rate",
+        "edge and cloud measured on this machine, one image at a time; the link is a model: round trip + bytes / rate\n"
+        "cloud only sends 8-bit pixels, 28x28 (LeNet) or 3x224x224 (AlexNet); the others float32 activations",
         fontsize=9,
     )
     return figure

@@ -16,6 +16,7 @@ import sample_mutual_info_alexnet
 import sample_mutual_info_lenet
 import train_noise_alexnet
 import train_noise_lenet
+from models import alexnet, lenet
 from shredder import runs
 from shredder.learning import OutOfReachError
 from shredder.resuming import fingerprint
@@ -31,14 +32,13 @@ def lenet_point(args: Any, n_samples: int | None = None, **learn: Any) -> dict[s
     if args.quick:
         epochs = 210 if learn["method"] == "self-supervised" else 120
         learn = {"members": 6, "epochs": epochs, "min_epochs": epochs - 1} | learn
-        # A tenth of the updates leaves members weaker.
-        learn["max_accuracy_loss"] = learn.get("max_accuracy_loss", 0.0134) + 0.02
     steps = [
-        train_noise_lenet.Arguments(data_root=args.data_root, seed=args.seed, **learn),
+        train_noise_lenet.with_defaults(train_noise_lenet.Arguments(data_root=args.data_root, seed=args.seed, **learn)),
         sample_mutual_info_lenet.Arguments(
             data_root=args.data_root, seed=args.seed, dataset=learn["dataset"],
             n_samples=n_samples, public_labels=public,
             cutting_point=learn.get("cutting_point", "relu5"),
+            public_weights=lenet.WEIGHTS[2 if public == "gt5" else 10],
         ),
     ]  # fmt: skip
     mains = train_noise_lenet.main, sample_mutual_info_lenet.main
@@ -57,10 +57,14 @@ def alexnet_point(args: Any, **learn: Any) -> dict[str, Any]:
         "epochs": 3,
     } | learn
     steps = [
-        train_noise_alexnet.Arguments(seed=args.seed, **learn),
-        # A single image for judging: step 1 has judged a draw of each member on all test images.
+        train_noise_alexnet.with_defaults(train_noise_alexnet.Arguments(seed=args.seed, **learn)),
+        # A single image for judging: step 1 has judged as many draws as there are members on all test images.
         sample_mutual_info_alexnet.Arguments(
-            seed=args.seed, n_samples=n, judged_on=1, cutting_point=learn.get("cutting_point", "pool5")
+            seed=args.seed,
+            n_samples=n,
+            judged_on=1,
+            cutting_point=learn.get("cutting_point", "pool5"),
+            weights=alexnet.DIGIT_WEIGHTS,
         ),
     ]
     mains = train_noise_alexnet.main, sample_mutual_info_alexnet.main
@@ -85,12 +89,15 @@ def measured(folder: Path, learn: Step, sample: Step, n_splits: int, image_colum
     Returns
     -------
     dict
-        `learned` and `sampled`, the results of both run records; `folder`; `information`, as from `estimates`. Where no member
-        reached its accuracy, `unreached` alone: the reason.
+        `learned` and `sampled`, the results of both run records; `information`, as from `estimates`. Where too many members
+        missed their accuracy, `unreached` instead: the reason. And `folder`, the point's.
     """
     of_point = [fingerprint(arguments, *_weights(arguments)) for _, arguments in (learn, sample)] + [n_splits, image_columns]
     place = folder / hashlib.sha256(json.dumps(of_point).encode()).hexdigest()[:16]
-    return kept(place / "point.json", lambda: _measure(place, learn, sample, n_splits, image_columns))
+    point = kept(place / "point.json", lambda: _measure(place, learn, sample, n_splits, image_columns))
+    for array in (place / "sample").glob("*.npy"):  # up to a gigabyte a point, and quickly made again
+        array.unlink()
+    return point | {"folder": place}
 
 
 def _measure(place: Path, learn: Step, sample: Step, n_splits: int, image_columns: int | None) -> dict[str, Any]:
@@ -105,13 +112,11 @@ def _measure(place: Path, learn: Step, sample: Step, n_splits: int, image_column
         files = {kind: place / "noise" / f"{kind}.npy" for kind in kinds}
         _step(sample, output=place / "sample", **{kind: path for kind, path in files.items() if path.exists()})
     information = estimates(place / "sample", n_splits, image_columns)
-    for array in (place / "sample").glob("*.npy"):  # up to a gigabyte a point, and quickly made again
-        array.unlink()
     results = {
         name: json.loads((place / step / "run.json").read_text())["results"]
         for name, step in (("learned", "noise"), ("sampled", "sample"))
     }
-    return {"folder": str(place), "information": information} | results
+    return {"information": information} | results
 
 
 def estimates(sample: Path, n_splits: int, image_columns: int | None = None) -> dict[str, list[float]]:

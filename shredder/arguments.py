@@ -68,7 +68,7 @@ def completed(args: Any, defaults: Defaults) -> Any:
         of_method |= {"private_labels": False, "no_learn_redrawn": False} | ({"gamma": 0.01} if args.private_labels else {})
     for field in dataclasses.fields(MethodArguments):
         given = getattr(args, field.name)
-        if given not in (None, False) and field.name not in ("method", *of_method):
+        if given is not None and given is not False and field.name not in ("method", *of_method):
             only = "without --private-labels" if field.name == "gamma" else f"with --method {args.method}"
             raise InputError(f"--{field.name.replace('_', '-')}: found {given}, which means nothing {only}")
     if args.learn_redrawn and args.no_learn_redrawn:

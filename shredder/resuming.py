@@ -19,6 +19,8 @@ from shredder.runs import InputError
 from shredder.sampling import draw_noise
 
 CHECKPOINT = "checkpoint.pt"
+# What methods store, one or the other.
+STORED = ("additive.npy", "multiplicative.npy", "distributions.npy", "orders.npy")
 _SECONDS_BETWEEN_CHECKPOINTS = 2.0
 
 
@@ -113,7 +115,11 @@ def logs(learning: Learning, folder: Path) -> dict[Path, bytes]:
 
 def finish(learning: Learning, folder: Path, record: runs.Record, results: Mapping[str, Any]) -> None:
     """Write what was learned, its logs and the run record to `folder`, remove the checkpoint, and print the results."""
-    runs.write_together(learning.stored.files(folder) | logs(learning, folder) | {folder / "run.json": record.content(results)})
+    stored = learning.stored.files(folder)
+    runs.write_together(stored | logs(learning, folder) | {folder / "run.json": record.content(results)})
+    for name in STORED:  # what another method has left there does not belong to this record
+        if folder / name not in stored:
+            (folder / name).unlink(missing_ok=True)
     (folder / CHECKPOINT).unlink(missing_ok=True)
     runs.report(folder, results)
 

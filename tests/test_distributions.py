@@ -6,6 +6,7 @@ import re
 import numpy as np
 import pytest
 import torch
+import tyro
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
@@ -128,6 +129,8 @@ REPEATED[2, 0] = 1
     [
         ({"parameters": np.float32([[0, 1], [0, 0], [0, 1], [0, 1]])}, "row 1 has location 0 and scale 0, expected finite"),
         ({"parameters": np.float32([[0, 1], [0, 1], [0, 1], [0, -2]])}, "row 3 has location 0 and scale -2"),
+        ({"parameters": np.array([[0, 1e-50]] * 4)}, "row 0 has location 0 and scale 0"),
+        ({"parameters": np.array([[0, 1e300]] * 4)}, "row 0 has location 0 and scale inf"),
         ({"parameters": np.float32([[np.nan, 1]] * 4)}, "row 0 has location nan"),
         ({"parameters": np.ones((4, 3), np.float32)}, "found float32 (4, 3), expected float32 (N, 2)"),
         ({"parameters": np.ones((4, 2), np.int64)}, "found int64 (4, 2), expected float32 (N, 2)"),
@@ -153,6 +156,8 @@ def test_both_files_and_no_tensors_beside_them(tmp_path):
             load_noise(None, None, *named, SHAPE)
     with pytest.raises(runs.InputError, match="found tensors beside them"):
         load_noise(tmp_path / "additive.npy", None, distributions, orders, SHAPE)
+    with pytest.raises(runs.InputError, match="--additive: not named"):
+        load_noise(None, tmp_path / "multiplicative.npy", None, None, SHAPE)
 
 
 # The loss.
@@ -294,6 +299,8 @@ def test_noise_that_leaves_float32(tmp_path, fields):
         ({"scale": 0.0}, "--scale: found 0.0, expected more than 0"),
         ({"alpha": -1.0}, "--alpha: found -1.0, expected at least 0"),
         ({"gamma": 0.1}, "--gamma: found 0.1, which means nothing without --private-labels"),
+        ({"gamma": 0.0}, "--gamma: found 0.0, which means nothing without --private-labels"),
+        ({"location": 0.0}, "--location: found 0.0, which means nothing with --method distribution"),
         ({"clustering_weight": 0.1}, "--clustering-weight: found 0.1, which means nothing with --method distribution"),
         ({"method": "self-supervised", "alpha": 0.1}, "--alpha: found 0.1, which means nothing with --method self-supervised"),
         (
@@ -328,6 +335,26 @@ def test_three_steps_of_alexnet(tmp_path):
     orders = np.load(named["orders"])
     for values in (noisy - clean).reshape(3, -1):
         assert sum((np.diff(values[order]) <= 1e-4).all() for order in orders) == 1
+
+
+def test_each_version_has_its_own_draw(tmp_path):
+    train.main(train.Arguments(output=tmp_path / "noise", **SMALL | {"method": "additive", "epochs": 3}))
+    additive = tmp_path / "noise" / "additive.npy"
+    sample.main(sample.Arguments(additive=additive, output=tmp_path / "sample", n_samples=3, seed=0, public_labels="digits"))
+    record = json.loads((tmp_path / "sample" / "run.json").read_text())
+    assert record["arguments"]["draw"] == "elementwise-laplace"
+
+
+def test_what_another_method_left_is_removed(tmp_path):
+    train.main(train.Arguments(output=tmp_path, **SMALL | {"method": "self-supervised", "epochs": 3}))
+    learned(tmp_path, epochs=3)
+    assert sorted(path.name for path in tmp_path.glob("*.npy")) == ["distributions.npy", "orders.npy"]
+
+
+def test_collection_is_another_name_for_members(tmp_path):
+    found = tyro.cli(train.Arguments, args=["--method", "distribution", "--collection", "7", "--learn-redrawn"])
+    assert found.members == 7 and found.learn_redrawn
+    assert tyro.cli(train.Arguments, args=["--no-learn-redrawn"]).no_learn_redrawn
 
 
 @pytest.mark.parametrize("method", ["additive", "self-supervised"])

@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import json
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -42,7 +43,7 @@ def test_a_point_is_made_once(tmp_path, monkeypatch):
     made = points.measured(tmp_path, (train.main, LEARN), (sample.main, SAMPLE), n_splits=2)
     assert made == points.measured(tmp_path, (broken, LEARN), (broken, SAMPLE), n_splits=2)
     assert made["learned"]["members"] == 2 and made["sampled"]["queries"] == 60
-    folder = tmp_path / made["folder"]
+    folder = made["folder"]
     for step in ("noise", "sample"):
         assert (
             json.loads((folder / step / "run.json").read_text())["results"] == made[{"noise": "learned"}.get(step, "sampled")]
@@ -68,6 +69,17 @@ def test_an_interrupted_point_goes_on(tmp_path):
     # Step 1 is finished and not repeated.
     made = points.measured(tmp_path, (broken, LEARN), (sample.main, SAMPLE), n_splits=2)
     assert made["sampled"]["queries"] == 60
+
+
+def test_a_point_interrupted_in_its_estimate_goes_on(tmp_path, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(points, "estimates", interrupted)
+        points.measured(tmp_path, (train.main, LEARN), (sample.main, SAMPLE), n_splits=2)
+    made = points.measured(tmp_path, (broken, LEARN), (broken, SAMPLE), n_splits=2)
+    assert len(made["information"]["after"]) == 2 and not list(tmp_path.rglob("sample/*.npy"))
 
 
 def test_a_point_that_is_out_of_reach_is_kept(tmp_path):
@@ -108,10 +120,11 @@ def fake_point(before=300.0, after=30.0, accuracy=0.98, private=0.2):
     near = [-1.0, 0.0, 1.0]
     information = {"before": before, "after": after, "standardised before": 200.0, "standardised after": 20.0}
     return {
-        "folder": "",
+        "folder": Path(),
         "information": {name: [value + e for e in near] for name, value in information.items()},
         "learned": {"clean test accuracy": 0.99},
         "sampled": {
+            "queries": 1000,
             "average public accuracy": accuracy,
             "spread of public accuracy": 0.001,
             "average private accuracy": private,
