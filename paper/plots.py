@@ -117,6 +117,7 @@ def _runs(axis: Axes, rows: Rows, x: str, y: str) -> None:
             axis.annotate(
                 f"b = {row['scale']:g}", (row[x], row[y]), (5, -11), textcoords="offset points", fontsize=8, color=colour
             )
+    axis.margins(x=0.08)  # room for the last point's label
     axis.set(xlabel=x, ylabel=y)
 
 
