@@ -33,7 +33,7 @@ def learning(rows: Rows) -> Figure:
         low = np.percentile(accuracy, 5) - 1  # the start would flatten all that follows
         line[1].set(xlabel="iteration", ylabel="held-out accuracy (%)", ylim=(low, 100.3))
         line[1].set_title(f"{NAMES[network]}, from {min(accuracy):.0f} % at the start")
-        line[1].legend(loc="lower right")
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figure
 
 
@@ -149,7 +149,13 @@ def _stack(axis: Axes, rows: Rows) -> None:
         bottom += heights
     for x, row in enumerate(rows):
         axis.annotate(
-            f"{row['total (ms)']:.3g} ms", (x, bottom[x]), (0, 2), textcoords="offset points", fontsize=7, ha="center"
+            f"{row['total (ms)']:.3g} ms",
+            (x, bottom[x]),
+            (0, 3),
+            textcoords="offset points",
+            fontsize=7,
+            ha="center",
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.3},
         )
     axis.axhline(1, color="black", linewidth=0.8, linestyle=":")
     axis.set_ylim(0, 1.12 * bottom.max())
