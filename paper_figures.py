@@ -36,7 +36,7 @@ class Arguments:
     figure: Literal["5", "6", "7", "8", "9", "v2-4", "table", "all"] = "all"
     """The paper's number; 9 is 9a. table: the rows for LeNet of v3 Table 3 and v2 Table 1."""
     quick: bool = False
-    """LeNet on 5,000 embedded digits, and few points; else on full MNIST. AlexNet reads embedded digits in both."""
+    """LeNet on 5,000 embedded digits, and few points; else on full MNIST. AlexNet reads a few embedded digits in both."""
     networks: tuple[Literal["lenet", "alexnet"], ...] = ("lenet", "alexnet")
     """Networks to draw where a figure has both."""
     data_root: Path = Path("data")

@@ -47,8 +47,7 @@ def figure_5(args: Any) -> Rows:
             if network == "lenet":
                 point = lenet_point(args, alpha=alpha, max_accuracy_loss=targets(args)[alpha])
             else:
-                epochs = 10 if args.quick else 20
-                point = alexnet_point(args, alpha=alpha, epochs=epochs, min_epochs=epochs - 1, min_accuracy=0.0, scale=8.0)
+                point = alexnet_point(args, alpha=alpha, epochs=10, min_epochs=9, min_accuracy=0.0, scale=8.0)
             if reached(point, f"figure 5, {network}, {run}"):
                 rows += [{"network": network, "run": run} | row for row in by_iteration(point)]
     return rows
@@ -119,7 +118,7 @@ def figure_8(args: Any) -> Rows:
     for network in args.networks:
         of_network = []
         for name, found in profile(args, network).items():
-            for factor in FACTORS[1::2] if args.quick else FACTORS:
+            for factor in FACTORS[1::2] if args.quick or network == "alexnet" else FACTORS:
                 scale = float(f"{factor * found['activation']:.2g}")
                 settings = {"cutting_point": name, "max_accuracy_loss": 0.05, "scale": scale}
                 point = (
