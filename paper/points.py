@@ -21,15 +21,19 @@ from shredder import runs
 from shredder.learning import OutOfReachError
 from shredder.resuming import fingerprint
 
+# Where a point's steps write.
+FOLDERS = ("noise", "sample", "attacks")
 # A script's main, and the arguments it is to be called with.
 Step = tuple[Callable[[Any], None], Any]
 
 
-def lenet_point(args: Any, n_samples: int | None = None, **learn: Any) -> dict[str, Any]:
+def lenet_point(
+    args: Any, n_samples: int | None = None, draw: str | None = None, attack: Step | None = None, **learn: Any
+) -> dict[str, Any]:
     """Steps 1 to 3 for LeNet with `learn` in place of step 1's defaults, and `n_samples` queries; all of them, if None."""
     learn = {"method": "distribution", "dataset": "mnist-5k" if args.quick else "mnist"} | learn
     public = learn.setdefault("public_labels", "gt5" if learn["method"] == "self-supervised" else "digits")
-    if args.quick:
+    if args.quick and learn["method"] in ("self-supervised", "distribution"):
         epochs = 210 if learn["method"] == "self-supervised" else 120
         learn = {"members": 6, "epochs": epochs, "min_epochs": epochs - 1} | learn
     steps = [
@@ -38,14 +42,14 @@ def lenet_point(args: Any, n_samples: int | None = None, **learn: Any) -> dict[s
             data_root=args.data_root, seed=args.seed, dataset=learn["dataset"],
             n_samples=n_samples, public_labels=public,
             cutting_point=learn.get("cutting_point", "relu5"),
-            public_weights=lenet.WEIGHTS[2 if public == "gt5" else 10],
+            public_weights=lenet.WEIGHTS[2 if public == "gt5" else 10], draw=draw,
         ),
     ]  # fmt: skip
     mains = train_noise_lenet.main, sample_mutual_info_lenet.main
-    return measured(args.points, *zip(mains, steps, strict=True), n_splits=5)
+    return measured(args.points, *zip(mains, steps, strict=True), n_splits=5, attack=attack)
 
 
-def alexnet_point(args: Any, **learn: Any) -> dict[str, Any]:
+def alexnet_point(args: Any, draw: str | None = None, attack: Step | None = None, **learn: Any) -> dict[str, Any]:
     """Steps 1 to 3 for AlexNet on some embedded digits: at its early cutting points more would take an hour."""
     learn = {
         "method": "distribution",
@@ -64,13 +68,16 @@ def alexnet_point(args: Any, **learn: Any) -> dict[str, Any]:
             judged_on=1,
             cutting_point=learn.get("cutting_point", "pool5"),
             weights=alexnet.DIGIT_WEIGHTS,
+            draw=draw,
         ),
     ]
     mains = train_noise_alexnet.main, sample_mutual_info_alexnet.main
-    return measured(args.points, *zip(mains, steps, strict=True), n_splits=3, image_columns=51_984)
+    return measured(args.points, *zip(mains, steps, strict=True), n_splits=3, image_columns=51_984, attack=attack)
 
 
-def measured(folder: Path, learn: Step, sample: Step, n_splits: int, image_columns: int | None = None) -> dict[str, Any]:
+def measured(
+    folder: Path, learn: Step, sample: Step, n_splits: int, image_columns: int | None = None, attack: Step | None = None
+) -> dict[str, Any]:
     """What steps 1 and 2 report for one setting, and what the estimator of step 3 says to their sample.
 
     Parameters
@@ -84,22 +91,26 @@ def measured(folder: Path, learn: Step, sample: Step, n_splits: int, image_colum
         Random halves that the estimate is repeated over.
     image_columns : int, optional
         Estimate with so many leading columns of the images; the authors take 51,984 of AlexNet's 150,528.
+    attack : (function, arguments), optional
+        An attack on what step 1 learned.
 
     Returns
     -------
     dict
-        `learned` and `sampled`, the results of both run records; `information`, as from `estimates`. Where too many members
-        missed their accuracy, `unreached` instead: the reason. And `folder`, the point's.
+        `learned`, `sampled` and, if there was an attack, `attacked`, the results of the run records; `information`, as from
+        `estimates`. Where too many members missed their accuracy, `unreached` instead: the reason. And `folder`, the point's.
     """
-    of_point = [fingerprint(arguments, *_weights(arguments)) for _, arguments in (learn, sample)] + [n_splits, image_columns]
+    steps = [learn, sample, *([attack] if attack else [])]
+    of_point = [fingerprint(arguments, *_weights(arguments)) for _, arguments in steps] + [n_splits, image_columns]
     place = folder / hashlib.sha256(json.dumps(of_point).encode()).hexdigest()[:16]
-    point = kept(place / "point.json", lambda: _measure(place, learn, sample, n_splits, image_columns))
+    point = kept(place / "point.json", lambda: _measure(place, steps, n_splits, image_columns))
     for array in (place / "sample").glob("*.npy"):  # up to a gigabyte a point, and quickly made again
         array.unlink()
     return point | {"folder": place}
 
 
-def _measure(place: Path, learn: Step, sample: Step, n_splits: int, image_columns: int | None) -> dict[str, Any]:
+def _measure(place: Path, steps: list[Step], n_splits: int, image_columns: int | None) -> dict[str, Any]:
+    learn, *others = steps
     place.mkdir(parents=True, exist_ok=True)
     # The scripts' reports go to a file: what counts of them is drawn.
     with open(place / "report.txt", "w") as report, contextlib.redirect_stdout(report):
@@ -109,11 +120,13 @@ def _measure(place: Path, learn: Step, sample: Step, n_splits: int, image_column
             return {"unreached": str(error)}
         kinds = ("additive", "multiplicative", "distributions", "orders")
         files = {kind: place / "noise" / f"{kind}.npy" for kind in kinds}
-        _step(sample, output=place / "sample", **{kind: path for kind, path in files.items() if path.exists()})
+        files = {kind: path for kind, path in files.items() if path.exists()} or {"fresh": place / "noise"}
+        for step, name in zip(others, FOLDERS[1:], strict=False):
+            _step(step, output=place / name, **files)
     information = estimates(place / "sample", n_splits, image_columns)
     results = {
         name: json.loads((place / step / "run.json").read_text())["results"]
-        for name, step in (("learned", "noise"), ("sampled", "sample"))
+        for name, step, _ in zip(("learned", "sampled", "attacked"), FOLDERS, steps, strict=False)
     }
     return {"information": information} | results
 

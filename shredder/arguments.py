@@ -1,19 +1,23 @@
-"""Flags of the methods, which the scripts of step 1 share."""
+"""Flags that scripts share: of the methods (step 1), and of what they learned (step 2, attacks)."""
 
 import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from tyro.conf import FlagCreatePairsOff
 
 from shredder import runs
+from shredder.fresh import Fresh, load_fresh
 from shredder.methods import RECIPES, Additive, Distribution, Method, PrivateTerm, SelfSupervised
+from shredder.noise import Collection, Distributions, load_noise
 from shredder.objectives import Clustering
 from shredder.runs import InputError
+from shredder.sampling import Draw
 
-MethodName = Literal["additive", "self-supervised", "distribution"]
+MethodName = Literal["additive", "self-supervised", "distribution", "fresh"]
 # Defaults of one method with one recipe, by the flag's name; flags that are not named are not the method's.
 Defaults = Mapping[tuple[MethodName, str], Mapping[str, Any]]
 
@@ -24,7 +28,8 @@ class MethodArguments:
 
     method: MethodName
     """additive: v1, cross-entropy alone. self-supervised: v2, with multiplicative tensors and a clustering term.
-    distribution: v3, Laplace distributions and the order of their values."""
+    distribution: v3, Laplace distributions and the order of their values. fresh: beyond the paper, noise drawn anew for every
+    query, with a bound in bits on what it lets through."""
     recipe: Literal["suite", "authors"] | None = None
     """Learning rates, weights and epochs: ours, the default, or the authors' (v2: their released code; v3: the paper)."""
     location: float | None = None
@@ -32,7 +37,7 @@ class MethodArguments:
     scale: float | None = None
     """Scale b of the Laplace distribution that additive tensors start from; a smaller one hides less."""
     learning_rate: float | None = None
-    """additive, distribution: Adam's at the start, in units of the activation for each update."""
+    """additive, distribution, fresh: Adam's at the start, in units of what it learns for each update."""
     clustering: Clustering | None = None
     """self-supervised: the clustering term, normalised: (pos - neg) / (pos + neg), the default, or raw: pos - neg."""
     clustering_weight: float | None = None
@@ -48,6 +53,10 @@ class MethodArguments:
     distributions, whose tensors do not survive redrawing otherwise; self-supervised ones do."""
     no_learn_redrawn: FlagCreatePairsOff[bool] = False
     """distribution: learn tensors as they are, as the paper does."""
+    directions: int | None = None
+    """fresh: in how many directions, of those in which the cloud's answer changes most, anything is sent."""
+    linear: FlagCreatePairsOff[bool] = False
+    """fresh: let what is sent be linear in the activation, instead of saturating in every direction."""
     max_sse: float | None = None
     """distribution: accept a tensor whose histogram is within this sum of squared errors of the Laplace fitted to it."""
 
@@ -66,6 +75,8 @@ def completed(args: Any, defaults: Defaults) -> Any:
     of_method = {"recipe": recipe, **defaults[args.method, recipe]}
     if args.method == "distribution":
         of_method |= {"private_labels": False, "no_learn_redrawn": False} | ({"gamma": 0.01} if args.private_labels else {})
+    if args.method == "fresh":
+        of_method |= {"linear": False}
     for field in dataclasses.fields(MethodArguments):
         given = getattr(args, field.name)
         if given is not None and given is not False and field.name not in ("method", *of_method):
@@ -76,7 +87,7 @@ def completed(args: Any, defaults: Defaults) -> Any:
     missing = {name: value for name, value in of_method.items() if getattr(args, name) is None}
     missing["learn_redrawn"] = args.learn_redrawn or (of_method.get("learn_redrawn", False) and not args.no_learn_redrawn)
     args = dataclasses.replace(args, **missing)
-    runs.require_at_least(args, scale=0, learning_rate=0, clustering_weight=0, alpha=0, gamma=0, max_sse=0)
+    runs.require_at_least(args, scale=0, learning_rate=0, clustering_weight=0, alpha=0, gamma=0, max_sse=0, directions=1)
     if args.method == "distribution" and args.scale == 0:
         raise InputError("--scale: found 0.0, expected more than 0, for a distribution has a scale")
     if args.location is not None and not math.isfinite(args.location):
@@ -94,3 +105,52 @@ def method_of(args: Any, private: PrivateTerm | None = None) -> Method:
         return SelfSupervised(args.scale, recipe, args.clustering, weight, args.learn_redrawn)
     final_fraction = RECIPES[args.recipe].final_fraction
     return Distribution(args.scale, args.alpha, args.learning_rate, final_fraction, args.learn_redrawn, args.max_sse, private)
+
+
+@dataclass(frozen=True)
+class NoiseArguments:
+    """Flags that name what step 1 has learned, and how queries draw from it."""
+
+    additive: Path | None = None
+    """Additive tensors, float32 (N, *activation shape); alone (v1) or with --multiplicative (v2). Default: shipped ones."""
+    multiplicative: Path | None = None
+    """Multiplicative tensors, as many (v2)."""
+    distributions: Path | None = None
+    """Location and scale of learned Laplace distributions, float32 (N, 2); instead of tensors, and with --orders (v3)."""
+    orders: Path | None = None
+    """For each distribution the elements of the activation, from the one that receives the largest value down, int64 (N, D)."""
+    fresh: Path | None = None
+    """The folder that --method fresh has written; instead of all of the above."""
+    skip_rows: int = 0
+    """Leading rows of the files to leave out; the authors' own files need 1."""
+    draw: Draw | None = None
+    """elementwise-laplace: each element from Laplace(its mean, its standard deviation over the tensors), v1's rule.
+    order-preserving: a tensor redrawn from the distribution fitted to it, in the order of its elements (v2: w, v3: n).
+    verbatim: a stored member. fresh: anew. Default: the rule of what is named above."""
+
+
+def with_draw(args: Any, **shipped: Path) -> Any:
+    """`args`, of a class with NoiseArguments' flags, with `shipped` files where none are named, and the draw spelled out."""
+    if all(getattr(args, name) is None for name in ("additive", "multiplicative", "distributions", "orders", "fresh")):
+        args = dataclasses.replace(args, **shipped)
+    if args.draw is None:
+        tensors_alone = args.additive is not None and args.multiplicative is None
+        rule = "fresh" if args.fresh else "elementwise-laplace" if tensors_alone else "order-preserving"
+        args = dataclasses.replace(args, draw=rule)
+    return args
+
+
+def source_of(args: Any, shape: tuple[int, ...]) -> Collection | Distributions | Fresh:
+    """What `args`, of a class with NoiseArguments' flags, name; checked against the activation's shape. Raises InputError."""
+    tensors = (args.additive, args.multiplicative, args.distributions, args.orders)
+    if args.fresh is None:
+        return load_noise(*tensors, shape, args.skip_rows)
+    if tensors != (None,) * 4 or args.skip_rows:
+        raise InputError("--fresh: found other noise or --skip-rows beside it; expected one or the other")
+    return load_fresh(args.fresh, shape)
+
+
+def noise_files(args: Any) -> list[Path]:
+    """The files that `args`, of a class with NoiseArguments' flags, name."""
+    named = [args.additive, args.multiplicative, args.distributions, args.orders]
+    return [path for path in named if path] + (sorted(args.fresh.glob("fresh-*.npy")) if args.fresh else [])

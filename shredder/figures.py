@@ -187,6 +187,19 @@ def what_noise_leaves(images: np.ndarray, clean: np.ndarray, noisy: np.ndarray, 
     return figure
 
 
+def reconstructions(pictures: Mapping[str, np.ndarray]) -> Figure:
+    """Rows of pictures, (n, H, W) each, with pixels in [0, 1]."""
+    n_shown = min(len(images) for images in pictures.values())
+    figure, axes = plt.subplots(len(pictures), n_shown, figsize=(WIDTH, 0.85 * WIDTH * len(pictures) / (n_shown + 1)))
+    for line, (title, images) in zip(axes, pictures.items(), strict=True):
+        for axis, image in zip(line, images, strict=False):
+            axis.imshow(image, cmap="gray", vmin=0, vmax=1)
+            axis.set(xticks=[], yticks=[])
+            axis.grid(False)
+        line[0].set_ylabel(title, rotation=0, ha="right", va="center")
+    return figure
+
+
 def _grid(values: np.ndarray) -> np.ndarray:
     """D values as the rectangle closest to a square, for showing."""
     height = max(h for h in range(1, int(len(values) ** 0.5) + 1) if len(values) % h == 0)

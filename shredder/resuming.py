@@ -4,6 +4,7 @@ import io
 import json
 import time
 from collections.abc import Collection, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from shredder import runs
+from shredder.fresh import Fresh
 from shredder.learning import CURVES, LOG, Learning
 from shredder.metrics import ActivationMoments, clean_accuracy, mean_and_spread, noisy_accuracy
 from shredder.runs import InputError
@@ -21,6 +23,7 @@ from shredder.sampling import draw_noise
 CHECKPOINT = "checkpoint.pt"
 # What methods store, one or the other.
 STORED = ("additive.npy", "multiplicative.npy", "distributions.npy", "orders.npy")
+STORED += tuple(f"fresh-{field.name}.npy" for field in fields(Fresh))
 _SECONDS_BETWEEN_CHECKPOINTS = 2.0
 
 
@@ -75,7 +78,7 @@ def learn(learning: Learning, folder: Path, fingerprint: str) -> None:
                 written = time.monotonic()
 
 
-def summary(learning: Learning, activations: Tensor, labels: Tensor) -> dict[str, float | None]:
+def member_summary(learning: Learning, activations: Tensor, labels: Tensor) -> dict[str, float | None]:
     """What a run has reached, on test activations and their public labels, which nothing was chosen by."""
     split, noise = learning.split, (learning.collection.multiplicative, learning.collection.additive)
     accuracy, spread = mean_and_spread(noisy_accuracy(split, activations, labels, *noise))

@@ -6,29 +6,30 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from shredder.fresh import Fresh
 from shredder.noise import Collection, Distributions, laplace_fit
 from shredder.runs import InputError
 
-Draw = Literal["order-preserving", "elementwise-laplace", "verbatim"]
+Draw = Literal["order-preserving", "elementwise-laplace", "verbatim", "fresh"]
 Family = Literal["normal", "laplace"]
 
 
 def draw_noise(
-    collection: Collection | Distributions, n_queries: int, how: Draw, rng: np.random.Generator
+    collection: Collection | Distributions | Fresh, n_queries: int, how: Draw, rng: np.random.Generator
 ) -> tuple[Tensor | None, Tensor]:
-    """One draw for each query, by the rule of v1, v2 or v3.
+    """One draw for each query, by the rule of v1, v2 or v3, or anew.
 
     Parameters
     ----------
-    collection : Collection or Distributions
+    collection : Collection, Distributions or Fresh
     n_queries : int
         Q.
-    how : "order-preserving", "elementwise-laplace" or "verbatim"
+    how : "order-preserving", "elementwise-laplace", "verbatim" or "fresh"
         order-preserving: a member chosen uniformly, one of its tensors redrawn by `redraw_in_order`. With multiplicative
         tensors (v2) it is the multiplicative one, from the Normal fitted to it, and the additive one is used as stored;
         without (v3) it is the additive one, from a Laplace. For distributions (v3) it is the only rule.
         elementwise-laplace: v1's rule, see `redraw_elements`, for
-        additive tensors alone. verbatim: a stored member.
+        additive tensors alone. verbatim: a stored member. fresh: the only rule of Fresh, see there.
     rng : np.random.Generator
         Whoever can guess its state can subtract the noise: outside experiments let the operating system seed it.
 
@@ -37,6 +38,10 @@ def draw_noise(
     (Tensor, Tensor), float32, (Q, *activation shape)
         Multiplicative w, or None if the collection has none; additive n.
     """
+    if isinstance(collection, Fresh) or how == "fresh":
+        if not isinstance(collection, Fresh) or how != "fresh":
+            raise InputError(f"--draw {how}: fresh is the rule of what --method fresh learned, and its only one")
+        return None, collection.draw(n_queries, rng)
     if isinstance(collection, Distributions):
         if how != "order-preserving":
             raise InputError(

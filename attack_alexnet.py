@@ -1,0 +1,109 @@
+"""What an informed adversary recovers from AlexNet's noisy activations.
+
+    python attack_alexnet.py                                    # shipped tensors (v1), embedded digits, two minutes
+    python attack_alexnet.py --fresh runs/alexnet/fresh
+
+The adversary is that of attack_lenet.py. AlexNet's cloud answers the digit itself, so that no private label is left; what is
+attacked is the image: decoders guess its 56 x 56 grey pixels from noisy activations, as they are and with the noise undone.
+`--output` receives reconstruction.csv, reconstruction.png and run.json with bounds in bits. A finished attack is kept in
+`--output`/attacks.
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from models.alexnet import CUTTING_POINTS, pretrained_alexnet, weights_file
+from shredder import assessment, attacks, runs
+from shredder.activations import edge_pass
+from shredder.adversaries import Budget
+from shredder.arguments import NoiseArguments, noise_files, source_of, with_draw
+from shredder.assessment import AttackName
+from shredder.attacks import Scene, Side
+from shredder.channels import Channel
+from shredder.images import load_images
+from shredder.metrics import clean_accuracy
+from shredder.resuming import fingerprint
+from shredder.split import SplitNetwork
+
+SHIPPED = Path(__file__).parent / "artifacts" / "alexnet" / "noise" / "additive.npy"
+# Of the side of a guessed image, in pixels.
+SIDE = 56
+
+
+@dataclass(frozen=True)
+class Arguments(NoiseArguments):
+    """Attack AlexNet's noisy activations with all that an adversary may know."""
+
+    weights: Path | None = None
+    """The network: .safetensors, or a torch.save state dict. Default: the shipped one (digits), torchvision's (imagenet)."""
+    cutting_point: str = "pool5"
+    """Where the noise was learned: pool1, pool2, relu3, relu4 or pool5; models/README.md has their shapes."""
+    dataset: Literal["mnist-5k", "mnist", "imagenet"] = "mnist-5k"
+    """mnist-5k, mnist: digits of 3x224x224. imagenet: ILSVRC 2012's `train` and `val`."""
+    data_root: Path = Path("data")
+    """Folder of torchvision's MNIST, downloaded there if absent; or of ImageNet's `train` and `val`."""
+    images: int = 2000
+    """Training images to learn from, a tenth of them held out; and half as many test images to be judged on, at most."""
+    attacks: tuple[AttackName, ...] = ("all",)
+    """reconstruction, the only one: no private label is left here."""
+    epochs: int = 30
+    """Of every network that an attack trains."""
+    seconds_per_attack: float | None = None
+    """Networks of an attack stop at the first epoch that ends after their share of this. Default: no limit."""
+    seed: int = 0
+    """Of draws, networks and batches."""
+    output: Path = Path("runs/alexnet/attacks")
+    """Folder for the results."""
+
+
+def side_of(split: SplitNetwork, channel: Channel, args: Arguments, part: str, n: int) -> tuple[Side, Tensor]:
+    """What an attack sees of `n` images of one part of the data, and their clean activations."""
+    images = load_images(args.dataset, args.data_root, part, n)
+    activations, seen, labels = [], [], []
+    for rows, pixels, sent in edge_pass(split, images):
+        activations.append(sent)
+        # ImageNet's pixels are standardised, a digit's are in [0, 1]: either way grey and in [0, 1] for the decoder.
+        grey = functional.interpolate(pixels.mean(1, keepdim=True), (SIDE, SIDE), mode="area").flatten(1)
+        low, high = grey.amin(1, keepdim=True), grey.amax(1, keepdim=True)
+        seen.append((grey - low) / (high - low).clamp(min=1e-6))
+        labels.append(images.labels[rows])
+    images.require_readable(skip_corrupt=False)
+    clean, labels = torch.cat(activations), torch.cat(labels)
+    return Side(channel.signal(clean), labels, labels, torch.cat(seen)), clean
+
+
+def main(args: Arguments) -> None:
+    """Attack, write."""
+    args = with_draw(args, additive=SHIPPED)
+    variant = "imagenet" if args.dataset == "imagenet" else "digits"
+    args = replace(args, weights=args.weights or weights_file(variant))
+    record = runs.Record(args)
+    runs.require_at_least(args, seed=0, epochs=1, images=20)
+    runs.require_one_of(args, cutting_point=CUTTING_POINTS)
+    names = assessment.chosen(args.attacks, private_labels=False)
+    budget = Budget(args.epochs, args.seconds_per_attack)
+    budget.check()
+    channel = Channel(source_of(args, CUTTING_POINTS[args.cutting_point]), args.draw)
+    split = SplitNetwork(pretrained_alexnet(variant, args.weights), args.cutting_point)
+    runs.prepare_output(args.output)
+
+    train, _ = side_of(split, channel, args, "train", args.images)
+    test, clean = side_of(split, channel, args, "test", args.images // 2)
+    n = len(train.signal) // 10
+    scene = Scene(channel, train.rows(slice(n, None)), train.rows(slice(n)), test, budget, args.seed)
+    key = fingerprint(replace(args, attacks=()), args.weights, *noise_files(args))
+    keep = assessment.keeper(args.output / "attacks", key)
+    found = assessment.assess(scene, names, None, keep, args.output)
+    results = assessment.measures(found, attacks.public_accuracy(scene, split), clean_accuracy(split, clean, test.public))
+    results |= assessment.bits_at_most(channel, test.signal)
+    runs.write_together(assessment.files(found, args.output) | {args.output / "run.json": record.content(results)})
+    runs.report(args.output, results)
+
+
+if __name__ == "__main__":
+    runs.script(main, Arguments)

@@ -1,0 +1,102 @@
+"""What an informed adversary reads under each method, draw and cutting point, beside what the paper measures."""
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import attack_alexnet
+import attack_lenet
+from models.lenet import CUTTING_POINTS
+from paper.points import alexnet_point, lenet_point
+from shredder.attacks import QUERIES
+
+# Methods as they are learned, and the draws of each that are attacked.
+LENET = {
+    "v1": ({"method": "additive", "max_accuracy_loss": 0.03}, ("elementwise-laplace", "verbatim")),
+    "v2": ({"method": "self-supervised", "members": 20}, ("order-preserving", "verbatim")),
+    "v3": ({"method": "distribution", "members": 20, "max_accuracy_loss": 0.03}, ("order-preserving",)),
+    "fresh, linear": ({"method": "fresh", "linear": True}, ("fresh",)),
+    "fresh": ({"method": "fresh"}, ("fresh",)),
+}
+ALEXNET = {
+    "v1": ({"method": "additive"}, "elementwise-laplace"),
+    "v3": ({"method": "distribution"}, "order-preserving"),
+    "fresh": ({"method": "fresh"}, "fresh"),
+}
+QUICK_METHODS = ("v2", "fresh")
+LABEL_ATTACKS = ("untrained", "trained", "member", *(f"averaging {q}" for q in QUERIES[1:]))
+Rows = list[dict[str, Any]]
+
+
+def figure_attacks(args: Any) -> Rows:
+    """LeNet, embedded digits, where digit > 5 is public and the digit private; then AlexNet's images."""
+    rows = []
+    for cutting_point in ("relu5",) if args.quick else reversed(CUTTING_POINTS):
+        for method, (learn, draws) in LENET.items():
+            for draw in draws:
+                if not args.quick or (method in QUICK_METHODS and draw == draws[0]):
+                    settings = {"dataset": "mnist-5k", "public_labels": "gt5", "cutting_point": cutting_point, **learn}
+                    rows.append({"network": "lenet", "method": method, "draw": draw, "cutting point": cutting_point})
+                    rows[-1] |= seen(lenet_point(args, draw=draw, attack=lenet_attack(args, cutting_point, draw), **settings))
+    if not args.quick and "alexnet" in args.networks:
+        for method, (learn, draw) in ALEXNET.items():
+            attack = attack_alexnet.main, attack_alexnet.Arguments(draw=draw, seed=args.seed)
+            rows.append({"network": "alexnet", "method": method, "draw": draw, "cutting point": "pool5"})
+            rows[-1] |= seen(alexnet_point(args, draw=draw, attack=attack, **learn))
+    return [row for row in rows if "public accuracy (%)" in row]
+
+
+def lenet_attack(args: Any, cutting_point: str, draw: str) -> Any:
+    """All attacks; quick: those that take seconds."""
+    few = {"attacks": ("untrained", "trained", "member"), "epochs": 15} if args.quick else {"epochs": 60}
+    attack = attack_lenet.Arguments(cutting_point=cutting_point, draw=draw, seed=args.seed, **few)
+    return attack_lenet.main, attack
+
+
+def seen(point: dict[str, Any]) -> dict[str, Any]:
+    """Columns of a row: what the paper measures, what is known for certain, and what attacks found, in %, nats and bits."""
+    if "unreached" in point:
+        print(f"attacks: {point['unreached']}")
+        return {}
+    attacked, folder = point["attacked"], point["folder"] / "attacks"
+    before, after = (np.mean(point["information"][when]) for when in ("before", "after"))
+    row = {
+        "public accuracy (%)": 100 * attacked["public accuracy"],
+        "without noise (%)": 100 * attacked["public accuracy without noise"],
+        "MI estimate before (nats)": before,
+        "after (nats)": after,
+        "bits at most": attacked["bits at most, one query"],
+    }
+    if (folder / "attacks.csv").exists():
+        for line in table_at(folder / "attacks.csv"):
+            row |= {name: 100 * float(line[name]) for name in ("floor", "ceiling")}
+            row[line["attack"]] = 100 * float(line["private_accuracy"])
+        row |= {name: attacked[name] for name in ("PA", "PI", "bits at least, private label")}
+    if (folder / "reconstruction.csv").exists():
+        row["bits at least, image"] = attacked["bits at least, image (InfoNCE)"]
+        row |= {f"SSIM, {line['images']}": float(line["SSIM"]) for line in table_at(folder / "reconstruction.csv")}
+    return row
+
+
+def table_at(path: Path) -> list[dict[str, str]]:
+    """Rows of a CSV file."""
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def markdown(rows: Rows) -> str:
+    """The rows as a table; of each the worst attack on a single query, and over all, in bold."""
+    columns = ("public accuracy (%)", "MI estimate before (nats)", "after (nats)", "bits at most", "floor", *LABEL_ATTACKS)
+    columns += ("ceiling", "bits at least, private label", "bits at least, image", "SSIM, noisy", "SSIM, clean")
+    lines = [f"| method, draw | cut | {' | '.join(columns)} |", "|---|---|" + "---|" * len(columns)]
+    for row in rows:
+        worst = max((row[name] for name in LABEL_ATTACKS if name in row), default=None)
+        cells = [f"{row['method']}, {row['draw']}" if row["draw"] != "fresh" else row["method"], row["cutting point"]]
+        for name in columns:
+            value = row.get(name, "")
+            text = value if isinstance(value, str) else f"{value:,.1f}" if abs(value) >= 10 else f"{value:.2f}"
+            cells.append(f"**{text}**" if name in LABEL_ATTACKS and value == worst else text)
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"

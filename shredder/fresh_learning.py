@@ -1,0 +1,196 @@
+"""Learning of fresh noise: as few bits as an accuracy allows."""
+
+import json
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from shredder.fresh import Fresh, active_directions, gaussian_bits, saturated
+from shredder.learning import LOG, OutOfReachError, Settings
+from shredder.metrics import accuracy, clean_accuracy, mean_and_spread
+from shredder.split import SplitNetwork
+
+# Draws of every held-out activation that decide about acceptance.
+_DRAWS_FOR_ACCEPTANCE = 8
+# Activations that say where learning begins.
+_ROWS_TO_BEGIN_WITH = 5000
+# Share of the wrong answers that are allowed which learning itself stays below, so that held-out accuracy passes.
+_MARGIN = 0.9
+
+
+class FreshLearning:
+    """Minimises the bound in bits subject to an accuracy; the state is whole between two calls of `epoch`.
+
+        min over P, mu, b, c, s of max over nu >= 0:   bits(C_t, s) + nu * (cross-entropy(cloud(a')) - what errors allow)
+
+    The multiplier nu rises while more answers, held-out ones, are wrong than allowed, and falls while fewer are (dual
+    ascent; Boyd and Vandenberghe 2004, section 5), so that no weight has to be found. `shredder.learning.Learning` has the
+    same face.
+
+    Parameters
+    ----------
+    split : SplitNetwork
+    learning_set, held_out : (Tensor, Tensor)
+        Activations, float32 (n, *activation shape), and their public labels, int64 (n,).
+    settings : Settings
+        Of which epochs, min_accuracy and batch_size count. A batch also estimates the covariance C_t.
+    learning_rate : float
+        Adam's at the start; it falls along a half cosine.
+    n_directions : int
+        r, at most.
+    saturate : bool
+        Learn limits c; else they stay infinite and t is linear in the activation.
+    rng : np.random.Generator
+    """
+
+    def __init__(
+        self,
+        split: SplitNetwork,
+        learning_set: tuple[Tensor, Tensor],
+        held_out: tuple[Tensor, Tensor],
+        settings: Settings,
+        learning_rate: float,
+        n_directions: int,
+        saturate: bool,
+        rng: np.random.Generator,
+    ):
+        self.split, self.learning_set, self.held_out = split, learning_set, held_out
+        self.settings, self.learning_rate, self.saturate, self.rng = settings, learning_rate, saturate, rng
+        activations = learning_set[0][:_ROWS_TO_BEGIN_WITH]
+        self.directions = active_directions(split, activations, n_directions)
+        projected = activations.flatten(1) @ self.directions
+        mean, spread = projected.mean(0), projected.std(0).clamp(min=1e-3)
+        self.parameters = {
+            "readings": self.directions.clone(),
+            "additive": (self.directions @ mean).view_as(activations[0]),
+            "offsets": mean,
+            "log scales": (0.3 * spread).log(),
+        }
+        if saturate:
+            self.parameters["log limits"] = (2 * spread).log()
+        for parameter in self.parameters.values():
+            parameter.requires_grad_()
+        self.optimizer = torch.optim.Adam(self.parameters.values(), lr=learning_rate)
+        # nu's logarithm; running means of the share of wrong answers, and of how much larger it is held-out.
+        self.log_weight, self.wrong, self.gap = math.log(30.0), None, 0.0
+        self.log: list[tuple] = []
+        self.curves: list[tuple] = []
+        self.n_rejected = 0
+        self.limits = {"bits": math.inf}
+
+    @property
+    def stored(self) -> Fresh:
+        """What has been learned."""
+        found = {name: parameter.detach().clone() for name, parameter in self.parameters.items()}
+        scales = found.pop("log scales").exp()
+        limits = found.pop("log limits").exp() if self.saturate else torch.full_like(scales, math.inf)
+        return Fresh(directions=self.directions, limits=limits, scales=scales, **found)
+
+    def epoch(self) -> None:
+        """Learn from every activation once, validate.
+
+        Raises
+        ------
+        OutOfReachError
+            If the last epoch has passed and held-out accuracy misses the target.
+        """
+        epoch, settings = len(self.curves), self.settings
+        n, size = len(self.learning_set[0]), min(settings.batch_size, len(self.learning_set[0]))
+        n_updates, total = n // size, 0.0
+        allowed = _MARGIN * (1 - settings.min_accuracy)
+        rows = torch.from_numpy(self.rng.permutation(n))[: n_updates * size].split(size)
+        for update, some in enumerate(rows, start=epoch * n_updates):
+            progress = update / (settings.epochs * n_updates)
+            self.optimizer.param_groups[0]["lr"] = self.learning_rate * (1 + math.cos(math.pi * progress)) / 2
+            loss, wrong = self._loss(some)
+            self.optimizer.zero_grad()
+            loss.backward()
+            self.optimizer.step()
+            total += loss.item() / n_updates
+            self.wrong = wrong if self.wrong is None else 0.9 * self.wrong + 0.1 * wrong
+            # A twentieth a step at most; beyond e^7 cross-entropy decides alone.
+            excess = (self.wrong + self.gap) / allowed - 1
+            self.log_weight = min(self.log_weight + 0.05 * max(-1, min(1, excess)), 7)
+        self._validate(total)
+
+    def _loss(self, rows: Tensor) -> tuple[Tensor, float]:
+        p, activations = self.parameters, self.learning_set[0][rows]
+        projected = activations.flatten(1) @ p["readings"] - p["offsets"]
+        t = saturated(projected, p["log limits"].exp()) if self.saturate else projected
+        scales = p["log scales"].exp()
+        e = torch.from_numpy(self.rng.standard_normal(t.shape, dtype=np.float32))
+        sent = p["additive"] + ((t + scales * e) @ self.directions.T).view_as(activations)
+        answers, labels = self.split.cloud(sent), self.learning_set[1][rows]
+        bits = gaussian_bits(torch.cov(t.T).reshape(len(scales), -1).double(), scales.double())
+        loss = bits + math.exp(self.log_weight) * functional.nll_loss(answers, labels)
+        return loss, 1 - accuracy(answers.detach(), labels).item()
+
+    @torch.no_grad()
+    def _validate(self, loss: float) -> None:
+        fresh, (activations, labels) = self.stored, self.held_out
+        signal, epoch = fresh.signal(activations), len(self.curves) + 1
+        reached = np.mean([
+            accuracy(self.split.cloud(signal + fresh.draw(len(signal), self.rng)), labels).item()
+            for _ in range(_DRAWS_FOR_ACCEPTANCE)
+        ])  # fmt: skip
+        noise_variance = fresh.scales.double().square().sum() / signal[0].numel()
+        snr = (signal.double().square().mean() / noise_variance).item()
+        self.gap = 0.8 * self.gap + 0.2 * (1 - float(reached) - self.wrong)
+        self.curves.append((0, epoch, loss, float(reached), snr, fresh.bits(signal)))
+        if epoch < self.settings.epochs:
+            return
+        if reached <= self.settings.min_accuracy:
+            best = max(row[3] for row in self.curves)
+            raise OutOfReachError(
+                f"--min-accuracy {self.settings.min_accuracy:g}: missed after {epoch} epochs with {reached:.4f}; "
+                f"the best held-out accuracy seen was {best:.4f}"
+            )
+        self.log.append((snr, float(reached), epoch, self.curves[-1][5])[: len(LOG) + 1])
+
+    def state(self) -> dict:
+        """All that decides what comes next, in types that a checkpoint can hold."""
+        return {
+            "parameters": {name: parameter.detach() for name, parameter in self.parameters.items()},
+            "optimizer": self.optimizer.state_dict(),
+            "weight": (self.log_weight, self.wrong, self.gap),
+            "log": self.log,
+            "curves": self.curves,
+            "rng": json.dumps(self.rng.bit_generator.state),
+        }
+
+    def restore(self, state: dict) -> None:
+        """Continue from what `state` returned: the bits that follow are those that would have followed."""
+        with torch.no_grad():
+            for name, parameter in self.parameters.items():
+                parameter.copy_(state["parameters"][name])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.log_weight, self.wrong, self.gap = state["weight"]
+        self.log, self.curves = state["log"], state["curves"]
+        self.rng.bit_generator.state = json.loads(state["rng"])
+
+
+def fresh_summary(learning: FreshLearning, activations: Tensor, labels: Tensor) -> dict[str, float | None]:
+    """What a run has reached, on test activations and their public labels, which nothing was chosen by."""
+    fresh, split = learning.stored, learning.split
+    signal = fresh.signal(activations)
+    with torch.no_grad():
+        drawn = [
+            accuracy(split.cloud(signal + fresh.draw(len(signal), learning.rng)), labels) for _ in range(_DRAWS_FOR_ACCEPTANCE)
+        ]
+    average, spread = mean_and_spread(torch.stack(drawn))
+    ratio = fresh.coordinates(activations).var(0) / fresh.scales.square()
+    return {
+        "directions": len(fresh.scales),
+        "directions above a hundredth of the noise": int((ratio > 0.01).sum()),
+        "signal-to-noise ratio of the loudest direction": ratio.max().item(),
+        "updates": len(learning.curves) * (len(learning.learning_set[0]) // learning.settings.batch_size),
+        "held-out accuracy": learning.log[0][LOG.index("accuracy")],
+        "clean test accuracy": clean_accuracy(split, activations, labels),
+        "average test accuracy": average,
+        "spread of test accuracy": spread,
+        "bits at most, held-out": learning.log[0][-1],
+        "bits at most, test": fresh.bits(signal),
+    }

@@ -1,0 +1,182 @@
+"""Attacks on toy channels whose answers are known, and on LeNet; what is kept of them; bad input."""
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+import attack_lenet
+from models.lenet import WEIGHTS
+from models.weights import WeightsError
+from shredder import assessment, attacks
+from shredder.adversaries import Budget
+from shredder.attacks import Scene, Side
+from shredder.channels import Channel
+from shredder.noise import Collection
+from shredder.runs import InputError
+from tests.test_channels import linear_fresh
+
+SHAPE = (4, 1, 1)
+
+
+def toy_scene(channel: Channel, n: int = 3000, seed: int = 0, epochs: int = 15) -> Scene:
+    """Four private classes, each with a coordinate of its own that is 1, else 0; public: whether the class exceeds 1."""
+    rng = np.random.default_rng(seed)
+
+    def side(n: int) -> Side:
+        private = torch.from_numpy(rng.integers(4, size=n))
+        signal = torch.eye(4)[private].view(n, *SHAPE)
+        images = 0.2 + 0.6 * signal.flatten(1).repeat(1, 16)  # of 8 x 8 pixels
+        return Side(signal, private, (private > 1).long(), images)
+
+    return Scene(channel, side(n), side(1000), side(1000), Budget(epochs), seed)
+
+
+def test_floor_is_the_best_guess_given_the_public_label():
+    learning = Side(*[torch.zeros(5)], torch.tensor([0, 0, 1, 2, 2]), torch.tensor([0, 0, 0, 1, 1]), torch.zeros(5))
+    test = Side(torch.zeros(4), torch.tensor([0, 1, 2, 3]), torch.tensor([0, 0, 1, 1]), torch.zeros(4))
+    assert attacks.floor(learning, test) == 0.5
+
+
+def test_member_attack_on_two_distinct_tensors_is_perfect():
+    tensors = torch.stack([torch.full(SHAPE, 30.0), torch.tensor([5.0, -30.0, 2.0, 9.0]).view(SHAPE)])
+    scene = toy_scene(Channel(Collection(None, tensors), "verbatim"))
+    reading = attacks.read(scene, {"undone": attacks.kinds_of_features(scene)["undone"]})
+    assert reading.accuracy == 1
+    assert attacks.entropy_bits(scene.test.private) - reading.nats / math.log(2) > 1.9
+
+
+def test_at_infinite_noise_every_attack_sits_at_the_floor():
+    scene = toy_scene(Channel(linear_fresh([1e6] * 4), "fresh"))
+    floor = 0.25  # nothing is left of the public label either
+    for kind, of in attacks.kinds_of_features(scene).items():
+        reading = attacks.read(scene, {kind: of})
+        assert reading.interval()[0] < floor + 0.02, kind
+        assert reading.accuracy < floor + 0.05, kind
+    for reading in attacks.averaged(scene, "whitened", attacks.kinds_of_features(scene)["whitened"], (1, 100)).values():
+        assert reading.accuracy < floor + 0.05
+    guesses = attacks.reconstructed(scene, attacks.kinds_of_features(scene))
+    quality = {name: assessment.quality(scene.test.images, guesses[name], 8) for name in ("clean", "noisy", "mean")}
+    assert quality["clean"]["mean squared error"] < 1e-3
+    assert quality["noisy"]["mean squared error"] > 0.95 * quality["mean"]["mean squared error"]
+    assert attacks.image_bits_at_least(scene, attacks.kinds_of_features(scene)["whitened"]) < 0.05
+
+
+def test_averaging_fresh_noise_improves_as_theory_says():
+    # Classes -1 and 1 on one coordinate under noise of spread s: the mean of q draws is read with accuracy Phi(sqrt(q) / s).
+    s, rng = 4.0, np.random.default_rng(0)
+
+    def side(n: int) -> Side:
+        private = torch.from_numpy(rng.integers(2, size=n))
+        signal = torch.zeros(n, *SHAPE)
+        signal[:, 0, 0, 0] = 2.0 * private - 1
+        return Side(signal, private, torch.zeros_like(private), torch.zeros(n, 64))
+
+    scene = Scene(Channel(linear_fresh([s]), "fresh"), side(6000), side(2000), side(4000), Budget(10), 0)
+    readings = attacks.averaged(scene, "whitened", attacks.kinds_of_features(scene)["whitened"], (1, 10, 100))
+    for q, reading in readings.items():
+        assert reading.accuracy == pytest.approx(stats.norm.cdf(math.sqrt(q) / s), abs=0.025)
+        bits = attacks.entropy_bits(scene.test.private) - reading.nats / math.log(2)
+        assert bits <= scene.channel.source.bits(scene.test.signal, q) + 0.02
+
+
+def test_averaging_draws_one_by_one_improves_as_theory_says(monkeypatch):
+    # Each element from Laplace(0, b): of four classes a coordinate apart, the mean of many draws tells all.
+    tensors = torch.from_numpy(np.random.default_rng(0).laplace(0, 3, (40, *SHAPE))).float()
+    scene = toy_scene(Channel(Collection(None, tensors), "elementwise-laplace"), n=1000)
+    readings = attacks.averaged(scene, "undone", attacks.kinds_of_features(scene)["undone"], (1, 10, 1000))
+    accuracies = [reading.accuracy for reading in readings.values()]
+    # Four values of spread 3 * sqrt(2) * sqrt(2) / sqrt(1000) = 0.19 around 0 or 1: the largest is the class's, but 1 in 1,000.
+    assert accuracies[0] < 0.4 and accuracies[0] < accuracies[1] - 0.1 < accuracies[2] and accuracies[2] > 0.98
+
+
+@pytest.mark.parametrize("scale", [0.3, 1.0, 3.0])
+def test_the_bound_lies_above_what_attacks_show(scale):
+    scene = toy_scene(Channel(linear_fresh([scale] * 4), "fresh"))
+    bound = scene.channel.bits_at_most(scene.test.signal)
+    of = attacks.kinds_of_features(scene)["whitened"]
+    reading = attacks.read(scene, {"whitened": of})
+    label_bits = attacks.entropy_bits(scene.test.private) - reading.nats / math.log(2)
+    image_bits = attacks.image_bits_at_least(scene, of)
+    assert -0.05 < label_bits <= bound and -0.05 < image_bits <= bound
+    # An image is its class here: both show most of the same information.
+    assert image_bits == pytest.approx(label_bits, abs=0.15)
+
+
+def test_same_seed_same_reading():
+    channel = Channel(linear_fresh([1.0] * 4), "fresh")
+    first, second = (attacks.ceiling(toy_scene(channel, 500, epochs=2)) for _ in range(2))
+    assert first.nats == second.nats and torch.equal(first.correct, second.correct)
+    scene = toy_scene(channel, 500, epochs=2)
+    nats = [attacks.read(replace(scene, seed=seed), {"raw": lambda sent: sent.flatten(1)}).nats for seed in (0, 0, 1)]
+    assert nats[0] == nats[1] != nats[2]
+
+
+def test_finished_attacks_are_kept_and_reused(tmp_path, monkeypatch):
+    scene = toy_scene(Channel(linear_fresh([1.0] * 4), "fresh"), 500, epochs=1)
+    untrained = lambda: (attacks.ceiling(scene), 1.0)  # noqa: E731
+    keep = assessment.keeper(tmp_path, "of these arguments")
+    monkeypatch.setattr(attacks, "averaged", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        assessment.assess(scene, assessment.chosen(["all"], True), untrained, keep, tmp_path)
+    monkeypatch.undo()
+    monkeypatch.setattr(attacks, "read", interrupted)
+    found = assessment.assess(scene, ["untrained", "trained", "member"], untrained, keep, tmp_path)
+    assert list(found.readings) == ["untrained", "trained", "member"]
+    other = assessment.keeper(tmp_path, "of other arguments")
+    with pytest.raises(KeyboardInterrupt):
+        assessment.assess(scene, ["trained"], untrained, other, tmp_path)
+
+
+def interrupted(*_args, **_keywords):
+    raise KeyboardInterrupt
+
+
+def test_measures_by_hand():
+    row = {"floor": 0.2, "ceiling": 1.0, "bits at least": 0.5}
+    readings = {"trained": row | {"private_accuracy": 0.6}, "averaging 1000": row | {"private_accuracy": 0.9}}
+    found = assessment.measures(assessment.Found(readings, {}), public=0.9, clean_public=1.0)
+    assert found["worst attack on one query"] == "trained"
+    assert found["PA"] == pytest.approx(0.6 / 0.9) and found["PI"] == pytest.approx(0.5)
+
+
+def test_quality_of_images_by_hand():
+    images = torch.rand(20, 64, generator=torch.Generator().manual_seed(0))
+    same, off = assessment.quality(images, images, 8), assessment.quality(images, images + 0.1, 8)
+    assert same["SSIM"] == pytest.approx(1)
+    assert off["mean squared error"] == pytest.approx(0.01, rel=1e-4) and off["PSNR (dB)"] == pytest.approx(20, rel=1e-4)
+
+
+def test_shipped_tensors_are_read_by_the_member_attack(tmp_path, capsys):
+    attack_lenet.main(attack_lenet.Arguments(attacks=("untrained", "member"), epochs=8, output=tmp_path))
+    table = np.genfromtxt(tmp_path / "attacks.csv", delimiter=",", names=True, dtype=None, encoding=None)
+    untrained, member = table
+    assert untrained["private_accuracy"] < 0.2 and member["private_accuracy"] > 0.9 > 0.3 > member["floor"]
+    assert member["low"] < member["private_accuracy"] < member["high"]
+    assert "worst attack on one query" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ({"seconds_per_attack": 0.0}, "--seconds-per-attack: found 0, expected more than 0"),
+        ({"public_labels": "digits", "attacks": ("trained",)}, "--attacks trained: no private label"),
+        ({"attacks": ()}, "--attacks: found none"),
+        ({"epochs": 0}, "--epochs: found 0, expected at least 1"),
+        ({"cutting_point": "s4"}, r"expected float32 \(N, 16, 5, 5\)"),
+        ({"fresh": Path("nowhere")}, "nowhere"),
+        ({"draw": "fresh"}, "--draw fresh"),
+    ],
+)
+def test_bad_input(tmp_path, flags, message):
+    with pytest.raises(InputError, match=message):
+        attack_lenet.main(attack_lenet.Arguments(**flags, output=tmp_path))
+
+
+def test_private_network_of_other_classes(tmp_path):
+    with pytest.raises(WeightsError, match="lenet-digit-gt5"):
+        attack_lenet.main(attack_lenet.Arguments(private_weights=WEIGHTS[2], output=tmp_path))
