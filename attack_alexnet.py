@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from torch import Tensor
 from torch.nn import functional
 
 from models.alexnet import CUTTING_POINTS, pretrained_alexnet, weights_file
@@ -61,8 +60,8 @@ class Arguments(NoiseArguments):
     """Folder for the results."""
 
 
-def side_of(split: SplitNetwork, channel: Channel, args: Arguments, part: str, n: int) -> tuple[Side, Tensor]:
-    """What an attack sees of `n` images of one part of the data, and their clean activations."""
+def side_of(split: SplitNetwork, channel: Channel, args: Arguments, part: str, n: int) -> Side:
+    """What an attack sees of `n` images of one part of the data."""
     images = load_images(args.dataset, args.data_root, part, n)
     activations, seen, labels = [], [], []
     for rows, pixels, sent in edge_pass(split, images):
@@ -74,7 +73,7 @@ def side_of(split: SplitNetwork, channel: Channel, args: Arguments, part: str, n
         labels.append(images.labels[rows])
     images.require_readable(skip_corrupt=False)
     clean, labels = torch.cat(activations), torch.cat(labels)
-    return Side(channel.signal(clean), labels, labels, torch.cat(seen)), clean
+    return Side(clean, channel.signal(clean), labels, labels, torch.cat(seen))
 
 
 def main(args: Arguments) -> None:
@@ -92,15 +91,15 @@ def main(args: Arguments) -> None:
     split = SplitNetwork(pretrained_alexnet(variant, args.weights), args.cutting_point)
     runs.prepare_output(args.output)
 
-    train, _ = side_of(split, channel, args, "train", args.images)
-    test, clean = side_of(split, channel, args, "test", args.images // 2)
+    train = side_of(split, channel, args, "train", args.images)
+    test = side_of(split, channel, args, "test", args.images // 2)
     n = len(train.signal) // 10
     scene = Scene(channel, train.rows(slice(n, None)), train.rows(slice(n)), test, budget, args.seed)
     key = fingerprint(replace(args, attacks=()), args.weights, *noise_files(args))
     keep = assessment.keeper(args.output / "attacks", key)
     found = assessment.assess(scene, names, None, keep, args.output)
-    results = assessment.measures(found, attacks.public_accuracy(scene, split), clean_accuracy(split, clean, test.public))
-    results |= assessment.bits_at_most(channel, test.signal)
+    results = assessment.measures(found, attacks.public_accuracy(scene, split), clean_accuracy(split, test.clean, test.public))
+    results |= assessment.bounds(channel, test.signal)
     runs.write_together(assessment.files(found, args.output) | {args.output / "run.json": record.content(results)})
     runs.report(args.output, results)
 

@@ -68,7 +68,7 @@ def scene_of(args: Arguments, channel: Channel, activations: tuple[Tensor, Tenso
     public = digit_gt5 if args.public_labels == "gt5" else lambda labels: labels
     learning, held_out = held_out_tenth(len(digits.train_labels))
     train, test = (
-        Side(channel.signal(some), labels, public(labels), to_network_input(images).flatten(1))
+        Side(some, channel.signal(some), labels, public(labels), to_network_input(images).flatten(1))
         for some, labels, images in zip(
             activations,
             (digits.train_labels, digits.test_labels),
@@ -112,7 +112,7 @@ def main(args: Arguments) -> None:
     found = assessment.assess(scene, names, untrained if classes == 2 else None, keep, args.output)
     public = attacks.public_accuracy(scene, split)
     results = assessment.measures(found, public, clean_accuracy(split, activations[1], scene.test.public))
-    results |= assessment.bits_at_most(channel, scene.test.signal)
+    results |= assessment.bounds(channel, scene.test.signal)
     runs.write_together(assessment.files(found, args.output) | {args.output / "run.json": record.content(results)})
     for name, row in found.readings.items():
         print(f"{name:15} {row['private_accuracy']:.4f}  floor {row['floor']:.4f}, ceiling {row['ceiling']:.4f}")

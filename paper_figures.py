@@ -35,8 +35,8 @@ class Arguments:
     """Draw the paper's figures from runs."""
 
     figure: Literal["5", "6", "7", "8", "9", "v2-4", "table", "attacks", "all"] = "all"
-    """The paper's number; 9 is 9a; all of them. table: the rows for LeNet of v3 Table 3 and v2 Table 1. attacks: beyond the paper, what an
-    informed adversary reads; LeNet on embedded digits, an hour, and in the quick form under a minute."""
+    """The paper's number; 9 is 9a. table: the rows for LeNet of v3 Table 3 and v2 Table 1. attacks: beyond the paper, what an
+    informed adversary reads; it is not among `all`."""
     quick: bool = False
     """LeNet on 5,000 embedded digits, and few points; else on full MNIST. AlexNet reads a few embedded digits in both."""
     networks: tuple[Literal["lenet", "alexnet"], ...] = ("lenet", "alexnet")

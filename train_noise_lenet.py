@@ -7,7 +7,7 @@
 
 The edge runs once over the training digits. Members are then learned side by side on its output, a' = w * a + n, until
 the held-out tenth of the training set accepts as many as are wanted. The folder `--output` receives the collection
-(additive.npy, multiplicative.npy; v3: distributions.npy, orders.npy; fresh: six fresh-*.npy), training.csv, curves.csv and
+(additive.npy, multiplicative.npy; v3: distributions.npy, orders.npy; fresh: seven fresh-*.npy), training.csv, curves.csv and
 run.json; the test set is reported, never used. Interrupted, the same command continues where it was and ends with the same
 bits.
 """
@@ -16,18 +16,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
-import numpy as np
 from tyro.conf import arg
 
 from models.lenet import CUTTING_POINTS, WEIGHTS, pretrained_lenet
 from shredder import runs
-from shredder.arguments import MethodArguments, MethodName, completed, method_of
+from shredder.arguments import MethodArguments, MethodName, completed, learner
 from shredder.datasets import digit_gt5, held_out_tenth, load_digits, to_network_input
-from shredder.fresh_learning import FreshLearning, fresh_summary
-from shredder.learning import Learning, Settings
+from shredder.learning import Settings
 from shredder.methods import PrivateTerm
 from shredder.metrics import clean_accuracy
-from shredder.resuming import fingerprint, finish, learn, member_summary
+from shredder.resuming import fingerprint, finish, learn, summary
 from shredder.split import SplitNetwork
 
 # An epoch over the 3,600 learning digits of mnist-5k has a fifteenth of the updates that one over MNIST's 54,000 has.
@@ -46,8 +44,8 @@ DEFAULTS = {
     # The paper does not say its b: v2's is taken.
     ("distribution", "authors"): DISTRIBUTION
     | {"scale": 20.0, "alpha": 1e-2, "learning_rate": 1e-2, "learn_redrawn": False, "epochs": 40, "min_epochs": 0},
-    ("fresh", "suite"): {"learning_rate": 1e-2, "directions": 64, "linear": False}
-    | {"public_labels": "gt5", "min_accuracy": None, "members": 1, "batch_size": 2000, "epochs": 60, "min_epochs": 59},
+    ("fresh", "suite"): {"form": "saturated", "learning_rate": 1e-2, "directions": 64}
+    | {"public_labels": "gt5", "min_accuracy": None, "members": 1, "batch_size": 2000, "epochs": 80, "min_epochs": 59},
 }
 
 
@@ -98,10 +96,7 @@ def with_defaults(args: Arguments) -> Arguments:
         key: of_method | {name: factor * of_method[name] for name in ("epochs", "min_epochs")}
         for key, of_method in DEFAULTS.items()
     }
-    args = completed(args, scaled)
-    # What all methods but one have in common.
-    common = {"members": 20, "batch_size": 256}
-    args = replace(args, **{name: value for name, value in common.items() if getattr(args, name) is None})
+    args = completed(args, scaled, members=20, batch_size=256)
     return replace(args, weights=args.weights or WEIGHTS[10 if args.public_labels == "digits" else 2])
 
 
@@ -113,8 +108,6 @@ def main(args: Arguments) -> None:
     settings = Settings(args.members, args.parallel, args.epochs, args.min_epochs, args.min_accuracy or 0, args.batch_size)
     settings.check()
     runs.require_one_of(args, cutting_point=CUTTING_POINTS)
-    if args.method == "fresh" and args.members > 1:
-        raise runs.InputError(f"--members: found {args.members}, expected 1, for fresh noise has no members")
     if args.private_labels and args.public_labels == "digits":
         raise runs.InputError("--private-labels: the digit is public here and no label is left; expected --public-labels gt5")
     split = SplitNetwork(pretrained_lenet(10 if args.public_labels == "digits" else 2, args.weights), args.cutting_point)
@@ -133,17 +126,11 @@ def main(args: Arguments) -> None:
         private = PrivateTerm(args.gamma, private_split, private_activations, digits.train_labels[learning_rows])
     if args.min_accuracy is None:
         settings = replace(settings, min_accuracy=clean_accuracy(split, *held_out) - args.max_accuracy_loss)
-    learning_set, rng = (activations[learning_rows], labels[learning_rows]), np.random.default_rng(args.seed)
-    if args.method == "fresh":
-        learning = FreshLearning(
-            split, learning_set, held_out, settings, args.learning_rate, args.directions, not args.linear, rng
-        )
-    else:
-        learning = Learning(split, learning_set, held_out, method_of(args, private), settings, rng)
+    learning_set = activations[learning_rows], labels[learning_rows]
+    learning = learner(args, split, learning_set, held_out, settings, private)
     learn(learning, args.output, fingerprint(args, args.weights, *([args.private_weights] if private else [])))
 
     test_activations = split.activations(to_network_input(digits.test_images))
-    summary = fresh_summary if args.method == "fresh" else member_summary
     results = summary(learning, test_activations, public(digits.test_labels)) | {"accuracy to exceed": settings.min_accuracy}
     finish(learning, args.output, record, results)
 

@@ -69,6 +69,8 @@ def seen(point: dict[str, Any]) -> dict[str, Any]:
         "after (nats)": after,
         "bits at most": attacked["bits at most, one query"],
     }
+    if "bits at most, 1000 queries" in attacked:
+        row["bits at most, 1000 queries"] = attacked["bits at most, 1000 queries"]
     if (folder / "attacks.csv").exists():
         for line in table_at(folder / "attacks.csv"):
             row |= {name: 100 * float(line[name]) for name in ("floor", "ceiling")}
@@ -88,8 +90,16 @@ def table_at(path: Path) -> list[dict[str, str]]:
 
 def markdown(rows: Rows) -> str:
     """The rows as a table; of each the worst attack on a single query, and over all, in bold."""
-    columns = ("public accuracy (%)", "MI estimate before (nats)", "after (nats)", "bits at most", "floor", *LABEL_ATTACKS)
-    columns += ("ceiling", "bits at least, private label", "bits at least, image", "SSIM, noisy", "SSIM, clean")
+    columns = ("public accuracy (%)", "MI estimate before (nats)", "after (nats)", "bits at most", "bits at most, 1000 queries")
+    columns += (
+        "floor",
+        *LABEL_ATTACKS,
+        "ceiling",
+        "bits at least, private label",
+        "bits at least, image",
+        "SSIM, noisy",
+        "SSIM, clean",
+    )
     lines = [f"| method, draw | cut | {' | '.join(columns)} |", "|---|---|" + "---|" * len(columns)]
     for row in rows:
         worst = max((row[name] for name in LABEL_ATTACKS if name in row), default=None)

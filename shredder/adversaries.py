@@ -32,9 +32,10 @@ class Budget:
         if self.seconds is not None and not self.seconds > 0:
             raise InputError(f"--seconds-per-attack: found {self.seconds:g}, expected more than 0")
 
-    def shared(self, n: int) -> "Budget":
-        """The share of one of `n` networks."""
-        return replace(self, seconds=None if self.seconds is None else self.seconds / n)
+    def shared(self, n: int, learning_rate: float | None = None) -> "Budget":
+        """The share of one of `n` networks, with a learning rate of its own."""
+        seconds = None if self.seconds is None else self.seconds / n
+        return replace(self, seconds=seconds, learning_rate=learning_rate or self.learning_rate)
 
 
 class Standardize(nn.Module):

@@ -7,15 +7,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+from torch import Tensor
 from tyro.conf import FlagCreatePairsOff
 
 from shredder import runs
-from shredder.fresh import Fresh, load_fresh
+from shredder.fresh import Form, Fresh, load_fresh
+from shredder.fresh_learning import FreshLearning
+from shredder.learning import Learning, Settings
 from shredder.methods import RECIPES, Additive, Distribution, Method, PrivateTerm, SelfSupervised
 from shredder.noise import Collection, Distributions, load_noise
 from shredder.objectives import Clustering
 from shredder.runs import InputError
 from shredder.sampling import Draw
+from shredder.split import SplitNetwork
 
 MethodName = Literal["additive", "self-supervised", "distribution", "fresh"]
 # Defaults of one method with one recipe, by the flag's name; flags that are not named are not the method's.
@@ -55,14 +60,17 @@ class MethodArguments:
     """distribution: learn tensors as they are, as the paper does."""
     directions: int | None = None
     """fresh: in how many directions, of those in which the cloud's answer changes most, anything is sent."""
-    linear: FlagCreatePairsOff[bool] = False
-    """fresh: let what is sent be linear in the activation, instead of saturating in every direction."""
+    form: Form | None = None
+    """fresh: what is sent in each direction before noise. linear: what the device reads of the activation there. saturated: its
+    hyperbolic tangent. quantised: its sign, one bit, whose bound holds for any inputs."""
     max_sse: float | None = None
     """distribution: accept a tensor whose histogram is within this sum of squared errors of the Laplace fitted to it."""
 
 
-def completed(args: Any, defaults: Defaults) -> Any:
+def completed(args: Any, defaults: Defaults, **common: int) -> Any:
     """`args`, of a class with MethodArguments' flags, with the method's defaults in place of flags that were not given.
+
+    `common` are defaults of flags that a method may have its own for.
 
     Raises
     ------
@@ -75,8 +83,6 @@ def completed(args: Any, defaults: Defaults) -> Any:
     of_method = {"recipe": recipe, **defaults[args.method, recipe]}
     if args.method == "distribution":
         of_method |= {"private_labels": False, "no_learn_redrawn": False} | ({"gamma": 0.01} if args.private_labels else {})
-    if args.method == "fresh":
-        of_method |= {"linear": False}
     for field in dataclasses.fields(MethodArguments):
         given = getattr(args, field.name)
         if given is not None and given is not False and field.name not in ("method", *of_method):
@@ -84,10 +90,12 @@ def completed(args: Any, defaults: Defaults) -> Any:
             raise InputError(f"--{field.name.replace('_', '-')}: found {given}, which means nothing {only}")
     if args.learn_redrawn and args.no_learn_redrawn:
         raise InputError("--learn-redrawn: found with --no-learn-redrawn, expected one of them")
-    missing = {name: value for name, value in of_method.items() if getattr(args, name) is None}
+    missing = {name: value for name, value in (common | of_method).items() if getattr(args, name) is None}
     missing["learn_redrawn"] = args.learn_redrawn or (of_method.get("learn_redrawn", False) and not args.no_learn_redrawn)
     args = dataclasses.replace(args, **missing)
     runs.require_at_least(args, scale=0, learning_rate=0, clustering_weight=0, alpha=0, gamma=0, max_sse=0, directions=1)
+    if args.method == "fresh" and args.members != 1:
+        raise InputError(f"--members: found {args.members}, expected 1, for fresh noise has no members")
     if args.method == "distribution" and args.scale == 0:
         raise InputError("--scale: found 0.0, expected more than 0, for a distribution has a scale")
     if args.location is not None and not math.isfinite(args.location):
@@ -95,8 +103,22 @@ def completed(args: Any, defaults: Defaults) -> Any:
     return args
 
 
-def method_of(args: Any, private: PrivateTerm | None = None) -> Method:
-    """The method that completed `args` describe."""
+def learner(
+    args: Any,
+    split: SplitNetwork,
+    learning_set: tuple[Tensor, Tensor],
+    held_out: tuple[Tensor, Tensor],
+    settings: Settings,
+    private: PrivateTerm | None = None,
+) -> Learning | FreshLearning:
+    """What learns as completed `args` describe; the rest as for `Learning`."""
+    rng = np.random.default_rng(args.seed)
+    if args.method == "fresh":
+        return FreshLearning(split, learning_set, held_out, settings, args.form, args.learning_rate, args.directions, rng)
+    return Learning(split, learning_set, held_out, _method(args, private), settings, rng)
+
+
+def _method(args: Any, private: PrivateTerm | None) -> Method:
     if args.method == "additive":
         return Additive(args.location, args.scale, args.learning_rate)
     if args.method == "self-supervised":

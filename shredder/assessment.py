@@ -79,7 +79,7 @@ def assess(
     folder : Path
         For the figure of reconstructions.
     """
-    features = functools.cache(lambda: attacks.kinds_of_features(scene))
+    features = functools.cache(scene.features)
     floor = attacks.floor(scene.learning, scene.test) if untrained else 0.0
 
     def ceiling() -> float:
@@ -178,13 +178,15 @@ def measures(found: Found, public: float, clean_public: float) -> dict[str, Any]
     return results
 
 
-def bits_at_most(channel: Channel, signal: Tensor) -> dict[str, Any]:
+def bounds(channel: Channel, signal: Tensor) -> dict[str, Any]:
     """Upper bounds in bits, or "none", and what they rest on."""
     bound = channel.bits_at_most(signal)
     found: dict[str, Any] = {"bits at most, one query": "none" if bound is None else bound}
     if isinstance(channel.source, Fresh):
         found |= {f"bits at most, {q} queries": channel.source.bits(signal, q) for q in QUERIES[1:]}
-    if bound is not None:
+    if isinstance(channel.source, Fresh) and channel.source.form == "quantised":
+        found["the bound rests on"] = "the two levels alone: it holds for any inputs"
+    elif bound is not None:
         found["the bound rests on"] = f"inputs with the covariance of the {len(signal)} test activations"
     elif channel.draw == "verbatim":
         n = len(channel.source)
@@ -195,11 +197,12 @@ def bits_at_most(channel: Channel, signal: Tensor) -> dict[str, Any]:
 
 
 def files(found: Found, folder: Path) -> dict[Path, bytes]:
-    """attacks.csv, and reconstruction.csv if images were guessed."""
+    """attacks.csv and its figure, and reconstruction.csv if images were guessed."""
     written = {}
     if found.readings:
         rows = [[name, *(row[column] for column in COLUMNS[1:])] for name, row in found.readings.items()]
         written[folder / "attacks.csv"] = runs.csv_table(COLUMNS, rows)
+        written[folder / "attacks.png"] = figures.png(figures.readings(found.readings))
     if found.images:
         rows = [[row[column] for column in IMAGE_COLUMNS] for row in found.images["rows"]]
         written[folder / "reconstruction.csv"] = runs.csv_table(IMAGE_COLUMNS, rows)

@@ -12,14 +12,14 @@ from scipy import stats
 from torch import Tensor, nn
 
 from shredder.adversaries import Budget, Critic, cross_entropy, fit, info_nce, perceptron, squared_error
-from shredder.channels import ELEMENTS_WITH_COVARIANCE, Channel, Undo, Whiten
+from shredder.channels import Channel
+from shredder.features import Features, kinds_of_features
 from shredder.fresh import Fresh
 from shredder.metrics import accuracy
 from shredder.split import SplitNetwork
 
-Features = Callable[[Tensor], Tensor]
-# Of the readers that are tried; the best on held-out data counts.
-WIDTHS = ((512, 512), (1024,), (256, 256, 256))
+# Hidden layers and learning rates of the readers that are tried; the best on held-out data counts.
+READERS = (((512, 512), 2e-3), ((1024,), 4e-3), ((256, 256, 256), 1e-3))
 QUERIES = (1, 10, 100, 1000)
 # Rows from which the spread of features is taken, and those that are averaged over many queries.
 _ROWS_FOR_SPREAD = 20_000
@@ -29,8 +29,18 @@ _ROWS_AT_ONCE = 20_000
 
 @dataclass(frozen=True)
 class Side:
-    """Rows of one part of the data: t, float32 (n, *activation shape); private, public labels, int64 (n,); images, (n, P)."""
+    """Rows of one part of the data.
 
+    Attributes
+    ----------
+    clean, signal : Tensor, float32, (n, *activation shape)
+        Activations, and what is sent of them but for noise: the same, or t of fresh noise.
+    private, public : Tensor, int64, (n,)
+        Labels.
+    images : Tensor, float32, (n, P)
+    """
+
+    clean: Tensor
     signal: Tensor
     private: Tensor
     public: Tensor
@@ -38,7 +48,7 @@ class Side:
 
     def rows(self, which: Tensor | slice) -> "Side":
         """Some of the rows."""
-        return Side(self.signal[which], self.private[which], self.public[which], self.images[which])
+        return Side(self.clean[which], self.signal[which], self.private[which], self.public[which], self.images[which])
 
     def first(self, n: int) -> "Side":
         """The first `n` rows."""
@@ -59,6 +69,10 @@ class Scene:
     def rng(self, *key: int) -> np.random.Generator:
         """A generator of its own for each purpose, so that attacks do not depend on which others were run."""
         return np.random.default_rng((self.seed, *key))
+
+    def features(self) -> dict[str, Features]:
+        """As from `kinds_of_features`."""
+        return kinds_of_features(self.channel, self.learning.signal, self.rng(4))
 
 
 @dataclass(frozen=True)
@@ -97,20 +111,20 @@ def entropy_bits(labels: Tensor) -> float:
 def read(scene: Scene, features: Mapping[str, Features], clean: bool = False) -> Reading:
     """Train readers of the private label on each kind of features and width, on fresh draws for every epoch; the best counts.
 
-    `clean` attacks the channel without noise: the ceiling.
+    `clean` reads activations instead, before anything is done to them: the ceiling.
     """
     best, best_nats, chosen = None, math.inf, ""
     for number, (kind, of) in enumerate(features.items()):
 
         def sent(side: Side, rng: np.random.Generator, of: Features = of) -> tuple[Tensor, Tensor]:
-            return of(side.signal if clean else scene.channel.sent(side.signal, rng)), side.private
+            return of(side.clean if clean else scene.channel.sent(side.signal, rng)), side.private
 
         held_out = sent(scene.held_out, scene.rng(1, number))
-        for attempt, widths in enumerate(WIDTHS):
+        for attempt, (widths, learning_rate) in enumerate(READERS):
             rng = scene.rng(2, number, attempt)
             some = sent(scene.learning.first(_ROWS_FOR_SPREAD), rng)[0]
             network = perceptron(some, widths, _classes(scene), rng)
-            share = scene.budget.shared(len(features) * len(WIDTHS))
+            share = scene.budget.shared(len(features) * len(READERS), learning_rate)
             nats = fit(network, lambda rng, sent=sent: sent(scene.learning, rng), held_out, cross_entropy, share, rng)
             if nats < best_nats:
                 test = sent(scene.test, scene.rng(3, number))
@@ -120,7 +134,7 @@ def read(scene: Scene, features: Mapping[str, Features], clean: bool = False) ->
 
 
 def ceiling(scene: Scene) -> Reading:
-    """What the same readers make of the signal without noise."""
+    """What the same readers make of clean activations."""
     return read(scene, {"clean": lambda sent: sent.flatten(1)}, clean=True)
 
 
@@ -133,26 +147,6 @@ def judged(network: nn.Module, test: tuple[Tensor, Tensor], held_out_nats: float
     return Reading((answers.argmax(1) == labels).long(), nats, held_out_nats, how)
 
 
-def kinds_of_features(scene: Scene) -> dict[str, Features]:
-    """raw: a' as it is. whitened: by the noise's covariance. undone: the member guessed, its expectation undone.
-
-    Of more elements than a covariance can be had of, none is whitened.
-    """
-    signal, source = scene.learning.signal, scene.channel.source
-    raw = {"raw": lambda sent: sent.flatten(1)}
-    if isinstance(source, Fresh):
-        undo = Undo(scene.channel.components(), signal.flatten(1) @ source.directions)
-        whitened = {"whitened": lambda sent: source.received(sent) / source.scales}
-        return raw | whitened | {"undone": lambda sent: undo(source.received(sent))}
-    undone = {"undone": Undo(scene.channel.components(), signal)}
-    if signal[0].numel() > ELEMENTS_WITH_COVARIANCE:
-        return raw | undone
-    rng = scene.rng(4)
-    rows = torch.from_numpy(rng.integers(len(signal), size=_ROWS_FOR_SPREAD))
-    whiten = Whiten(signal[rows], scene.channel.sent(signal[rows], rng))
-    return raw | {"whitened": whiten} | undone
-
-
 def averaged(scene: Scene, kind: str, features: Features, queries: tuple[int, ...] = QUERIES) -> dict[int, Reading]:
     """The same input queried q times: the mean of its features over q draws, read by a network trained on such means.
 
@@ -162,17 +156,17 @@ def averaged(scene: Scene, kind: str, features: Features, queries: tuple[int, ..
     if isinstance(source := scene.channel.source, Fresh):
         louder = {q: replace(source, scales=source.scales / math.sqrt(q)) for q in queries}
         scenes = {q: replace(scene, channel=replace(scene.channel, source=of_mean)) for q, of_mean in louder.items()}
-        return {q: read(some, {kind: kinds_of_features(some)[kind]}) for q, some in scenes.items()}
+        return {q: read(some, {kind: some.features()[kind]}) for q, some in scenes.items()}
     sides = {name: getattr(scene, name).first(n) for name, n in _IMAGES_AVERAGED.items()}
     means = {name: _means(scene, features, side.signal, queries, i) for i, (name, side) in enumerate(sides.items())}
     found = {}
     for number, q in enumerate(queries):
         pairs = {name: (means[name][q], side.private) for name, side in sides.items()}
         best = math.inf
-        for attempt, widths in enumerate(WIDTHS[:2]):
+        for attempt, (widths, learning_rate) in enumerate(READERS[:2]):
             rng = scene.rng(5, number, attempt)
             network = perceptron(pairs["learning"][0], widths, _classes(scene), rng)
-            share = scene.budget.shared(2 * len(queries))
+            share = scene.budget.shared(2 * len(queries), learning_rate)
             nats = fit(network, lambda _, pairs=pairs: pairs["learning"], pairs["held_out"], cross_entropy, share, rng)
             if nats < best:
                 best, found[q] = nats, judged(network, pairs["test"], nats, f"mean of {q}, layers of {widths}")
@@ -215,7 +209,7 @@ def reconstructed(scene: Scene, features: Mapping[str, Features], widths: tuple[
     for number, (kind, of) in enumerate((clean | dict(features)).items()):
 
         def sent(side: Side, rng: np.random.Generator, of: Features = of, kind: str = kind) -> tuple[Tensor, Tensor]:
-            return of(side.signal if kind == "clean" else scene.channel.sent(side.signal, rng)), side.images
+            return of(side.clean if kind == "clean" else scene.channel.sent(side.signal, rng)), side.images
 
         rng = scene.rng(7, number)
         some = sent(scene.learning.first(_ROWS_FOR_SPREAD), rng)[0]

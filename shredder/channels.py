@@ -2,22 +2,20 @@
 
 import math
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
 import torch
-from scipy import special, stats
 from torch import Tensor
 
 from shredder.fresh import Fresh
 from shredder.noise import Collection, Distributions, laplace_fit, noisy
+from shredder.order_statistics import laplace_order_covariance, order_statistics
 from shredder.sampling import Draw, Family, draw_noise
 
-# Elements of an activation, and of all members' covariances; where there are more, elements count as independent.
+# Elements of an activation; where there are more, they count as independent.
 ELEMENTS_WITH_COVARIANCE = 4000
-_COVARIANCE_ELEMENTS = 3e8
-# Of the largest eigenvalue: what is smaller counts as zero.
-_SINGULAR = 1e-10
+# Rows of a sample for each element; of fewer the determinant of their covariance would be too small for a bound.
+_ROWS_FOR_AN_ELEMENT = 5
 
 
 @dataclass(frozen=True)
@@ -68,49 +66,65 @@ class Channel:
         return Components(*_placed_moments(w.argsort(1), w.mean(1), w.std(1, correction=0), "normal"), n, zero)
 
     def bits_at_most(self, signal: Tensor) -> float | None:
-        """Upper bound on the mutual information of input and a single a', in bits; None where no theorem gives one.
+        """Upper bound on the mutual information of input and one a', in bits; None where no theorem gives one.
 
             I(x; a') <= I(t; a') <= h(a') - h(a' | t) <= 1/2 log2 det(2 pi e Cov(a')) - h(n)
 
         since the Normal distribution has the largest entropy at a given covariance (Cover and Thomas 2006, Theorem 8.6.5). It
-        needs noise that is independent of t and has a density: Fresh, and additive noise drawn anew. A member is
-        independent of t, too, so that the mean over members of I(t; a' | member) bounds I(t; a').
+        needs noise that is independent of t and has a density, as additive noise drawn anew; Fresh has bounds of its own. A
+        member is independent of t, too, so that the mean over members of I(t; a' | member) bounds I(t; a').
 
         Parameters
         ----------
         signal : Tensor, (n, *activation shape)
-            Whose covariance counts: held-out, for a bound that nothing was fitted to. The bound holds for inputs with it.
+            Whose covariance counts: held-out, for a bound that nothing was fitted to. The bound holds for inputs with it. Of
+            many elements or few rows only variances count, which gives a larger bound (Hadamard's inequality).
         """
         if isinstance(self.source, Fresh):
             return self.source.bits(signal)
         if isinstance(self.source, Collection) and (self.source.multiplicative is not None or self.draw == "verbatim"):
             return None
-        d, bits = signal[0].numel(), []
-        c = torch.cov(signal.flatten(1).double().T).view(d, d)
-        for covariance, entropy in self._laplace_noise(d):
-            log_det = torch.linalg.slogdet(c + covariance).logabsdet.item()
+        flat = signal.flatten(1).double()
+        d, bits = flat.shape[1], []
+        whole = d <= ELEMENTS_WITH_COVARIANCE and len(flat) >= _ROWS_FOR_AN_ELEMENT * d
+        covariance = torch.cov(flat.T).view(d, d) if whole else None
+        for b, order, entropy in self._laplace_noise(d):
+            if whole:
+                log_det = torch.linalg.slogdet(covariance + _noise_covariance(b, order)).logabsdet.item()
+            else:
+                log_det = (flat.var(0) + _noise_variance(b, order)).log().sum().item()
             bits.append((d / 2 * math.log(2 * math.pi * math.e) + log_det / 2 - entropy) / math.log(2))
         return float(np.mean(bits))
 
-    def _laplace_noise(self, d: int) -> list[tuple[Tensor, float]]:
-        """Covariance, (D, D), and entropy (nats) of the additive Laplace noise of each member, or of the draws of all.
+    def _laplace_noise(self, d: int) -> list[tuple[Tensor, Tensor | None, float]]:
+        """For each member, or once for the draws of all: scales b, order of its values, smallest first, and entropy in nats.
 
         A Laplace value has the entropy ln(2 e b); D values placed in a known order have ln D! less than D times that.
         """
         if self.draw == "elementwise-laplace":
             b = self.source.additive.flatten(1).double().std(0, correction=0)
-            return [(torch.diag(2 * b.square()), torch.log(2 * math.e * b).sum().item())]
+            return [(b, None, torch.log(2 * math.e * b).sum().item())]
         if isinstance(self.source, Distributions):
-            scale, orders = self.source.parameters[:, 1].double(), self.source.orders.flip(1)
+            scales, orders = self.source.parameters[:, 1].double(), self.source.orders.flip(1)
         else:
-            scale, orders = laplace_fit(self.source.additive)[1], self.source.additive.flatten(1).argsort(1)
-        standard = torch.from_numpy(_order_covariance(d))
-        found = []
-        for b, order in zip(scale.tolist(), orders, strict=True):
-            ranks = order.argsort()
-            entropy = d * math.log(2 * math.e * b) - math.lgamma(d + 1)
-            found.append((b * b * standard[ranks][:, ranks], entropy))
-        return found
+            scales, orders = laplace_fit(self.source.additive)[1], self.source.additive.flatten(1).argsort(1)
+        entropies = d * torch.log(2 * math.e * scales) - math.lgamma(d + 1)
+        return list(zip(scales, orders, entropies.tolist(), strict=True))
+
+
+def _noise_covariance(b: Tensor, order: Tensor | None) -> Tensor:
+    """Covariance, (D, D), of Laplace values of scales b, independent or placed in an order."""
+    if order is None:
+        return torch.diag(2 * b.square())
+    ranks = order.argsort()
+    return b.square() * torch.from_numpy(laplace_order_covariance(len(order)))[ranks][:, ranks]
+
+
+def _noise_variance(b: Tensor, order: Tensor | None) -> Tensor:
+    """Its diagonal, (D,)."""
+    if order is None:
+        return 2 * b.square()
+    return b.square() * torch.from_numpy(order_statistics(len(order), "laplace")[1])[order.argsort()]
 
 
 @dataclass(frozen=True)
@@ -123,110 +137,6 @@ class Components:
     n_variance: Tensor
 
 
-class Undo:
-    """Guesses the member and undoes the noise by its expectation.
-
-        member = argmax_m N(a'; mean_m, Cov_m),   mean_m = w_m * E[t] + n_m
-        estimate = E[t] + C diag(w_m) Cov_m^-1 (a' - mean_m)
-        Cov_m = diag(w_m) C diag(w_m) + diag(Var(w_i) E[t_i^2] + Var(n_i))
-
-    the linear estimate of least mean square error, for the covariance C of the signal t; w_m and n_m are expectations of
-    the draw. Exact for Normal t and n, an approximation for others.
-
-    Parameters
-    ----------
-    components : Components
-    signal : Tensor, (n, *activation shape)
-        Of the adversary's own data: its mean and covariance are all that is known of the input.
-    """
-
-    def __init__(self, components: Components, signal: Tensor):
-        flat, c = signal.flatten(1).double(), components
-        self.mean = flat.mean(0)
-        d = flat.shape[1]
-        few = d <= ELEMENTS_WITH_COVARIANCE and d * d * len(c.w_mean) <= _COVARIANCE_ELEMENTS
-        covariance = torch.cov(flat.T).view(d, d) if few else None
-        self.means = c.w_mean * self.mean + c.n_mean  # (N, D)
-        spread = c.w_variance * flat.square().mean(0) + c.n_variance  # (N, D)
-        self.whole = covariance is not None
-        if not self.whole:
-            variance = flat.var(0)
-            self.variance = c.w_mean.square() * variance + spread
-            # Without noise in an element that never varies a' says nothing of it, and any positive number will do.
-            self.variance += 1e-9 * self.variance.mean(1, keepdim=True)
-            self.gains = c.w_mean * variance / self.variance
-            return
-        self.whiten, self.gain, self.log_det = [], [], []
-        for w, extra in zip(c.w_mean, spread, strict=True):
-            of_member = w[:, None] * covariance * w + torch.diag(extra)
-            of_member += torch.eye(len(w), dtype=torch.float64) * 1e-9 * of_member.diagonal().mean()
-            lower = torch.linalg.cholesky(of_member)
-            inverse = torch.linalg.solve_triangular(lower, torch.eye(len(w), dtype=torch.float64), upper=False)
-            self.whiten.append(inverse.float())
-            self.gain.append((covariance * w @ inverse.T).float())
-            self.log_det.append(lower.diagonal().log().sum().item())
-
-    def members(self, sent: Tensor) -> Tensor:
-        """The likeliest member of each row, int64 (n,)."""
-        flat = sent.flatten(1)
-        if not self.whole:
-            precision = 1 / self.variance
-            squares = flat.double().square() @ precision.T - 2 * flat.double() @ (self.means * precision).T
-            score = squares + (self.means.square() * precision).sum(1) + self.variance.log().sum(1)
-            return score.argmin(1)
-        score = torch.stack([self._whitened(flat, m).square().sum(1) / 2 + self.log_det[m] for m in range(len(self.whiten))])
-        return score.argmin(0)
-
-    def __call__(self, sent: Tensor) -> Tensor:
-        """Estimates of t, float32 (n, D)."""
-        members, flat = self.members(sent), sent.flatten(1)
-        if not self.whole:
-            return (self.mean + self.gains[members] * (flat.double() - self.means[members])).float()
-        estimate = torch.empty(len(flat), len(self.mean))
-        for m in members.unique().tolist():
-            rows = members == m
-            estimate[rows] = self.mean.float() + self._whitened(flat[rows], m) @ self.gain[m].T
-        return estimate
-
-    def _whitened(self, flat: Tensor, m: int) -> Tensor:
-        return (flat - self.means[m].float()) @ self.whiten[m].T
-
-
-class Whiten:
-    """a' in coordinates in which the noise is uncorrelated and of unit spread.
-
-    Without it the loudest directions of the noise drown the quiet ones, and a network fails to train. Where noise is absent
-    and the signal is not, coordinates are of unit spread of the signal; where both are absent there are none.
-
-    Parameters
-    ----------
-    signal, sent : Tensor, (n, *activation shape)
-        The same rows before and after noise.
-
-    Attributes
-    ----------
-    rank : int
-        Of the noise's covariance.
-    """
-
-    def __init__(self, signal: Tensor, sent: Tensor):
-        clean, noise = signal.flatten(1).double(), (sent - signal).flatten(1).double()
-        values, vectors = torch.linalg.eigh(torch.cov(noise.T))
-        loud = values > _SINGULAR * values.max().clamp(min=torch.finfo(torch.float64).tiny)
-        self.rank = int(loud.sum())
-        scales = values.clamp(min=0).sqrt()
-        quiet = ~loud
-        if quiet.any():
-            scales[quiet] = ((clean - clean.mean(0)) @ vectors[:, quiet]).std(0)
-        kept = loud | (scales > _SINGULAR * scales.max())
-        self.matrix = (vectors[:, kept] / scales[kept]).float()  # (D, kept)
-        self.offset = noise.mean(0).float()
-
-    def __call__(self, sent: Tensor) -> Tensor:
-        """Coordinates, float32 (n, rank or more)."""
-        return (sent.flatten(1) - self.offset) @ self.matrix
-
-
 def _placed_moments(orders: Tensor, location: Tensor, scale: Tensor, family: Family) -> tuple[Tensor, Tensor]:
     """Mean and variance of each element of D draws placed by `orders`, (N, D), smallest first; each float64 (N, D)."""
     mean, variance = (torch.from_numpy(values) for values in order_statistics(orders.shape[1], family))
@@ -234,32 +144,3 @@ def _placed_moments(orders: Tensor, location: Tensor, scale: Tensor, family: Fam
     for target, values in zip(placed, (mean, variance), strict=True):
         target.scatter_(1, orders, values.expand(len(orders), -1))
     return location[:, None] + scale[:, None] * placed[0], scale[:, None].square() * placed[1]
-
-
-@cache
-def order_statistics(d: int, family: Family) -> tuple[np.ndarray, np.ndarray]:
-    """Means and variances of the order statistics of `d` standard draws, smallest first.
-
-        E[X_(i)^k] = integral of F^-1(u)^k over Beta(u; i, d + 1 - i)
-
-    (David and Nagaraja 2003, section 2.1), by Gauss and Legendre's rule in the Beta distribution's own probability
-    p = 3 v^2 - 2 v^3, which bends the infinite ends away.
-
-    Returns
-    -------
-    (ndarray, ndarray), float64, (d,)
-    """
-    points, weights = np.polynomial.legendre.leggauss(200)
-    i = np.arange(1, d + 1)[:, None]
-    v = (points + 1) / 2
-    u = special.betaincinv(i, d + 1 - i, v * v * (3 - 2 * v))
-    weights = weights * 3 * v * (1 - v)
-    values = (stats.norm if family == "normal" else stats.laplace).ppf(u)
-    mean = values @ weights
-    return mean, values**2 @ weights - mean**2
-
-
-@cache
-def _order_covariance(d: int) -> np.ndarray:
-    """Covariance of the order statistics of `d` standard Laplace draws, (d, d), from 20,000 samples of a fixed seed."""
-    return np.cov(np.sort(np.random.default_rng(0).laplace(size=(20_000, d)), axis=1).T).reshape(d, d)

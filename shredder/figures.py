@@ -187,6 +187,28 @@ def what_noise_leaves(images: np.ndarray, clean: np.ndarray, noisy: np.ndarray, 
     return figure
 
 
+def readings(rows: Mapping[str, Mapping[str, float]]) -> Figure:
+    """What each attack reads of the private label, with its interval, between floor and ceiling.
+
+    Parameters
+    ----------
+    rows : mapping of str to mapping
+        By attack: private_accuracy, low, high, floor, ceiling, all in [0, 1].
+    """
+    columns = ("private_accuracy", "low", "high", "floor", "ceiling")
+    read, low, high, floor, ceiling = (100 * np.array([row[name] for row in rows.values()]) for name in columns)
+    figure, axis = plt.subplots(figsize=(WIDTH, 1.2 + 0.35 * len(rows)))
+    places = -np.arange(len(rows))
+    axis.hlines(
+        places, floor, ceiling, color=GREY, linewidth=0.8, label="from the floor (the public label alone) to the ceiling"
+    )
+    axis.errorbar(read, places, xerr=[read - low, high - read], fmt="o", color=RED, capsize=3, label="read, and 95 % interval")
+    axis.set_yticks(places, [f"{name} queries" if name.startswith("averaging") else name for name in rows])
+    axis.set(xlabel="private label read from noisy activations (%)", xlim=(0, 101))
+    figure.legend(loc="outside upper center", ncols=2)
+    return figure
+
+
 def reconstructions(pictures: Mapping[str, np.ndarray]) -> Figure:
     """Rows of pictures, (n, H, W) each, with pixels in [0, 1]."""
     n_shown = min(len(images) for images in pictures.values())

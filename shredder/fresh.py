@@ -2,7 +2,9 @@
 
 import math
 from dataclasses import dataclass, fields
+from functools import cache
 from pathlib import Path
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -12,13 +14,18 @@ from shredder import runs
 from shredder.runs import InputError
 from shredder.split import SplitNetwork
 
+# What is sent of a reading u: u itself, c * tanh(u / c), or c * sign(u).
+Form = Literal["linear", "saturated", "quantised"]
+
 
 @dataclass(frozen=True)
 class Fresh:
-    """a' = mu + Q (t + s * e),   t = c * tanh((P^T a - b) / c),   e standard normal for every query.
+    """a' = mu + Q (t + s * e),   t = form of P^T a - b,   e standard normal for every query.
 
     Attributes
     ----------
+    form : "linear", "saturated" or "quantised"
+        How t follows from a reading u, see `formed`.
     readings : Tensor, float32, (D, r)
         P: what the device reads of the flattened activation. diag(w) Q is an element-wise w, seen along the directions.
     directions : Tensor, float32, (D, r)
@@ -26,9 +33,10 @@ class Fresh:
     additive : Tensor, float32, (*activation shape)
         mu.
     offsets, limits, scales : Tensor, float32, (r,)
-        b, c and s, in units of the activation. An infinite limit leaves its direction linear.
+        b, c and s, in units of the activation. The linear form has no limits: they are infinite.
     """
 
+    form: Form
     readings: Tensor
     directions: Tensor
     additive: Tensor
@@ -46,7 +54,7 @@ class Fresh:
 
     def coordinates(self, activations: Tensor) -> Tensor:
         """t of each activation, (n, r)."""
-        return saturated(activations.flatten(1) @ self.readings - self.offsets, self.limits)
+        return formed(activations.flatten(1) @ self.readings - self.offsets, self.limits, self.form)
 
     def signal(self, activations: Tensor) -> Tensor:
         """What is sent but for noise: Q t, (n, *activation shape)."""
@@ -62,19 +70,35 @@ class Fresh:
         return self.additive + ((self.scales * e) @ self.directions.T).view(n_queries, *self.shape)
 
     def bits(self, signal: Tensor, queries: int = 1) -> float:
-        """The bound `gaussian_bits` at the covariance of `signal`, (n, *activation shape), for `queries` draws of one input."""
+        """What `queries` draws for one input say of it at most, in bits.
+
+        Quantised: `two_level_bits`, whatever the inputs are. Else `gaussian_bits`, for inputs whose t has the covariance that
+        `signal`, (n, *activation shape), has.
+        """
+        scales = self.scales.double()
+        if self.form == "quantised":
+            return two_level_bits(self.limits.double(), scales, queries).item()
         t = signal.flatten(1).double() @ self.directions.double()
-        return gaussian_bits(torch.cov(t.T).reshape(len(self.scales), -1), self.scales.double(), queries).item()
+        return gaussian_bits(torch.cov(t.T).reshape(len(scales), -1), scales, queries).item()
 
     def files(self, folder: Path) -> dict[Path, bytes]:
-        """One `.npy` file in `folder` for each array, to be written together."""
-        return {folder / f"fresh-{name}.npy": runs.npy(tensor.numpy()) for name, tensor in vars(self).items()}
+        """One `.npy` file in `folder` for each field, to be written together."""
+        return {folder / f"fresh-{name}.npy": runs.npy(np.asarray(value)) for name, value in vars(self).items()}
 
 
-def saturated(coordinates: Tensor, limits: Tensor) -> Tensor:
-    """c * tanh(u / c), and u where c is infinite."""
-    finite = torch.where(limits.isinf(), torch.ones_like(limits), limits)
-    return torch.where(limits.isinf(), coordinates, finite * torch.tanh(coordinates / finite))
+def formed(coordinates: Tensor, limits: Tensor, form: Form) -> Tensor:
+    """t of readings u, (n, r): u, c * tanh(u / c), or c * sign(u), with limits c, (r,).
+
+    The gradient of c * sign(u) is that of c * tanh(u / c), for its own is 0 (the straight-through estimator; Bengio, Leonard,
+    Courville 2013).
+    """
+    if form == "linear":
+        return coordinates
+    soft = limits * torch.tanh(coordinates / limits)
+    if form == "saturated":
+        return soft
+    hard = torch.where(coordinates < 0, -limits, limits)
+    return hard + soft - soft.detach() if soft.requires_grad else hard
 
 
 def gaussian_bits(covariance: Tensor, scales: Tensor, queries: int = 1) -> Tensor:
@@ -101,6 +125,39 @@ def gaussian_bits(covariance: Tensor, scales: Tensor, queries: int = 1) -> Tenso
     """
     ratio = queries * covariance / (scales[:, None] * scales)
     return torch.linalg.slogdet(torch.eye(len(scales), dtype=ratio.dtype) + ratio).logabsdet / (2 * math.log(2))
+
+
+def two_level_bits(limits: Tensor, scales: Tensor, queries: int = 1) -> Tensor:
+    """What Gaussian channels carry at most whose inputs are -c or c, in bits, for whatever distribution of inputs.
+
+        I(x; a') <= sum over directions of 1 - E[log2(1 + exp(-2 g (g + e)))],   g = sqrt(q) c / s,   e standard normal
+
+    Each term is the capacity of a two-level Gaussian channel, reached where both levels are equally frequent (Richardson and
+    Urbanke 2008, section 4.1), and at most 1 however many queries there are; noise is independent in each direction, so that
+    capacities add up (Cover and Thomas 2006, section 9.4). By Gauss and Hermite's rule.
+
+    Parameters
+    ----------
+    limits, scales : Tensor, (r,)
+        c and s, above 0.
+    queries : int
+        q.
+
+    Returns
+    -------
+    Tensor, ()
+    """
+    points, weights = (torch.from_numpy(values).to(scales.dtype) for values in _hermite())
+    g = (math.sqrt(queries) * limits / scales)[:, None]
+    lost = torch.nn.functional.softplus(-2 * g * (g + points)) @ weights / math.log(2)
+    return (1 - lost).sum()
+
+
+@cache
+def _hermite() -> tuple[np.ndarray, np.ndarray]:
+    """Points and weights, (100,), that integrate over the standard Normal distribution."""
+    points, weights = np.polynomial.hermite_e.hermegauss(100)
+    return points, weights / weights.sum()
 
 
 def active_directions(split: SplitNetwork, activations: Tensor, n: int) -> Tensor:
@@ -139,24 +196,26 @@ def active_directions(split: SplitNetwork, activations: Tensor, n: int) -> Tenso
 
 def load_fresh(folder: Path, shape: tuple[int, ...]) -> Fresh:
     """Read what `--method fresh` has written to `folder`, and check everything about it. Raises InputError."""
-    arrays = {}
-    for field in fields(Fresh):
-        path = folder / f"fresh-{field.name}.npy"
-        arrays[field.name] = array = runs.read_array(path, "--fresh")
-        if array.dtype != np.float32 or np.isnan(array).any() or (field.name != "limits" and np.isinf(array).any()):
-            raise InputError(
-                f"--fresh {path}: found {array.dtype} with NaN or infinity or not float32, expected finite float32"
-            )
-    r = arrays["directions"].shape[-1]
+    arrays = {field.name: runs.read_array(folder / f"fresh-{field.name}.npy", "--fresh") for field in fields(Fresh)}
+    form = str(arrays.pop("form"))
+    _require(form in get_args(Form), folder, "form", repr(form), f"one of {', '.join(get_args(Form))}")
+    r = arrays["directions"].shape[-1] if arrays["directions"].ndim else 0
     expected = {"additive": shape} | {name: (math.prod(shape), r) for name in ("readings", "directions")}
-    expected |= {name: (r,) for name in ("offsets", "limits", "scales")}
-    for name, expected_shape in expected.items():
-        if arrays[name].shape != expected_shape:
-            raise InputError(f"--fresh {folder / f'fresh-{name}'}.npy: found {arrays[name].shape}, expected {expected_shape}")
+    for name, array in arrays.items():
+        found = f"{array.dtype} {array.shape}"
+        of_shape = expected.get(name, (r,))
+        _require(
+            array.dtype == np.float32 and array.shape == of_shape and array.size, folder, name, found, f"float32 {of_shape}"
+        )
+        infinite = name == "limits" and form == "linear"
+        _require(infinite or np.isfinite(array).all(), folder, name, "NaN or infinity", "finite numbers")
     for name in ("limits", "scales"):
-        if not (arrays[name] > 0).all():
-            raise InputError(f"--fresh {folder / f'fresh-{name}'}.npy: found {arrays[name].min()}, expected numbers above 0")
+        _require((arrays[name] > 0).all(), folder, name, arrays[name].min(), "numbers above 0")
     q = arrays["directions"].astype(np.float64)
-    if not np.allclose(q.T @ q, np.eye(r), atol=1e-4):
-        raise InputError(f"--fresh {folder / 'fresh-directions.npy'}: its columns are not orthonormal")
-    return Fresh(**{name: torch.from_numpy(array) for name, array in arrays.items()})
+    _require(np.allclose(q.T @ q, np.eye(r), atol=1e-4), folder, "directions", "other columns", "orthonormal ones")
+    return Fresh(form, **{name: torch.from_numpy(array) for name, array in arrays.items()})
+
+
+def _require(condition: bool, folder: Path, name: str, found: object, expected: str) -> None:
+    if not condition:
+        raise InputError(f"--fresh {folder / f'fresh-{name}.npy'}: found {found}, expected {expected}")

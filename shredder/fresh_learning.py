@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from shredder.fresh import Fresh, active_directions, gaussian_bits, saturated
+from shredder.fresh import Form, Fresh, active_directions, formed, gaussian_bits
 from shredder.learning import LOG, OutOfReachError, Settings
+from shredder.methods import half_cosine
 from shredder.metrics import accuracy, clean_accuracy, mean_and_spread
 from shredder.split import SplitNetwork
 
@@ -19,6 +20,8 @@ _DRAWS_FOR_ACCEPTANCE = 8
 _ROWS_TO_BEGIN_WITH = 5000
 # Share of the wrong answers that are allowed which learning itself stays below, so that held-out accuracy passes.
 _MARGIN = 0.9
+# What is left of the learning rate when noise may first be accepted.
+_FINAL_FRACTION = 0.02
 
 
 class FreshLearning:
@@ -36,13 +39,13 @@ class FreshLearning:
     learning_set, held_out : (Tensor, Tensor)
         Activations, float32 (n, *activation shape), and their public labels, int64 (n,).
     settings : Settings
-        Of which epochs, min_accuracy and batch_size count. A batch also estimates the covariance C_t.
+        Of one member. A batch also estimates the covariance C_t.
+    form : "linear", "saturated" or "quantised"
+        See `shredder.fresh.formed`.
     learning_rate : float
         Adam's at the start; it falls along a half cosine.
     n_directions : int
         r, at most.
-    saturate : bool
-        Learn limits c; else they stay infinite and t is linear in the activation.
     rng : np.random.Generator
     """
 
@@ -52,13 +55,13 @@ class FreshLearning:
         learning_set: tuple[Tensor, Tensor],
         held_out: tuple[Tensor, Tensor],
         settings: Settings,
+        form: Form,
         learning_rate: float,
         n_directions: int,
-        saturate: bool,
         rng: np.random.Generator,
     ):
         self.split, self.learning_set, self.held_out = split, learning_set, held_out
-        self.settings, self.learning_rate, self.saturate, self.rng = settings, learning_rate, saturate, rng
+        self.settings, self.form, self.learning_rate, self.rng = settings, form, learning_rate, rng
         activations = learning_set[0][:_ROWS_TO_BEGIN_WITH]
         self.directions = active_directions(split, activations, n_directions)
         projected = activations.flatten(1) @ self.directions
@@ -69,13 +72,13 @@ class FreshLearning:
             "offsets": mean,
             "log scales": (0.3 * spread).log(),
         }
-        if saturate:
+        if form != "linear":
             self.parameters["log limits"] = (2 * spread).log()
         for parameter in self.parameters.values():
             parameter.requires_grad_()
         self.optimizer = torch.optim.Adam(self.parameters.values(), lr=learning_rate)
         # nu's logarithm; running means of the share of wrong answers, and of how much larger it is held-out.
-        self.log_weight, self.wrong, self.gap = math.log(30.0), None, 0.0
+        self.log_multiplier, self.wrong, self.gap = math.log(30.0), None, 0.0
         self.log: list[tuple] = []
         self.curves: list[tuple] = []
         self.n_rejected = 0
@@ -85,17 +88,16 @@ class FreshLearning:
     def stored(self) -> Fresh:
         """What has been learned."""
         found = {name: parameter.detach().clone() for name, parameter in self.parameters.items()}
-        scales = found.pop("log scales").exp()
-        limits = found.pop("log limits").exp() if self.saturate else torch.full_like(scales, math.inf)
-        return Fresh(directions=self.directions, limits=limits, scales=scales, **found)
+        scales, limits = (found.pop(f"log {name}", torch.tensor(math.inf)).exp() for name in ("scales", "limits"))
+        return Fresh(self.form, directions=self.directions, limits=limits.expand_as(scales).clone(), scales=scales, **found)
 
     def epoch(self) -> None:
-        """Learn from every activation once, validate.
+        """Learn from every activation once, validate, accept if it is time and held-out accuracy exceeds the target.
 
         Raises
         ------
         OutOfReachError
-            If the last epoch has passed and held-out accuracy misses the target.
+            If the last epoch has passed and it does not.
         """
         epoch, settings = len(self.curves), self.settings
         n, size = len(self.learning_set[0]), min(settings.batch_size, len(self.learning_set[0]))
@@ -103,8 +105,8 @@ class FreshLearning:
         allowed = _MARGIN * (1 - settings.min_accuracy)
         rows = torch.from_numpy(self.rng.permutation(n))[: n_updates * size].split(size)
         for update, some in enumerate(rows, start=epoch * n_updates):
-            progress = update / (settings.epochs * n_updates)
-            self.optimizer.param_groups[0]["lr"] = self.learning_rate * (1 + math.cos(math.pi * progress)) / 2
+            progress = torch.tensor(min(1.0, update / ((settings.min_epochs + 1) * n_updates)))
+            self.optimizer.param_groups[0]["lr"] = self.learning_rate * half_cosine(progress, _FINAL_FRACTION).item()
             loss, wrong = self._loss(some)
             self.optimizer.zero_grad()
             loss.backward()
@@ -113,19 +115,19 @@ class FreshLearning:
             self.wrong = wrong if self.wrong is None else 0.9 * self.wrong + 0.1 * wrong
             # A twentieth a step at most; beyond e^7 cross-entropy decides alone.
             excess = (self.wrong + self.gap) / allowed - 1
-            self.log_weight = min(self.log_weight + 0.05 * max(-1, min(1, excess)), 7)
+            self.log_multiplier = min(self.log_multiplier + 0.05 * max(-1, min(1, excess)), 7)
         self._validate(total)
 
     def _loss(self, rows: Tensor) -> tuple[Tensor, float]:
         p, activations = self.parameters, self.learning_set[0][rows]
-        projected = activations.flatten(1) @ p["readings"] - p["offsets"]
-        t = saturated(projected, p["log limits"].exp()) if self.saturate else projected
-        scales = p["log scales"].exp()
+        scales, limits = p["log scales"].exp(), p["log limits"].exp() if "log limits" in p else None
+        t = formed(activations.flatten(1) @ p["readings"] - p["offsets"], limits, self.form)
         e = torch.from_numpy(self.rng.standard_normal(t.shape, dtype=np.float32))
         sent = p["additive"] + ((t + scales * e) @ self.directions.T).view_as(activations)
         answers, labels = self.split.cloud(sent), self.learning_set[1][rows]
-        bits = gaussian_bits(torch.cov(t.T).reshape(len(scales), -1).double(), scales.double())
-        loss = bits + math.exp(self.log_weight) * functional.nll_loss(answers, labels)
+        # Also of two levels: their own bound is flat where noise is small, and grows with the same ratio c / s.
+        bits = gaussian_bits(torch.cov(t.double().T).reshape(len(scales), -1), scales.double())
+        loss = bits + math.exp(self.log_multiplier) * functional.nll_loss(answers, labels)
         return loss, 1 - accuracy(answers.detach(), labels).item()
 
     @torch.no_grad()
@@ -140,22 +142,21 @@ class FreshLearning:
         snr = (signal.double().square().mean() / noise_variance).item()
         self.gap = 0.8 * self.gap + 0.2 * (1 - float(reached) - self.wrong)
         self.curves.append((0, epoch, loss, float(reached), snr, fresh.bits(signal)))
-        if epoch < self.settings.epochs:
-            return
-        if reached <= self.settings.min_accuracy:
+        if epoch > self.settings.min_epochs and reached > self.settings.min_accuracy:
+            self.log.append((snr, float(reached), epoch, self.curves[-1][-1]))
+        elif epoch >= self.settings.epochs:
             best = max(row[3] for row in self.curves)
             raise OutOfReachError(
                 f"--min-accuracy {self.settings.min_accuracy:g}: missed after {epoch} epochs with {reached:.4f}; "
                 f"the best held-out accuracy seen was {best:.4f}"
             )
-        self.log.append((snr, float(reached), epoch, self.curves[-1][5])[: len(LOG) + 1])
 
     def state(self) -> dict:
         """All that decides what comes next, in types that a checkpoint can hold."""
         return {
             "parameters": {name: parameter.detach() for name, parameter in self.parameters.items()},
             "optimizer": self.optimizer.state_dict(),
-            "weight": (self.log_weight, self.wrong, self.gap),
+            "multiplier": (self.log_multiplier, self.wrong, self.gap),
             "log": self.log,
             "curves": self.curves,
             "rng": json.dumps(self.rng.bit_generator.state),
@@ -167,7 +168,7 @@ class FreshLearning:
             for name, parameter in self.parameters.items():
                 parameter.copy_(state["parameters"][name])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.log_weight, self.wrong, self.gap = state["weight"]
+        self.log_multiplier, self.wrong, self.gap = state["multiplier"]
         self.log, self.curves = state["log"], state["curves"]
         self.rng.bit_generator.state = json.loads(state["rng"])
 

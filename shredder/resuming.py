@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from shredder import runs
 from shredder.fresh import Fresh
+from shredder.fresh_learning import FreshLearning, fresh_summary
 from shredder.learning import CURVES, LOG, Learning
 from shredder.metrics import ActivationMoments, clean_accuracy, mean_and_spread, noisy_accuracy
 from shredder.runs import InputError
@@ -34,7 +35,7 @@ def fingerprint(args: Any, *weights: Path, only: Collection[str] = ()) -> str:
     return json.dumps(flags) + "".join(map(runs.sha256, weights))
 
 
-def learn(learning: Learning, folder: Path, fingerprint: str) -> None:
+def learn(learning: Learning | FreshLearning, folder: Path, fingerprint: str) -> None:
     """Run `learning` to its end, continuing from the checkpoint in `folder` where there is one, and keeping one as it goes.
 
     Parameters
@@ -78,8 +79,13 @@ def learn(learning: Learning, folder: Path, fingerprint: str) -> None:
                 written = time.monotonic()
 
 
-def member_summary(learning: Learning, activations: Tensor, labels: Tensor) -> dict[str, float | None]:
+def summary(learning: Learning | FreshLearning, activations: Tensor, labels: Tensor) -> dict[str, float | None]:
     """What a run has reached, on test activations and their public labels, which nothing was chosen by."""
+    return (fresh_summary if isinstance(learning, FreshLearning) else member_summary)(learning, activations, labels)
+
+
+def member_summary(learning: Learning, activations: Tensor, labels: Tensor) -> dict[str, float | None]:
+    """What members have reached; arguments as for `summary`."""
     split, noise = learning.split, (learning.collection.multiplicative, learning.collection.additive)
     accuracy, spread = mean_and_spread(noisy_accuracy(split, activations, labels, *noise))
     moments, drawn_accuracy, drawn_spread = ActivationMoments(activations), None, None
@@ -108,7 +114,7 @@ def member_summary(learning: Learning, activations: Tensor, labels: Tensor) -> d
     }
 
 
-def logs(learning: Learning, folder: Path) -> dict[Path, bytes]:
+def logs(learning: Learning | FreshLearning, folder: Path) -> dict[Path, bytes]:
     """What has happened so far: a row for each accepted member, and one for each member and epoch."""
     return {
         folder / "training.csv": runs.csv_table(LOG + tuple(learning.limits), learning.log),
@@ -116,7 +122,7 @@ def logs(learning: Learning, folder: Path) -> dict[Path, bytes]:
     }
 
 
-def finish(learning: Learning, folder: Path, record: runs.Record, results: Mapping[str, Any]) -> None:
+def finish(learning: Learning | FreshLearning, folder: Path, record: runs.Record, results: Mapping[str, Any]) -> None:
     """Write what was learned, its logs and the run record to `folder`, remove the checkpoint, and print the results."""
     stored = learning.stored.files(folder)
     runs.write_together(stored | logs(learning, folder) | {folder / "run.json": record.content(results)})

@@ -31,21 +31,21 @@ def toy_scene(channel: Channel, n: int = 3000, seed: int = 0, epochs: int = 15) 
         private = torch.from_numpy(rng.integers(4, size=n))
         signal = torch.eye(4)[private].view(n, *SHAPE)
         images = 0.2 + 0.6 * signal.flatten(1).repeat(1, 16)  # of 8 x 8 pixels
-        return Side(signal, private, (private > 1).long(), images)
+        return Side(signal, signal, private, (private > 1).long(), images)
 
     return Scene(channel, side(n), side(1000), side(1000), Budget(epochs), seed)
 
 
 def test_floor_is_the_best_guess_given_the_public_label():
-    learning = Side(*[torch.zeros(5)], torch.tensor([0, 0, 1, 2, 2]), torch.tensor([0, 0, 0, 1, 1]), torch.zeros(5))
-    test = Side(torch.zeros(4), torch.tensor([0, 1, 2, 3]), torch.tensor([0, 0, 1, 1]), torch.zeros(4))
+    learning = Side(*[torch.zeros(5)] * 2, torch.tensor([0, 0, 1, 2, 2]), torch.tensor([0, 0, 0, 1, 1]), torch.zeros(5))
+    test = Side(*[torch.zeros(4)] * 2, torch.tensor([0, 1, 2, 3]), torch.tensor([0, 0, 1, 1]), torch.zeros(4))
     assert attacks.floor(learning, test) == 0.5
 
 
 def test_member_attack_on_two_distinct_tensors_is_perfect():
     tensors = torch.stack([torch.full(SHAPE, 30.0), torch.tensor([5.0, -30.0, 2.0, 9.0]).view(SHAPE)])
     scene = toy_scene(Channel(Collection(None, tensors), "verbatim"))
-    reading = attacks.read(scene, {"undone": attacks.kinds_of_features(scene)["undone"]})
+    reading = attacks.read(scene, {"undone": scene.features()["undone"]})
     assert reading.accuracy == 1
     assert attacks.entropy_bits(scene.test.private) - reading.nats / math.log(2) > 1.9
 
@@ -53,17 +53,17 @@ def test_member_attack_on_two_distinct_tensors_is_perfect():
 def test_at_infinite_noise_every_attack_sits_at_the_floor():
     scene = toy_scene(Channel(linear_fresh([1e6] * 4), "fresh"))
     floor = 0.25  # nothing is left of the public label either
-    for kind, of in attacks.kinds_of_features(scene).items():
+    for kind, of in scene.features().items():
         reading = attacks.read(scene, {kind: of})
         assert reading.interval()[0] < floor + 0.02, kind
         assert reading.accuracy < floor + 0.05, kind
-    for reading in attacks.averaged(scene, "whitened", attacks.kinds_of_features(scene)["whitened"], (1, 100)).values():
+    for reading in attacks.averaged(scene, "whitened", scene.features()["whitened"], (1, 100)).values():
         assert reading.accuracy < floor + 0.05
-    guesses = attacks.reconstructed(scene, attacks.kinds_of_features(scene))
+    guesses = attacks.reconstructed(scene, scene.features())
     quality = {name: assessment.quality(scene.test.images, guesses[name], 8) for name in ("clean", "noisy", "mean")}
     assert quality["clean"]["mean squared error"] < 1e-3
     assert quality["noisy"]["mean squared error"] > 0.95 * quality["mean"]["mean squared error"]
-    assert attacks.image_bits_at_least(scene, attacks.kinds_of_features(scene)["whitened"]) < 0.05
+    assert attacks.image_bits_at_least(scene, scene.features()["whitened"]) < 0.05
 
 
 def test_averaging_fresh_noise_improves_as_theory_says():
@@ -74,10 +74,10 @@ def test_averaging_fresh_noise_improves_as_theory_says():
         private = torch.from_numpy(rng.integers(2, size=n))
         signal = torch.zeros(n, *SHAPE)
         signal[:, 0, 0, 0] = 2.0 * private - 1
-        return Side(signal, private, torch.zeros_like(private), torch.zeros(n, 64))
+        return Side(signal, signal, private, torch.zeros_like(private), torch.zeros(n, 64))
 
     scene = Scene(Channel(linear_fresh([s]), "fresh"), side(6000), side(2000), side(4000), Budget(10), 0)
-    readings = attacks.averaged(scene, "whitened", attacks.kinds_of_features(scene)["whitened"], (1, 10, 100))
+    readings = attacks.averaged(scene, "whitened", scene.features()["whitened"], (1, 10, 100))
     for q, reading in readings.items():
         assert reading.accuracy == pytest.approx(stats.norm.cdf(math.sqrt(q) / s), abs=0.025)
         bits = attacks.entropy_bits(scene.test.private) - reading.nats / math.log(2)
@@ -88,7 +88,7 @@ def test_averaging_draws_one_by_one_improves_as_theory_says(monkeypatch):
     # Each element from Laplace(0, b): of four classes a coordinate apart, the mean of many draws tells all.
     tensors = torch.from_numpy(np.random.default_rng(0).laplace(0, 3, (40, *SHAPE))).float()
     scene = toy_scene(Channel(Collection(None, tensors), "elementwise-laplace"), n=1000)
-    readings = attacks.averaged(scene, "undone", attacks.kinds_of_features(scene)["undone"], (1, 10, 1000))
+    readings = attacks.averaged(scene, "undone", scene.features()["undone"], (1, 10, 1000))
     accuracies = [reading.accuracy for reading in readings.values()]
     # Four values of spread 3 * sqrt(2) * sqrt(2) / sqrt(1000) = 0.19 around 0 or 1: the largest is the class's, but 1 in 1,000.
     assert accuracies[0] < 0.4 and accuracies[0] < accuracies[1] - 0.1 < accuracies[2] and accuracies[2] > 0.98
@@ -98,7 +98,7 @@ def test_averaging_draws_one_by_one_improves_as_theory_says(monkeypatch):
 def test_the_bound_lies_above_what_attacks_show(scale):
     scene = toy_scene(Channel(linear_fresh([scale] * 4), "fresh"))
     bound = scene.channel.bits_at_most(scene.test.signal)
-    of = attacks.kinds_of_features(scene)["whitened"]
+    of = scene.features()["whitened"]
     reading = attacks.read(scene, {"whitened": of})
     label_bits = attacks.entropy_bits(scene.test.private) - reading.nats / math.log(2)
     image_bits = attacks.image_bits_at_least(scene, of)

@@ -9,9 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import integrate, stats
 
-from shredder.channels import Channel, Undo, Whiten, order_statistics
+from shredder.channels import Channel
+from shredder.features import Undo, Whiten
 from shredder.fresh import Fresh, gaussian_bits
 from shredder.noise import Collection, Distributions
+from shredder.order_statistics import order_statistics
 
 SHAPE = (4, 1, 1)
 
@@ -20,7 +22,7 @@ def linear_fresh(scales: list[float], shape: tuple[int, ...] = SHAPE) -> Fresh:
     """Fresh noise of these scales on the first elements, the activation untouched."""
     d, r = math.prod(shape), len(scales)
     some = torch.eye(d)[:, :r]
-    return Fresh(some, some, torch.zeros(shape), torch.zeros(r), torch.full((r,), math.inf), torch.tensor(scales))
+    return Fresh("linear", some, some, torch.zeros(shape), torch.zeros(r), torch.full((r,), math.inf), torch.tensor(scales))
 
 
 @pytest.mark.parametrize(
@@ -65,7 +67,7 @@ def test_members_are_guessed_by_elements_as_by_the_whole_covariance(monkeypatch)
     signal = torch.from_numpy(rng.standard_normal((400, 30, 1, 1))).float()
     sent = channel.sent(signal, rng)
     whole = Undo(channel.components(), signal)
-    monkeypatch.setattr("shredder.channels._COVARIANCE_ELEMENTS", 0)
+    monkeypatch.setattr("shredder.features._COVARIANCE_ELEMENTS", 0)
     by_element = Undo(channel.components(), signal)
     assert whole.whole and not by_element.whole
     assert (whole.members(sent) == by_element.members(sent)).double().mean() > 0.95

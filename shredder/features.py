@@ -1,0 +1,150 @@
+"""What an adversary makes of a noisy activation before a network reads it: whitened, or its noise undone."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from shredder.channels import ELEMENTS_WITH_COVARIANCE, Channel, Components
+from shredder.fresh import Fresh
+
+# Of a noisy activation, (n, *activation shape) -> (n, F).
+Features = Callable[[Tensor], Tensor]
+# Rows from which the noise's covariance is taken.
+_ROWS_FOR_COVARIANCE = 20_000
+# Elements of all members' covariances together; where there are more, elements count as independent.
+_COVARIANCE_ELEMENTS = 3e8
+# Of the largest eigenvalue: what is smaller counts as zero.
+_SINGULAR = 1e-10
+
+
+def kinds_of_features(channel: Channel, signal: Tensor, rng: np.random.Generator) -> dict[str, Features]:
+    """raw: a' as it is. whitened: by the noise's covariance. undone: the member guessed, its expectation undone.
+
+    Of more elements than a covariance can be had of, none is whitened.
+
+    Parameters
+    ----------
+    channel : Channel
+    signal : Tensor, (n, *activation shape)
+        Of the adversary's own data, before noise.
+    rng : np.random.Generator
+        Of the draws that the noise's covariance is taken from.
+    """
+    source = channel.source
+    raw = {"raw": lambda sent: sent.flatten(1)}
+    if isinstance(source, Fresh):
+        undo = Undo(channel.components(), signal.flatten(1) @ source.directions)
+        whitened = {"whitened": lambda sent: source.received(sent) / source.scales}
+        return raw | whitened | {"undone": lambda sent: undo(source.received(sent))}
+    undone = {"undone": Undo(channel.components(), signal)}
+    if signal[0].numel() > ELEMENTS_WITH_COVARIANCE:
+        return raw | undone
+    rows = torch.from_numpy(rng.integers(len(signal), size=_ROWS_FOR_COVARIANCE))
+    whiten = Whiten(signal[rows], channel.sent(signal[rows], rng))
+    return raw | {"whitened": whiten} | undone
+
+
+class Undo:
+    """Guesses the member and undoes the noise by its expectation.
+
+        member = argmax_m N(a'; mean_m, Cov_m),   mean_m = w_m * E[t] + n_m
+        estimate = E[t] + C diag(w_m) Cov_m^-1 (a' - mean_m)
+        Cov_m = diag(w_m) C diag(w_m) + diag(Var(w_i) E[t_i^2] + Var(n_i))
+
+    the linear estimate of least mean square error, for the covariance C of the signal t; w_m and n_m are expectations of
+    the draw. Exact for Normal t and n, an approximation for others.
+
+    Parameters
+    ----------
+    components : Components
+    signal : Tensor, (n, *activation shape)
+        Of the adversary's own data: its mean and covariance are all that is known of the input.
+    """
+
+    def __init__(self, components: Components, signal: Tensor):
+        flat, c = signal.flatten(1).double(), components
+        self.mean = flat.mean(0)
+        d = flat.shape[1]
+        few = d <= ELEMENTS_WITH_COVARIANCE and d * d * len(c.w_mean) <= _COVARIANCE_ELEMENTS
+        covariance = torch.cov(flat.T).view(d, d) if few else None
+        self.means = c.w_mean * self.mean + c.n_mean  # (N, D)
+        spread = c.w_variance * flat.square().mean(0) + c.n_variance  # (N, D)
+        self.whole = covariance is not None
+        if not self.whole:
+            variance = flat.var(0)
+            self.variance = c.w_mean.square() * variance + spread
+            # Without noise in an element that never varies a' says nothing of it, and any positive number will do.
+            self.variance += 1e-9 * self.variance.mean(1, keepdim=True)
+            self.gains = c.w_mean * variance / self.variance
+            return
+        self.whiten, self.gain, self.log_det = [], [], []
+        for w, extra in zip(c.w_mean, spread, strict=True):
+            of_member = w[:, None] * covariance * w + torch.diag(extra)
+            of_member += torch.eye(len(w), dtype=torch.float64) * 1e-9 * of_member.diagonal().mean()
+            lower = torch.linalg.cholesky(of_member)
+            inverse = torch.linalg.solve_triangular(lower, torch.eye(len(w), dtype=torch.float64), upper=False)
+            self.whiten.append(inverse.float())
+            self.gain.append((covariance * w @ inverse.T).float())
+            self.log_det.append(lower.diagonal().log().sum().item())
+
+    def members(self, sent: Tensor) -> Tensor:
+        """The likeliest member of each row, int64 (n,)."""
+        flat = sent.flatten(1)
+        if not self.whole:
+            precision = 1 / self.variance
+            squares = flat.double().square() @ precision.T - 2 * flat.double() @ (self.means * precision).T
+            score = squares + (self.means.square() * precision).sum(1) + self.variance.log().sum(1)
+            return score.argmin(1)
+        score = torch.stack([self._whitened(flat, m).square().sum(1) / 2 + self.log_det[m] for m in range(len(self.whiten))])
+        return score.argmin(0)
+
+    def __call__(self, sent: Tensor) -> Tensor:
+        """Estimates of t, float32 (n, D)."""
+        members, flat = self.members(sent), sent.flatten(1)
+        if not self.whole:
+            return (self.mean + self.gains[members] * (flat.double() - self.means[members])).float()
+        estimate = torch.empty(len(flat), len(self.mean))
+        for m in members.unique().tolist():
+            rows = members == m
+            estimate[rows] = self.mean.float() + self._whitened(flat[rows], m) @ self.gain[m].T
+        return estimate
+
+    def _whitened(self, flat: Tensor, m: int) -> Tensor:
+        return (flat - self.means[m].float()) @ self.whiten[m].T
+
+
+class Whiten:
+    """a' in coordinates in which the noise is uncorrelated and of unit spread.
+
+    Without it the loudest directions of the noise drown the quiet ones, and a network fails to train. Where noise is absent
+    and the signal is not, coordinates are of unit spread of the signal; where both are absent there are none.
+
+    Parameters
+    ----------
+    signal, sent : Tensor, (n, *activation shape)
+        The same rows before and after noise.
+
+    Attributes
+    ----------
+    rank : int
+        Of the noise's covariance.
+    """
+
+    def __init__(self, signal: Tensor, sent: Tensor):
+        clean, noise = signal.flatten(1).double(), (sent - signal).flatten(1).double()
+        values, vectors = torch.linalg.eigh(torch.cov(noise.T))
+        loud = values > _SINGULAR * values.max().clamp(min=torch.finfo(torch.float64).tiny)
+        self.rank = int(loud.sum())
+        scales = values.clamp(min=0).sqrt()
+        quiet = ~loud
+        if quiet.any():
+            scales[quiet] = ((clean - clean.mean(0)) @ vectors[:, quiet]).std(0)
+        kept = loud | (scales > _SINGULAR * scales.max())
+        self.matrix = (vectors[:, kept] / scales[kept]).float()  # (D, kept)
+        self.offset = noise.mean(0).float()
+
+    def __call__(self, sent: Tensor) -> Tensor:
+        """Coordinates, float32 (n, rank or more)."""
+        return (sent.flatten(1) - self.offset) @ self.matrix
