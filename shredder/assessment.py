@@ -162,7 +162,7 @@ def measures(found: Found, public: float, clean_public: float) -> dict[str, Any]
     PA = attacked / public accuracy,   PI = (clean - noisy) / (clean - random), where random is the floor
     """
     results: dict[str, Any] = {"public accuracy": public, "public accuracy without noise": clean_public}
-    single = {name: row for name, row in found.readings.items() if name not in [f"averaging {q}" for q in QUERIES[1:]]}
+    single = {name: row for name, row in found.readings.items() if not name.startswith("averaging")}
     if single:
         name = max(single, key=lambda name: single[name]["private_accuracy"])
         worst, ceiling, floor = (single[name][column] for column in ("private_accuracy", "ceiling", "floor"))

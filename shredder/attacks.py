@@ -169,7 +169,10 @@ def averaged(scene: Scene, kind: str, features: Features, queries: tuple[int, ..
             share = scene.budget.shared(2 * len(queries), learning_rate)
             nats = fit(network, lambda _, pairs=pairs: pairs["learning"], pairs["held_out"], cross_entropy, share, rng)
             if nats < best:
-                best, found[q] = nats, judged(network, pairs["test"], nats, f"mean of {q}, layers of {widths}")
+                best, found[q] = (
+                    nats,
+                    judged(network, pairs["test"], nats, f"mean of {q}, layers of {' '.join(map(str, widths))}"),
+                )
     return found
 
 

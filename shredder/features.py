@@ -15,6 +15,8 @@ Features = Callable[[Tensor], Tensor]
 _ROWS_FOR_COVARIANCE = 20_000
 # Elements of all members' covariances together; where there are more, elements count as independent.
 _COVARIANCE_ELEMENTS = 3e8
+# Members whose likelihood is taken by the whole covariance.
+_LIKELY_MEMBERS = 8
 # Of the largest eigenvalue: what is smaller counts as zero.
 _SINGULAR = 1e-10
 
@@ -71,13 +73,13 @@ class Undo:
         covariance = torch.cov(flat.T).view(d, d) if few else None
         self.means = c.w_mean * self.mean + c.n_mean  # (N, D)
         spread = c.w_variance * flat.square().mean(0) + c.n_variance  # (N, D)
+        variance = flat.var(0)
+        self.variance = c.w_mean.square() * variance + spread
+        # Without noise in an element that never varies a' says nothing of it, and any positive number will do.
+        self.variance += 1e-9 * self.variance.mean(1, keepdim=True)
+        self.gains = c.w_mean * variance / self.variance
         self.whole = covariance is not None
         if not self.whole:
-            variance = flat.var(0)
-            self.variance = c.w_mean.square() * variance + spread
-            # Without noise in an element that never varies a' says nothing of it, and any positive number will do.
-            self.variance += 1e-9 * self.variance.mean(1, keepdim=True)
-            self.gains = c.w_mean * variance / self.variance
             return
         self.whiten, self.gain, self.log_det = [], [], []
         for w, extra in zip(c.w_mean, spread, strict=True):
@@ -90,15 +92,19 @@ class Undo:
             self.log_det.append(lower.diagonal().log().sum().item())
 
     def members(self, sent: Tensor) -> Tensor:
-        """The likeliest member of each row, int64 (n,)."""
+        """The likeliest member of each row, int64 (n,): by elements as if they were independent, then the best of these."""
         flat = sent.flatten(1)
-        if not self.whole:
-            precision = 1 / self.variance
-            squares = flat.double().square() @ precision.T - 2 * flat.double() @ (self.means * precision).T
-            score = squares + (self.means.square() * precision).sum(1) + self.variance.log().sum(1)
-            return score.argmin(1)
-        score = torch.stack([self._whitened(flat, m).square().sum(1) / 2 + self.log_det[m] for m in range(len(self.whiten))])
-        return score.argmin(0)
+        precision = 1 / self.variance
+        squares = flat.double().square() @ precision.T - 2 * flat.double() @ (self.means * precision).T
+        by_element = squares + (self.means.square() * precision).sum(1) + self.variance.log().sum(1)
+        if not self.whole or len(self.means) == 1:
+            return by_element.argmin(1)
+        likely = by_element.topk(min(_LIKELY_MEMBERS, len(self.means)), largest=False).indices  # (n, candidates)
+        score = torch.empty(likely.shape)
+        for m in likely.unique().tolist():
+            rows, candidate = (likely == m).nonzero(as_tuple=True)
+            score[rows, candidate] = self._whitened(flat[rows], m).square().sum(1) / 2 + self.log_det[m]
+        return likely.gather(1, score.argmin(1, keepdim=True)).squeeze(1)
 
     def __call__(self, sent: Tensor) -> Tensor:
         """Estimates of t, float32 (n, D)."""

@@ -16,6 +16,8 @@ from shredder.split import SplitNetwork
 
 # What is sent of a reading u: u itself, c * tanh(u / c), or c * sign(u).
 Form = Literal["linear", "saturated", "quantised"]
+# Of the Jacobians that directions are taken from.
+_JACOBIAN_ELEMENTS = 10**8
 
 
 @dataclass(frozen=True)
@@ -160,7 +162,7 @@ def _hermite() -> tuple[np.ndarray, np.ndarray]:
     return points, weights / weights.sum()
 
 
-def active_directions(split: SplitNetwork, activations: Tensor, n: int) -> Tensor:
+def active_directions(split: SplitNetwork, activations: Tensor, n: int, rng: np.random.Generator) -> Tensor:
     """Where the cloud's answers change most: the `n` leading right singular vectors of its Jacobians at `activations`.
 
         J^T J = sum over activations and classes of grad grad^T,   grad = d log p(class) / d a
@@ -171,7 +173,10 @@ def active_directions(split: SplitNetwork, activations: Tensor, n: int) -> Tenso
     ----------
     split : SplitNetwork
     activations : Tensor, (m, *activation shape)
+        Of many elements fewer rows are used, so that the Jacobians take 400 MB at most.
     n : int
+    rng : np.random.Generator
+        Of the randomised decomposition (Halko, Martinsson, Tropp 2011).
 
     Returns
     -------
@@ -179,19 +184,17 @@ def active_directions(split: SplitNetwork, activations: Tensor, n: int) -> Tenso
         Orthonormal; r = min(n, rank of the Jacobians).
     """
     gradients = []
-    for some in activations.split(500):
+    with torch.no_grad():
+        classes = split.cloud(activations[:1]).shape[1]
+    for some in activations[: max(1, _JACOBIAN_ELEMENTS // (classes * activations[0].numel()))].split(500):
         some = some.clone().requires_grad_()
         answers = split.cloud(some)
-        for column in answers.T:
-            gradients.append(torch.autograd.grad(column.sum(), some, retain_graph=True)[0].flatten(1))
+        gradients += [torch.autograd.grad(column.sum(), some, retain_graph=True)[0].flatten(1) for column in answers.T]
     jacobian = torch.cat(gradients)
-    if jacobian.shape[1] <= len(jacobian):
-        values, vectors = torch.linalg.eigh((jacobian.T @ jacobian).double())
-    else:
-        values, left = torch.linalg.eigh((jacobian @ jacobian.T).double())
-        vectors = jacobian.double().T @ left / values.clamp(min=1e-300).sqrt()
-    kept = (values > 1e-12 * values.max()).nonzero().flatten().flip(0)[:n]
-    return torch.linalg.qr(vectors[:, kept]).Q.float()
+    with torch.random.fork_rng():  # the decomposition draws from torch's global generator
+        torch.manual_seed(int(rng.integers(2**63)))
+        _, values, vectors = torch.svd_lowrank(jacobian, min(n + 10, *jacobian.shape), niter=4)
+    return vectors[:, : min(n, int((values > 1e-5 * values[0]).sum()))].contiguous()
 
 
 def load_fresh(folder: Path, shape: tuple[int, ...]) -> Fresh:

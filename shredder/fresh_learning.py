@@ -63,7 +63,7 @@ class FreshLearning:
         self.split, self.learning_set, self.held_out = split, learning_set, held_out
         self.settings, self.form, self.learning_rate, self.rng = settings, form, learning_rate, rng
         activations = learning_set[0][:_ROWS_TO_BEGIN_WITH]
-        self.directions = active_directions(split, activations, n_directions)
+        self.directions = active_directions(split, activations, n_directions, rng)
         projected = activations.flatten(1) @ self.directions
         mean, spread = projected.mean(0), projected.std(0).clamp(min=1e-3)
         self.parameters = {

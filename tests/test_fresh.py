@@ -115,7 +115,7 @@ def test_what_is_sent_has_the_moments_that_it_says():
 
 
 def test_active_directions_are_where_the_answer_changes():
-    directions = active_directions(SplitNetwork(TwoClasses(), "edge"), toy(600, 0)[0], 3)
+    directions = active_directions(SplitNetwork(TwoClasses(), "edge"), toy(600, 0)[0], 3, np.random.default_rng(0))
     torch.testing.assert_close(directions.abs(), torch.tensor([[1.0], [0], [0], [0]]), atol=1e-5, rtol=0)
 
 
