@@ -9,23 +9,34 @@ import numpy as np
 import attack_alexnet
 import attack_lenet
 from models.lenet import CUTTING_POINTS
-from paper.points import alexnet_point, lenet_point
+from paper.points import Step, alexnet_point, lenet_point
 from shredder.attacks import QUERIES
 
-# Methods as they are learned, and the draws of each that are attacked.
+# Methods as they are learned, and the draws of each that are attacked; at earlier cutting points only the first.
 LENET = {
     "v1": ({"method": "additive", "max_accuracy_loss": 0.03}, ("elementwise-laplace", "verbatim")),
     "v2": ({"method": "self-supervised", "members": 20}, ("order-preserving", "verbatim")),
     "v3": ({"method": "distribution", "members": 20, "max_accuracy_loss": 0.03}, ("order-preserving",)),
-    "fresh, linear": ({"method": "fresh", "linear": True}, ("fresh",)),
-    "fresh": ({"method": "fresh"}, ("fresh",)),
+    "fresh, linear": ({"method": "fresh", "form": "linear", "directions": 64}, ("fresh",)),
+    "fresh, saturated": ({"method": "fresh", "form": "saturated"}, ("fresh",)),
+    "fresh, quantised": ({"method": "fresh", "form": "quantised"}, ("fresh",)),
 }
 ALEXNET = {
     "v1": ({"method": "additive"}, "elementwise-laplace"),
     "v3": ({"method": "distribution"}, "order-preserving"),
-    "fresh": ({"method": "fresh"}, "fresh"),
+    "fresh, saturated": ({"method": "fresh", "members": 1}, "fresh"),
 }
-QUICK_METHODS = ("v2", "fresh")
+# All of the embedded digits, where the figures of the paper have 200.
+ALEXNET_LEARN = {"images": None, "members": 20, "batch_size": None, "epochs": None, "min_epochs": None}
+QUICK_METHODS = ("v2", "fresh, quantised")
+# At earlier cutting points one threshold does not answer, members take minutes each, and 1,000 queries hours to read.
+FEW = {"members": 4, "epochs": 100, "min_epochs": 99}
+EARLY = {
+    "v1": {"members": 4},
+    "v2": FEW,
+    "v3": FEW | {"max_accuracy_loss": 0.05},
+    "fresh, saturated": {"epochs": 250, "min_epochs": 149},
+}
 LABEL_ATTACKS = ("untrained", "trained", "member", *(f"averaging {q}" for q in QUERIES[1:]))
 Rows = list[dict[str, Any]]
 
@@ -35,24 +46,30 @@ def figure_attacks(args: Any) -> Rows:
     rows = []
     for cutting_point in ("relu5",) if args.quick else reversed(CUTTING_POINTS):
         for method, (learn, draws) in LENET.items():
-            for draw in draws:
-                if not args.quick or (method in QUICK_METHODS and draw == draws[0]):
-                    settings = {"dataset": "mnist-5k", "public_labels": "gt5", "cutting_point": cutting_point, **learn}
-                    rows.append({"network": "lenet", "method": method, "draw": draw, "cutting point": cutting_point})
-                    rows[-1] |= seen(lenet_point(args, draw=draw, attack=lenet_attack(args, cutting_point, draw), **settings))
+            if method not in (QUICK_METHODS if args.quick else LENET) or (cutting_point != "relu5" and method not in EARLY):
+                continue
+            for draw in draws if cutting_point == "relu5" and not args.quick else draws[:1]:
+                settings = {"dataset": "mnist-5k", "public_labels": "gt5", "cutting_point": cutting_point, **learn}
+                settings |= EARLY[method] if cutting_point != "relu5" else {}
+                rows.append({"network": "lenet", "method": method, "draw": draw, "cutting point": cutting_point})
+                rows[-1] |= seen(lenet_point(args, draw=draw, attack=lenet_attack(args, cutting_point, draw), **settings))
     if not args.quick and "alexnet" in args.networks:
         for method, (learn, draw) in ALEXNET.items():
             attack = attack_alexnet.main, attack_alexnet.Arguments(draw=draw, seed=args.seed)
             rows.append({"network": "alexnet", "method": method, "draw": draw, "cutting point": "pool5"})
-            rows[-1] |= seen(alexnet_point(args, draw=draw, attack=attack, **learn))
+            rows[-1] |= seen(alexnet_point(args, draw=draw, attack=attack, **(ALEXNET_LEARN | learn)))
     return [row for row in rows if "public accuracy (%)" in row]
 
 
-def lenet_attack(args: Any, cutting_point: str, draw: str) -> Any:
-    """All attacks; quick: those that take seconds."""
-    few = {"attacks": ("untrained", "trained", "member"), "epochs": 15} if args.quick else {"epochs": 60}
-    attack = attack_lenet.Arguments(cutting_point=cutting_point, draw=draw, seed=args.seed, **few)
-    return attack_lenet.main, attack
+def lenet_attack(args: Any, cutting_point: str, draw: str) -> Step:
+    """All attacks; at earlier cutting points on single queries alone; quick: those that take seconds."""
+    if args.quick:
+        few = {"attacks": ("untrained", "trained", "member"), "epochs": 10}
+    elif cutting_point == "relu5":
+        few = {"epochs": 40}
+    else:
+        few = {"attacks": ("untrained", "trained", "member", "reconstruction"), "epochs": 15}
+    return attack_lenet.main, attack_lenet.Arguments(cutting_point=cutting_point, draw=draw, seed=args.seed, **few)
 
 
 def seen(point: dict[str, Any]) -> dict[str, Any]:

@@ -59,10 +59,12 @@ class MethodArguments:
     no_learn_redrawn: FlagCreatePairsOff[bool] = False
     """distribution: learn tensors as they are, as the paper does."""
     directions: int | None = None
-    """fresh: in how many directions, of those in which the cloud's answer changes most, anything is sent."""
+    """fresh: in how many directions, of those in which the cloud's answer changes most, anything is sent. Default: 64; LeNet,
+    quantised: 1."""
     form: Form | None = None
     """fresh: what is sent in each direction before noise. linear: what the device reads of the activation there. saturated: its
-    hyperbolic tangent. quantised: its sign, one bit, whose bound holds for any inputs."""
+    hyperbolic tangent. quantised: its sign, one bit, whose bound holds for any inputs. Default: saturated; quantised for LeNet
+    cut last that answers digit > 5."""
     max_sse: float | None = None
     """distribution: accept a tensor whose histogram is within this sum of squared errors of the Laplace fitted to it."""
 
