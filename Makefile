@@ -4,10 +4,10 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 DATA_ROOT ?= data
 BIN := .venv/bin
 
-.PHONY: reproduce full figures test lint bench
+.PHONY: reproduce full figures attacks test lint bench
 .DEFAULT_GOAL := reproduce
 
-## The paper's three steps on 5,000 embedded digits, for LeNet and AlexNet, and its figures from few points.
+## The paper's three steps on 5,000 embedded digits, for LeNet and AlexNet, its figures from few points, and what attacks read.
 reproduce: .venv/runtime
 	$(BIN)/python train_noise_lenet.py --output runs/lenet/noise
 	$(BIN)/python sample_mutual_info_lenet.py --seed 0 --output runs/lenet/sample \
@@ -16,7 +16,9 @@ reproduce: .venv/runtime
 	$(BIN)/python sample_mutual_info_alexnet.py --seed 0 --output runs/alexnet/sample --additive runs/alexnet/noise/additive.npy
 	$(call notebook,runs/lenet)
 	$(BIN)/python paper_figures.py --quick
-	@echo "the paper's figures in runs/figures; quick ones, from few points"
+	$(BIN)/python paper_figures.py --quick --figure attacks --output runs/attacks
+	@cat runs/attacks/attacks.md
+	@echo "the paper's figures in runs/figures, quick ones, from few points; what informed adversaries read in runs/attacks"
 
 ## LeNet's on all of MNIST, as the paper has it.
 full: .venv/runtime
@@ -28,6 +30,10 @@ full: .venv/runtime
 ## The paper's figures: LeNet's on all of MNIST, AlexNet's on the embedded digits.
 figures: .venv/runtime
 	$(BIN)/python paper_figures.py --data-root $(DATA_ROOT)
+
+## What informed adversaries read under each method, at every cutting point, on the embedded digits.
+attacks: .venv/runtime
+	$(BIN)/python paper_figures.py --figure attacks --output runs/attacks
 
 # Runs step 3 on LeNet's $(1)/sample and, if it is there, AlexNet's runs/alexnet/sample; leaves the executed notebook in $(1),
 # figures and their records in $(1)/figures and runs/alexnet/figures.

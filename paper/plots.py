@@ -165,23 +165,25 @@ def attacks(rows: Rows) -> Figure:
     """What attacks on one query read of LeNet's private label, between the floor and the ceiling."""
     rows = [row for row in rows if "trained" in row][::-1]
     figure, axis = plt.subplots(figsize=(WIDTH, 1.2 + 0.33 * len(rows)))
+    # Hollow and of different size, for they often meet.
     looks = {
-        "untrained": ("x", GREY, "untrained, as in the paper"),
-        "trained": ("o", SKY, "trained on noise"),
-        "member": ("s", RED, "member guessed, noise undone"),
-        "averaging 1000": ("^", BLUE, "1,000 queries averaged"),
+        "untrained": ("x", GREY, 6, "untrained, as in the paper"),
+        "trained": ("o", BLUE, 9, "trained on noise"),
+        "member": ("s", RED, 5, "member guessed, noise undone"),
+        "averaging 1000": ("^", "black", 6, "1,000 queries averaged"),
     }
     places = range(len(rows))
     axis.hlines(places, *_columns(rows, "floor", "ceiling"), color=GREY, linewidth=0.8, zorder=1)
-    for name, (marker, colour, label) in looks.items():
+    for name, (marker, colour, size, label) in looks.items():
         found = [(row[name], place) for place, row in zip(places, rows, strict=True) if name in row]
         if found:
-            axis.plot(*zip(*found, strict=True), marker, color=colour, label=label, zorder=2)
+            look = {"color": colour, "markersize": size, "fillstyle": "none", "label": label}
+            axis.plot(*zip(*found, strict=True), marker, zorder=2, **look)
     for place, row in zip(places, rows, strict=True):
         bits = row["bits at most"]
-        bound = f", at most {bits:.1f} bits" if isinstance(bits, float) else ""
+        bound = f"{bits:.3g}" if isinstance(bits, float) else "no bound"
         axis.annotate(
-            f"answers {row['public accuracy (%)']:.1f} %{bound}",
+            f"{row['public accuracy (%)']:.1f} %, {bound}",
             (1.01, place),
             xycoords=("axes fraction", "data"),
             fontsize=8,
@@ -189,7 +191,9 @@ def attacks(rows: Rows) -> Figure:
         )
     draws = [row["method"] if row["draw"] == "fresh" else f"{row['method']}, {row['draw']}" for row in rows]
     axis.set_yticks(places, [f"{draw}, {row['cutting point']}" for draw, row in zip(draws, rows, strict=True)], fontsize=8)
+    axis.annotate("public accuracy,\nbits at most", (1.01, len(rows) - 0.4), xycoords=("axes fraction", "data"), fontsize=8)
     axis.set(xlabel="private digit read (%); the line goes from the floor to the ceiling", xlim=(0, 101))
+    axis.set_ylim(-0.6, len(rows) - 0.4)
     figure.legend(loc="outside upper center", ncols=2, fontsize=9)
     return figure
 

@@ -187,6 +187,7 @@ def fresh_summary(learning: FreshLearning, activations: Tensor, labels: Tensor) 
         "directions": len(fresh.scales),
         "directions above a hundredth of the noise": int((ratio > 0.01).sum()),
         "signal-to-noise ratio of the loudest direction": ratio.max().item(),
+        "epochs before acceptance": learning.settings.min_epochs,
         "updates": len(learning.curves) * (len(learning.learning_set[0]) // learning.settings.batch_size),
         "held-out accuracy": learning.log[0][LOG.index("accuracy")],
         "clean test accuracy": clean_accuracy(split, activations, labels),

@@ -1,5 +1,6 @@
 """Attacks on toy channels whose answers are known, and on LeNet; what is kept of them; bad input."""
 
+import json
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 import torch
 from scipy import stats
 
+import attack_alexnet
 import attack_lenet
 from models.lenet import WEIGHTS
 from models.weights import WeightsError
@@ -82,6 +84,20 @@ def test_averaging_fresh_noise_improves_as_theory_says():
         assert reading.accuracy == pytest.approx(stats.norm.cdf(math.sqrt(q) / s), abs=0.025)
         bits = attacks.entropy_bits(scene.test.private) - reading.nats / math.log(2)
         assert bits <= scene.channel.source.bits(scene.test.signal, q) + 0.02
+
+
+def test_1000_queries_of_two_levels_say_one_bit():
+    # Four classes, of which the level tells two from two: with noise asked away half of them are read, and no more.
+    threshold = torch.tensor([-1.0, -1, 1, 1])[:, None] / 2
+    fresh = replace(linear_fresh([1.0]), form="quantised", readings=threshold, limits=torch.ones(1))
+    scene = toy_scene(Channel(fresh, "fresh"))
+    sent = [replace(side, signal=fresh.signal(side.clean)) for side in (scene.learning, scene.held_out, scene.test)]
+    scene = replace(scene, learning=sent[0], held_out=sent[1], test=sent[2])
+    reading = attacks.averaged(scene, "whitened", scene.features()["whitened"], (1000,))[1000]
+    bits = attacks.entropy_bits(scene.test.private) - reading.nats / math.log(2)
+    assert 0.45 < reading.accuracy < 0.55
+    assert 0.9 < bits <= fresh.bits(scene.test.signal, 1000) + 0.05
+    assert attacks.ceiling(scene).accuracy == 1
 
 
 def test_averaging_draws_one_by_one_improves_as_theory_says(monkeypatch):
@@ -180,3 +196,32 @@ def test_bad_input(tmp_path, flags, message):
 def test_private_network_of_other_classes(tmp_path):
     with pytest.raises(WeightsError, match="lenet-digit-gt5"):
         attack_lenet.main(attack_lenet.Arguments(private_weights=WEIGHTS[2], output=tmp_path))
+
+
+# AlexNet.
+
+
+def test_alexnets_images_are_attacked(tmp_path, quick_digits):
+    attack_alexnet.main(attack_alexnet.Arguments(images=200, epochs=3, output=tmp_path))
+    results = json.loads((tmp_path / "run.json").read_text())["results"]
+    rows = np.genfromtxt(tmp_path / "reconstruction.csv", delimiter=",", names=True, dtype=None, encoding=None)
+    assert {str(name) for name in rows["images"]} == {"clean", "noisy", "mean"}
+    quality = {str(row["images"]): row["SSIM"] for row in rows}
+    # Digits survive v1's noise (README): the guess beats the mean image without a private label to be read.
+    assert quality["mean"] < quality["noisy"] < 1
+    assert results["bits at most, one query"] > results["bits at least, image (InfoNCE)"]
+    assert not (tmp_path / "attacks.csv").exists() and (tmp_path / "reconstruction.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ({"attacks": ("trained",)}, "--attacks trained: no private label"),
+        ({"seconds_per_attack": -1.0}, "--seconds-per-attack: found -1"),
+        ({"images": 5}, "--images: found 5, expected at least 20"),
+        ({"cutting_point": "pool2"}, r"expected float32 \(N, 192, 13, 13\)"),
+    ],
+)
+def test_bad_input_of_alexnet(tmp_path, flags, message):
+    with pytest.raises(InputError, match=message):
+        attack_alexnet.main(attack_alexnet.Arguments(**flags, output=tmp_path))

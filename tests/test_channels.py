@@ -13,7 +13,7 @@ from shredder.channels import Channel
 from shredder.features import Undo, Whiten
 from shredder.fresh import Fresh, gaussian_bits
 from shredder.noise import Collection, Distributions
-from shredder.order_statistics import order_statistics
+from shredder.order_statistics import laplace_order_covariance, order_statistics
 
 SHAPE = (4, 1, 1)
 
@@ -44,6 +44,21 @@ def test_order_statistics_of_many_are_those_of_samples():
     means, variances = order_statistics(120, "laplace")
     np.testing.assert_allclose(means, sample.mean(0), atol=0.03)
     np.testing.assert_allclose(variances, sample.var(0), rtol=0.06, atol=1e-3)
+
+
+def test_order_covariance_of_two():
+    # Each has the variance above; their sum, of two Laplace values, 4.
+    np.testing.assert_allclose(laplace_order_covariance(2), [[23 / 16, 9 / 16], [9 / 16, 23 / 16]], rtol=1e-12)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(1, 150))
+def test_order_covariance_is_that_of_its_values(d):
+    covariance = laplace_order_covariance(d)
+    # Sorting changes no sum; the marginal variances are those by quadrature; every covariance of order statistics is positive.
+    assert covariance.sum() == pytest.approx(2 * d, rel=1e-9)
+    np.testing.assert_allclose(covariance.diagonal(), order_statistics(d, "laplace")[1], rtol=1e-5)
+    assert (covariance > 0).all() and np.linalg.eigvalsh(covariance)[0] > 0
 
 
 def test_two_distinct_tensors_are_told_apart_and_undone():
@@ -141,6 +156,16 @@ def test_laplace_noise_lets_less_through_than_its_bound():
     # A single value is in any order: a distribution of one element is the same channel.
     one = Distributions(torch.tensor([[0.0, b]]), torch.zeros(1, 1, dtype=torch.long), (1, 1, 1))
     assert Channel(one, "order-preserving").bits_at_most(signal) == pytest.approx(bound, abs=0.02)
+
+
+@pytest.mark.parametrize("draw", ["order-preserving", "elementwise-laplace"])
+def test_few_rows_give_a_larger_bound(draw):
+    # Correlated elements: their variances alone say less than the covariance, which 20 rows could not estimate.
+    rng = np.random.default_rng(5)
+    common = torch.from_numpy(rng.standard_normal((4000, 1, 1, 1))).float()
+    signal = common + 0.3 * torch.from_numpy(rng.standard_normal((4000, 6, 1, 1))).float()
+    channel = Channel(Collection(None, torch.from_numpy(rng.laplace(0, 1, (5, 6, 1, 1))).float()), draw)
+    assert channel.bits_at_most(signal[:20]) > channel.bits_at_most(signal) + 0.2
 
 
 def test_no_bound_where_no_theorem_gives_one():
