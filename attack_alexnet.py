@@ -9,6 +9,7 @@ attacked is the image: decoders guess its 56 x 56 grey pixels from noisy activat
 `--output`/attacks.
 """
 
+import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -20,13 +21,13 @@ from models.alexnet import CUTTING_POINTS, pretrained_alexnet, weights_file
 from shredder import assessment, attacks, runs
 from shredder.activations import edge_pass
 from shredder.adversaries import Budget
-from shredder.arguments import NoiseArguments, noise_files, source_of, with_draw
+from shredder.arguments import NoiseArguments, noise_files, source_of, with_noise
 from shredder.assessment import AttackName
-from shredder.attacks import Scene, Side
 from shredder.channels import Channel
 from shredder.images import load_images
 from shredder.metrics import clean_accuracy
 from shredder.resuming import fingerprint
+from shredder.scene import Scene, Side
 from shredder.split import SplitNetwork
 
 SHIPPED = Path(__file__).parent / "artifacts" / "alexnet" / "noise" / "additive.npy"
@@ -78,7 +79,7 @@ def side_of(split: SplitNetwork, channel: Channel, args: Arguments, part: str, n
 
 def main(args: Arguments) -> None:
     """Attack, write."""
-    args = with_draw(args, additive=SHIPPED)
+    args = with_noise(args, args.dataset != "imagenet", "digits", additive=SHIPPED)
     variant = "imagenet" if args.dataset == "imagenet" else "digits"
     args = replace(args, weights=args.weights or weights_file(variant))
     record = runs.Record(args)
@@ -95,13 +96,14 @@ def main(args: Arguments) -> None:
     test = side_of(split, channel, args, "test", args.images // 2)
     n = len(train.signal) // 10
     scene = Scene(channel, train.rows(slice(n, None)), train.rows(slice(n)), test, budget, args.seed)
+    images = hashlib.sha256(train.images.numpy()).hexdigest()
     key = fingerprint(replace(args, attacks=()), args.weights, *noise_files(args))
-    keep = assessment.keeper(args.output / "attacks", key)
+    keep = assessment.keeper(args.output / "attacks", f"{key} {images} {record.commit}")
     found = assessment.assess(scene, names, None, keep, args.output)
-    results = assessment.measures(found, attacks.public_accuracy(scene, split), clean_accuracy(split, test.clean, test.public))
-    results |= assessment.bounds(channel, test.signal)
-    runs.write_together(assessment.files(found, args.output) | {args.output / "run.json": record.content(results)})
-    runs.report(args.output, results)
+    public = attacks.public_accuracy(scene, split), clean_accuracy(split, test.clean, test.public)
+    results = assessment.measures(found, scene, *public)
+    results |= assessment.bounds(channel, test.signal) | assessment.rank_of_noise(scene)
+    assessment.write(found, results, args.output, record)
 
 
 if __name__ == "__main__":

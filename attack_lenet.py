@@ -15,18 +15,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+import torch
 from torch import Tensor
 
 from models.lenet import CUTTING_POINTS, WEIGHTS, pretrained_lenet
 from shredder import assessment, attacks, runs
 from shredder.adversaries import Budget
-from shredder.arguments import NoiseArguments, noise_files, source_of, with_draw
+from shredder.arguments import NoiseArguments, noise_files, source_of, with_noise
 from shredder.assessment import AttackName
-from shredder.attacks import Reading, Scene, Side
 from shredder.channels import Channel
 from shredder.datasets import Digits, digit_gt5, held_out_tenth, load_digits, to_network_input
 from shredder.metrics import clean_accuracy
 from shredder.resuming import fingerprint
+from shredder.scene import Reading, Scene, Side
 from shredder.split import SplitNetwork
 
 EPOCHS = {"mnist-5k": 60, "mnist": 15}
@@ -81,14 +82,15 @@ def scene_of(args: Arguments, channel: Channel, activations: tuple[Tensor, Tenso
 
 def main(args: Arguments) -> None:
     """Attack, compare with floor and ceiling, write."""
-    args = with_draw(args, additive=SHIPPED / "additive.npy", multiplicative=SHIPPED / "multiplicative.npy")
+    names = assessment.chosen(args.attacks, private_labels=args.public_labels == "gt5")
+    shipped = {name: SHIPPED / f"{name}.npy" for name in ("additive", "multiplicative")}
+    args = with_noise(args, args.public_labels == "gt5", "--public-labels gt5", **shipped)
     classes = 2 if args.public_labels == "gt5" else 10
     epochs = EPOCHS[args.dataset] if args.epochs is None else args.epochs
     args = replace(args, public_weights=args.public_weights or WEIGHTS[classes], epochs=epochs)
     record = runs.Record(args)
     runs.require_at_least(args, seed=0, epochs=1)
     runs.require_one_of(args, cutting_point=CUTTING_POINTS)
-    names = assessment.chosen(args.attacks, private_labels=args.public_labels == "gt5")
     budget = Budget(args.epochs, args.seconds_per_attack)
     budget.check()
     channel = Channel(source_of(args, CUTTING_POINTS[args.cutting_point]), args.draw)
@@ -100,23 +102,21 @@ def main(args: Arguments) -> None:
     images = [to_network_input(some) for some in (digits.train_images, digits.test_images)]
     activations = [split.activations(some) for some in images]
     scene = scene_of(args, channel, activations, digits, budget)
-    rng, truth = scene.rng(0), scene.test.private
+    rng, truth = scene.rng("untrained"), scene.test.private
 
     def untrained() -> tuple[Reading, float]:
         own = private.activations(images[1])
         return attacks.untrained(channel, private, own, truth, rng), clean_accuracy(private, own, truth)
 
-    # Which attacks are asked for is no part of what a finished one is known by.
+    # Which attacks are asked for is no part of what a finished one is known by; the code is.
     key = fingerprint(replace(args, attacks=()), args.public_weights, args.private_weights, *noise_files(args))
-    keep = assessment.keeper(args.output / "attacks", key)
+    keep = assessment.keeper(args.output / "attacks", f"{key} {record.commit}")
     found = assessment.assess(scene, names, untrained if classes == 2 else None, keep, args.output)
     public = attacks.public_accuracy(scene, split)
-    results = assessment.measures(found, public, clean_accuracy(split, activations[1], scene.test.public))
-    results |= assessment.bounds(channel, scene.test.signal)
-    runs.write_together(assessment.files(found, args.output) | {args.output / "run.json": record.content(results)})
-    for name, row in found.readings.items():
-        print(f"{name:15} {row['private_accuracy']:.4f}  floor {row['floor']:.4f}, ceiling {row['ceiling']:.4f}")
-    runs.report(args.output, results)
+    results = assessment.measures(found, scene, public, clean_accuracy(split, activations[1], scene.test.public))
+    held_out = torch.cat([scene.held_out.signal, scene.test.signal])
+    results |= assessment.bounds(channel, held_out) | assessment.rank_of_noise(scene)
+    assessment.write(found, results, args.output, record)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from tqdm import tqdm
 from models.alexnet import CUTTING_POINTS, INPUT_SHAPE, pretrained_alexnet
 from shredder import runs
 from shredder.activations import edge_pass
-from shredder.arguments import NoiseArguments, source_of, with_draw
+from shredder.arguments import NoiseArguments, source_of, with_noise
 from shredder.channels import Channel
 from shredder.images import Images, load_images
 from shredder.metrics import ActivationMoments, clean_accuracy, mean_and_spread, noisy_accuracy
@@ -99,13 +99,11 @@ def write_noisy(
 
 def main(args: Arguments) -> None:
     """Draw, judge, write."""
-    args = with_draw(args, additive=SHIPPED)
+    args = with_noise(args, args.dataset != "imagenet", "digits", additive=SHIPPED)
     record = runs.Record(args)
     runs.require_at_least(args, seed=0, judged_on=1)
     runs.require_one_of(args, cutting_point=CUTTING_POINTS)
     imagenet, shape = args.dataset == "imagenet", CUTTING_POINTS[args.cutting_point]
-    if imagenet and args.additive == SHIPPED:
-        raise runs.InputError("--additive: the shipped tensors are for digits; name those learned with --dataset imagenet")
     channel = Channel(source_of(args, shape), args.draw)
     split = SplitNetwork(pretrained_alexnet("imagenet" if imagenet else "digits", args.weights), args.cutting_point)
     images = load_images(args.dataset, args.data_root, "test", args.n_samples)

@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from models.lenet import CUTTING_POINTS, WEIGHTS, pretrained_lenet
 from shredder import runs
-from shredder.arguments import NoiseArguments, source_of, with_draw
+from shredder.arguments import NoiseArguments, source_of, with_noise
 from shredder.channels import Channel
 from shredder.datasets import digit_gt5, load_digits, to_network_input
 from shredder.metrics import ActivationMoments, mean_and_spread, noisy_accuracy
@@ -85,10 +85,8 @@ def judge_draws(
 
 def main(args: Arguments) -> None:
     """Draw, judge, write."""
-    named = with_draw(args, additive=SHIPPED / "additive.npy", multiplicative=SHIPPED / "multiplicative.npy")
-    if args.public_labels != "gt5" and args.additive != named.additive:
-        raise runs.InputError("--additive: the shipped tensors are for --public-labels gt5; name those learned for digits")
-    args = named
+    shipped = {name: SHIPPED / f"{name}.npy" for name in ("additive", "multiplicative")}
+    args = with_noise(args, args.public_labels == "gt5", "--public-labels gt5", **shipped)
     public_classes = 2 if args.public_labels == "gt5" else 10
     args = replace(args, public_weights=args.public_weights or WEIGHTS[public_classes])
     record = runs.Record(args)

@@ -101,8 +101,8 @@ def with_defaults(args: Arguments) -> Arguments:
         # Behind the last convolution one threshold nearly answers whether a digit exceeds 5, and one bit is all that is sent.
         one_bit = args.cutting_point == "relu5" and args.public_labels != "digits"
         args = replace(args, form=args.form or ("quantised" if one_bit else "saturated"))
-        if args.form == "quantised":
-            args = replace(args, directions=args.directions or 1)
+        if args.form == "quantised" and args.directions is None:
+            args = replace(args, directions=1)
     args = completed(args, scaled, members=20, batch_size=256)
     return replace(args, weights=args.weights or WEIGHTS[10 if args.public_labels == "digits" else 2])
 

@@ -23,6 +23,7 @@ LENET = {
 }
 ALEXNET = {
     "v1": ({"method": "additive"}, "elementwise-laplace"),
+    "v2": ({"method": "self-supervised", "members": 5}, "order-preserving"),
     "v3": ({"method": "distribution"}, "order-preserving"),
     "fresh, saturated": ({"method": "fresh", "members": 1}, "fresh"),
 }
@@ -37,28 +38,30 @@ EARLY = {
     "v3": FEW | {"max_accuracy_loss": 0.05},
     "fresh, saturated": {"epochs": 250, "min_epochs": 149},
 }
-LABEL_ATTACKS = ("untrained", "trained", "member", *(f"averaging {q}" for q in QUERIES[1:]))
+LABEL_ATTACKS = ("untrained", "trained", "member", *(f"averaging {q}" for q in QUERIES))
 Rows = list[dict[str, Any]]
 
 
 def figure_attacks(args: Any) -> Rows:
     """LeNet, embedded digits, where digit > 5 is public and the digit private; then AlexNet's images."""
     rows = []
-    for cutting_point in ("relu5",) if args.quick else reversed(CUTTING_POINTS):
+    cutting_points = ("relu5",) if args.quick else tuple(CUTTING_POINTS)[::-1]
+    for cutting_point in cutting_points if "lenet" in args.networks else ():
         for method, (learn, draws) in LENET.items():
             if method not in (QUICK_METHODS if args.quick else LENET) or (cutting_point != "relu5" and method not in EARLY):
                 continue
+            settings = {"dataset": "mnist-5k", "public_labels": "gt5", "cutting_point": cutting_point, **learn}
+            settings |= EARLY[method] if cutting_point != "relu5" else {}
             for draw in draws if cutting_point == "relu5" and not args.quick else draws[:1]:
-                settings = {"dataset": "mnist-5k", "public_labels": "gt5", "cutting_point": cutting_point, **learn}
-                settings |= EARLY[method] if cutting_point != "relu5" else {}
-                rows.append({"network": "lenet", "method": method, "draw": draw, "cutting point": cutting_point})
-                rows[-1] |= seen(lenet_point(args, draw=draw, attack=lenet_attack(args, cutting_point, draw), **settings))
-    if not args.quick and "alexnet" in args.networks:
-        for method, (learn, draw) in ALEXNET.items():
-            attack = attack_alexnet.main, attack_alexnet.Arguments(draw=draw, seed=args.seed)
-            rows.append({"network": "alexnet", "method": method, "draw": draw, "cutting point": "pool5"})
-            rows[-1] |= seen(alexnet_point(args, draw=draw, attack=attack, **(ALEXNET_LEARN | learn)))
-    return [row for row in rows if "public accuracy (%)" in row]
+                row = {"network": "lenet", "method": method, "draw": draw, "cutting point": cutting_point}
+                rows.append(
+                    row | seen(lenet_point(args, draw=draw, attack=lenet_attack(args, cutting_point, draw), **settings))
+                )
+    for method, (learn, draw) in ALEXNET.items() if "alexnet" in args.networks and not args.quick else ():
+        attack = attack_alexnet.main, attack_alexnet.Arguments(draw=draw, seed=args.seed)
+        row = {"network": "alexnet", "method": method, "draw": draw, "cutting point": "pool5"}
+        rows.append(row | seen(alexnet_point(args, draw=draw, attack=attack, **(ALEXNET_LEARN | learn))))
+    return rows
 
 
 def lenet_attack(args: Any, cutting_point: str, draw: str) -> Step:
@@ -75,8 +78,7 @@ def lenet_attack(args: Any, cutting_point: str, draw: str) -> Step:
 def seen(point: dict[str, Any]) -> dict[str, Any]:
     """Columns of a row: what the paper measures, what is known for certain, and what attacks found, in %, nats and bits."""
     if "unreached" in point:
-        print(f"attacks: {point['unreached']}")
-        return {}
+        return {"unreached": point["unreached"]}
     attacked, folder = point["attacked"], point["folder"] / "attacks"
     before, after = (np.mean(point["information"][when]) for when in ("before", "after"))
     row = {
@@ -106,24 +108,33 @@ def table_at(path: Path) -> list[dict[str, str]]:
 
 
 def markdown(rows: Rows) -> str:
-    """The rows as a table; of each the worst attack on a single query, and over all, in bold."""
-    columns = ("public accuracy (%)", "MI estimate before (nats)", "after (nats)", "bits at most", "bits at most, 1000 queries")
-    columns += (
-        "floor",
-        *LABEL_ATTACKS,
-        "ceiling",
-        "bits at least, private label",
-        "bits at least, image",
-        "SSIM, noisy",
-        "SSIM, clean",
-    )
-    lines = [f"| method, draw | cut | {' | '.join(columns)} |", "|---|---|" + "---|" * len(columns)]
+    """The rows as a table; in bold what the worst attack on a single query reads, and on many, where that is more."""
+    pairs = {
+        "public accuracy, without noise (%)": ("public accuracy (%)", "without noise (%)"),
+        "MI estimate before, after (nats)": ("MI estimate before (nats)", "after (nats)"),
+        "bits at most: one query, 1,000": ("bits at most", "bits at most, 1000 queries"),
+        "floor, ceiling": ("floor", "ceiling"),
+        **{name: (name,) for name in LABEL_ATTACKS},
+        "PA, PI": ("PA", "PI"),
+        "bits at least: label, image": ("bits at least, private label", "bits at least, image"),
+        "SSIM: noisy, clean": ("SSIM, noisy", "SSIM, clean"),
+    }
+    lines = [f"| method, draw | cut | {' | '.join(pairs)} |", "|---|---|" + "---|" * len(pairs)]
     for row in rows:
-        worst = max((row[name] for name in LABEL_ATTACKS if name in row), default=None)
-        cells = [f"{row['method']}, {row['draw']}" if row["draw"] != "fresh" else row["method"], row["cutting point"]]
-        for name in columns:
-            value = row.get(name, "")
-            text = value if isinstance(value, str) else f"{value:,.1f}" if abs(value) >= 10 else f"{value:.2f}"
-            cells.append(f"**{text}**" if name in LABEL_ATTACKS and value == worst else text)
-        lines.append(f"| {' | '.join(cells)} |")
+        name = row["method"] if row["draw"] == "fresh" else f"{row['method']}, {row['draw']}"
+        name = name if row["network"] == "lenet" else f"AlexNet: {name}"
+        if "unreached" in row:
+            lines.append(f"| {name} | {row['cutting point']} | not reached: {row['unreached']} |" + " |" * (len(pairs) - 1))
+            continue
+        # The untrained network does not read what is sent.
+        read = [[name for name in some if name in row] for some in (LABEL_ATTACKS[1:3], LABEL_ATTACKS[1:])]
+        bold = {max(some, key=row.get, default="") for some in read}
+        cells = [", ".join(_text(row[column]) for column in columns if column in row) for columns in pairs.values()]
+        cells = [f"**{cell}**" if title in bold else cell for title, cell in zip(pairs, cells, strict=True)]
+        lines.append(f"| {name} | {row['cutting point']} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def _text(value: float | str) -> str:
+    """To three digits, or more of large numbers."""
+    return value if isinstance(value, str) else f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"

@@ -3,7 +3,7 @@
 import copy
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,6 +15,8 @@ from shredder.runs import InputError
 
 # What a network is given and what it shall answer; made anew for every epoch, with fresh noise.
 Pairs = Callable[[np.random.Generator], tuple[Tensor, Tensor]]
+# Rows whose distances to all of the adversary's own are held at once.
+_ROWS_OF_DISTANCES = 500
 Loss = Callable[[nn.Module, Tensor, Tensor], Tensor]
 
 
@@ -63,7 +65,9 @@ def perceptron(features: Tensor, widths: Iterable[int], n_out: int, rng: np.rand
         return nn.Sequential(*layers, nn.Linear(n_in, n_out))
 
 
-def fit(network: nn.Module, pairs: Pairs, held_out: tuple[Tensor, Tensor], loss: Loss, budget: Budget, rng) -> float:
+def fit(
+    network: nn.Module, pairs: Pairs, held_out: tuple[Tensor, Tensor], loss: Loss, budget: Budget, rng: np.random.Generator
+) -> float:
     """Train `network` in place; it ends as it was after the epoch with the smallest held-out loss (early stopping).
 
     AdamW (Loshchilov and Hutter 2019), its rate rising over a tenth of the epochs and falling along a half cosine.
@@ -91,6 +95,8 @@ def fit(network: nn.Module, pairs: Pairs, held_out: tuple[Tensor, Tensor], loss:
         batches = torch.from_numpy(rng.permutation(len(features))).split(budget.batch_size)
         for batch, rows in enumerate(batches):
             progress = (epoch + batch / len(batches)) / budget.epochs
+            if budget.seconds is not None:
+                progress = max(progress, min(1.0, (time.monotonic() - begin) / budget.seconds))
             warm = min(1.0, 10 * progress + 0.01)
             optimizer.param_groups[0]["lr"] = budget.learning_rate * warm * (1 + math.cos(math.pi * progress)) / 2
             optimizer.zero_grad()
@@ -103,6 +109,8 @@ def fit(network: nn.Module, pairs: Pairs, held_out: tuple[Tensor, Tensor], loss:
             best, best_state = now, copy.deepcopy(network.state_dict())
         if budget.seconds is not None and time.monotonic() - begin > budget.seconds:
             break
+    if best_state is None:
+        raise InputError(f"an attack's network of {type(network).__name__} never had a finite loss on held-out rows")
     network.load_state_dict(best_state)
     network.eval()
     return best
@@ -116,6 +124,48 @@ def cross_entropy(network: nn.Module, features: Tensor, labels: Tensor) -> Tenso
 def squared_error(network: nn.Module, features: Tensor, images: Tensor) -> Tensor:
     """Mean over all pixels."""
     return functional.mse_loss(network(features), images)
+
+
+class Likelihood(nn.Module):
+    """Bayes' rule over the adversary's own rows: p(label | a') is the share of their likelihood that rows of the label have.
+
+        p(label | a') = sum over own rows j of the label of p(a' | t_j) / sum over all,   p(a' | t_j) ~ exp(-|a' - t_j|^k / k)
+
+    in coordinates in which the noise has unit scale: k = 1 for Laplace noise, 2 for Normal. Since own rows are few, likelihoods
+    are tempered, as chosen on held-out rows, and a thousandth is left to every label.
+
+    Parameters
+    ----------
+    own : Tensor, (m, F)
+    labels : Tensor, int64, (m,)
+    power : int
+        k.
+    """
+
+    def __init__(self, own: Tensor, labels: Tensor, power: int):
+        super().__init__()
+        self.own, self.labels, self.power, self.temperature = own, functional.one_hot(labels).float(), power, 1.0
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(n, F) -> log-probabilities, (n, labels)."""
+        return torch.cat([self._tempered(distance, self.temperature) for distance in self._distances(features)])
+
+    def tune(self, features: Tensor, labels: Tensor) -> float:
+        """Choose the temperature by the cross-entropy, in nats, of held-out features, which is returned."""
+        nats = dict.fromkeys((1.0, 2.0, 4.0, 8.0, 16.0), 0.0)
+        for distance, some in zip(self._distances(features), labels.split(_ROWS_OF_DISTANCES), strict=True):
+            for temperature in nats:
+                nats[temperature] += functional.nll_loss(self._tempered(distance, temperature), some, reduction="sum").item()
+        self.temperature = min(nats, key=nats.get)
+        return nats[self.temperature] / len(labels)
+
+    def _distances(self, features: Tensor) -> Iterator[Tensor]:
+        for some in features.split(_ROWS_OF_DISTANCES):
+            yield torch.cdist(some, self.own, p=self.power) ** self.power / self.power
+
+    def _tempered(self, distances: Tensor, temperature: float) -> Tensor:
+        posterior = torch.softmax(-distances / temperature, 1) @ self.labels
+        return (0.999 * posterior + 0.001 / self.labels.shape[1]).log()
 
 
 class Critic(nn.Module):

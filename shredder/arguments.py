@@ -153,9 +153,14 @@ class NoiseArguments:
     verbatim: a stored member. fresh: anew. Default: the rule of what is named above."""
 
 
-def with_draw(args: Any, **shipped: Path) -> Any:
-    """`args`, of a class with NoiseArguments' flags, with `shipped` files where none are named, and the draw spelled out."""
+def with_noise(args: Any, fits: bool, shipped_for: str, **shipped: Path) -> Any:
+    """`args`, of a class with NoiseArguments' flags, with `shipped` files where none are named, and the draw spelled out.
+
+    Raises InputError where none are named and the shipped ones, made for the flags `shipped_for`, do not fit.
+    """
     if all(getattr(args, name) is None for name in ("additive", "multiplicative", "distributions", "orders", "fresh")):
+        if not fits:
+            raise InputError(f"--additive: the shipped tensors are for {shipped_for}; name those learned for your flags")
         args = dataclasses.replace(args, **shipped)
     if args.draw is None:
         tensors_alone = args.additive is not None and args.multiplicative is None

@@ -1,32 +1,35 @@
 """Attacks one after the other: each finished one is kept, and all of them become one table."""
 
-import functools
 import json
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 from skimage.metrics import structural_similarity
 from torch import Tensor
 
 from shredder import attacks, figures, runs
-from shredder.attacks import QUERIES, Reading, Scene
+from shredder.attacks import QUERIES
 from shredder.channels import Channel
+from shredder.features import Whiten
 from shredder.fresh import Fresh
+from shredder.scene import Reading, Scene, floor, random
 
 AttackName = Literal["all", "untrained", "trained", "member", "averaging", "reconstruction"]
-ATTACKS = ("untrained", "trained", "member", "averaging", "reconstruction")
-# Features of the attacks that read the private label from a single query.
+ATTACKS = get_args(AttackName)[1:]
+# Kinds of features from which each attack on a single query reads the private label.
 KINDS = {"trained": ("raw", "whitened"), "member": ("undone",)}
-COLUMNS = ("attack", "private_accuracy", "low", "high", "floor", "ceiling", "seconds", "bits at least", "how")
+COLUMNS = ("attack", "private_accuracy", "low", "high", "floor", "ceiling", "seconds", "bits at least", "kind", "reader")
 IMAGE_COLUMNS = ("images", "mean squared error", "PSNR (dB)", "SSIM", "low", "high")
+FILES = ("attacks.csv", "attacks.png", "reconstruction.csv", "reconstruction.png")
 # Finds what is kept under a name, or makes and keeps it.
 Keep = Callable[[str, Callable[[], dict[str, Any]]], dict[str, Any]]
 
 
 class Found(NamedTuple):
-    """Rows of attacks.csv by attack, and what was seen of the images: rows of reconstruction.csv, and bits."""
+    """Rows of attacks.csv by attack; rows of reconstruction.csv, and bits; and a figure, if images were guessed."""
 
     readings: dict[str, dict[str, Any]]
     images: dict[str, Any]
@@ -54,8 +57,9 @@ def keeper(folder: Path, fingerprint: str) -> Keep:
             state = json.loads(path.read_text())
             if state["fingerprint"] == fingerprint:
                 return state["found"]
-        found, seconds = attacks.timed(make)
-        found["seconds"] = seconds
+        begin = time.perf_counter()
+        found = make()
+        found["seconds"] = time.perf_counter() - begin
         runs.write_together({path: (json.dumps({"fingerprint": fingerprint, "found": found}, indent=2) + "\n").encode()})
         return found
 
@@ -79,11 +83,6 @@ def assess(
     folder : Path
         For the figure of reconstructions.
     """
-    features = functools.cache(scene.features)
-    floor = attacks.floor(scene.learning, scene.test) if untrained else 0.0
-
-    def ceiling() -> float:
-        return keep("ceiling", lambda: {"accuracy": attacks.ceiling(scene).accuracy})["accuracy"]
 
     def row(reading: Reading, ceiling: float) -> dict[str, Any]:
         low, high = reading.interval()
@@ -91,23 +90,21 @@ def assess(
             "private_accuracy": reading.accuracy,
             "low": low,
             "high": high,
-            "floor": floor,
+            "floor": floor(scene.learning, scene.test),
             "ceiling": ceiling,
-            "bits at least": attacks.entropy_bits(scene.test.private) - reading.nats / np.log(2),
+            "bits at least": reading.bits_at_least(),
             "held-out nats": reading.held_out_nats,
-            "how": reading.how,
+            "kind": reading.kind,
+            "reader": reading.reader,
         }
 
-    def single(name: str) -> dict[str, Any]:
-        return keep(
-            name,
-            lambda: row(attacks.read(scene, {kind: features()[kind] for kind in KINDS[name] if kind in features()}), ceiling()),
-        )
+    def ceiling() -> float:
+        return keep("ceiling", lambda: {"accuracy": attacks.ceiling(scene).accuracy})["accuracy"]
 
-    def averaging() -> dict[str, Any]:
-        strongest = min(map(single, KINDS), key=lambda row: row["held-out nats"])["how"].split(",")[0]
-        readings = attacks.averaged(scene, strongest, features()[strongest])
-        return {str(q): row(reading, ceiling()) for q, reading in readings.items()}
+    def single(name: str) -> dict[str, Any]:
+        highest = ceiling()  # before the clock of this attack starts
+        kinds = scene.noisy(*KINDS[name])
+        return keep(name, lambda: row(attacks.read(scene, kinds, likelihood=name == "member"), highest))
 
     readings, images = {}, {}
     for name in names:
@@ -116,23 +113,28 @@ def assess(
         elif name in KINDS:
             readings[name] = single(name)
         elif name == "averaging":
-            found = keep(name, averaging)
-            readings |= {f"averaging {q}": found[str(q)] | {"seconds": found["seconds"]} for q in QUERIES}
+            best = readings["averaging 1"] = min(map(single, KINDS), key=lambda row: row["held-out nats"])
+            for q in QUERIES:
+
+                def mean_of(q: int = q, kind: str = best["kind"], ceiling: float = best["ceiling"]) -> dict[str, Any]:
+                    return row(attacks.averaged(scene, kind, q), ceiling)
+
+                readings[f"averaging {q}"] = keep(f"averaging-{q}", mean_of)
         else:
-            images = keep(name, lambda: reconstruction(scene, features(), folder))
+            images = keep(name, lambda: reconstruction(scene, scene.noisy(), folder))
     return Found(readings, images)
 
 
-def reconstruction(scene: Scene, features: dict[str, attacks.Features], folder: Path) -> dict[str, Any]:
+def reconstruction(scene: Scene, kinds: dict[str, attacks.Inputs], folder: Path) -> dict[str, Any]:
     """Quality of guessed images, and bits that InfoNCE shows about them; draws some to `folder`."""
-    guesses = attacks.reconstructed(scene, features)
-    how, truth, side = guesses.pop("how"), scene.test.images, round(scene.test.images.shape[1] ** 0.5)
+    guesses = attacks.reconstructed(scene, kinds)
+    kind, truth, side = guesses.pop("kind"), scene.test.images, round(scene.test.images.shape[1] ** 0.5)
     shown = {"input": truth, "from clean": guesses["clean"], "from noisy": guesses["noisy"], "mean image": guesses["mean"]}
     pictures = {name: images[:10].reshape(-1, side, side).numpy() for name, images in shown.items()}
     runs.write_together({folder / "reconstruction.png": figures.png(figures.reconstructions(pictures))})
     return {
-        "how": how,
-        "bits at least (InfoNCE)": attacks.image_bits_at_least(scene, features[how]),
+        "kind": kind,
+        "bits at least (InfoNCE)": attacks.image_bits_at_least(scene, kinds[kind]),
         "rows": [{"images": name} | quality(truth, images, side) for name, images in guesses.items()],
     }
 
@@ -143,7 +145,7 @@ def quality(images: Tensor, guesses: Tensor, side: int) -> dict[str, float]:
     SSIM is that of Wang, Bovik, Sheikh, Simoncelli 2004 with a uniform window of seven pixels; `low` and `high` its Normal 95 %
     interval.
     """
-    errors = (images - guesses).double().square().mean(1).clamp(min=1e-12)
+    errors = (images - guesses).double().square().mean(1)
     pairs = zip(images.view(-1, side, side).numpy(), guesses.reshape(-1, side, side).numpy(), strict=True)
     similarity = np.array([structural_similarity(image, guess, data_range=1.0) for image, guess in pairs])
     margin = 1.96 * similarity.std(ddof=1) / len(similarity) ** 0.5
@@ -156,49 +158,63 @@ def quality(images: Tensor, guesses: Tensor, side: int) -> dict[str, float]:
     }
 
 
-def measures(found: Found, public: float, clean_public: float) -> dict[str, Any]:
-    """The worst attack on a single query, and the measures of "Privacy for Rescue" (2020).
+def measures(found: Found, scene: Scene, public: float, clean_public: float) -> dict[str, Any]:
+    """The worst attack on what a single query sends, and the measures of "Privacy for Rescue" (2020).
 
-    PA = attacked / public accuracy,   PI = (clean - noisy) / (clean - random), where random is the floor
+    PA = attacked / public accuracy,   PI = (clean - noisy) / (clean - random)
     """
     results: dict[str, Any] = {"public accuracy": public, "public accuracy without noise": clean_public}
-    single = {name: row for name, row in found.readings.items() if not name.startswith("averaging")}
+    single = {name: row for name, row in found.readings.items() if name in KINDS}
     if single:
         name = max(single, key=lambda name: single[name]["private_accuracy"])
-        worst, ceiling, floor = (single[name][column] for column in ("private_accuracy", "ceiling", "floor"))
+        worst, ceiling, guess = single[name]["private_accuracy"], single[name]["ceiling"], random(scene.learning, scene.test)
         results |= {
             "worst attack on one query": name,
             "its private accuracy": worst,
             "PA": worst / public,
-            "PI": (ceiling - worst) / (ceiling - floor),
+            "PI": (ceiling - worst) / (ceiling - guess),
+            # Of the reader that held-out rows prefer.
+            "bits at least, private label": min(single.values(), key=lambda row: row["held-out nats"])["bits at least"],
         }
-        results["bits at least, private label"] = max(row["bits at least"] for row in single.values())
     if found.images:
         results["bits at least, image (InfoNCE)"] = found.images["bits at least (InfoNCE)"]
     return results
 
 
 def bounds(channel: Channel, signal: Tensor) -> dict[str, Any]:
-    """Upper bounds in bits, or "none", and what they rest on."""
-    bound = channel.bits_at_most(signal)
+    """Upper bounds in bits, or "none", and what they rest on; `signal`, (n, *activation shape), of held-out rows.
+
+    Noise is drawn anew for every query, so that q of them say at most q times as much as one; of fresh noise, less.
+    """
+    bound, source = channel.bits_at_most(signal), channel.source
     found: dict[str, Any] = {"bits at most, one query": "none" if bound is None else bound}
-    if isinstance(channel.source, Fresh):
-        found |= {f"bits at most, {q} queries": channel.source.bits(signal, q) for q in QUERIES[1:]}
-    if isinstance(channel.source, Fresh) and channel.source.form == "quantised":
+    if bound is not None:
+        for q in QUERIES:
+            found[f"bits at most, {q} queries"] = source.bits(signal, q) if isinstance(source, Fresh) else q * bound
+    if isinstance(source, Fresh) and source.form == "quantised":
         found["the bound rests on"] = "the two levels alone: it holds for any inputs"
     elif bound is not None:
-        found["the bound rests on"] = f"inputs with the covariance of the {len(signal)} test activations"
+        found["the bound rests on"] = f"inputs with the covariance that {len(signal)} held-out activations suggest"
     elif channel.draw == "verbatim":
-        n = len(channel.source)
+        n = len(source)
         found["hidden at most"] = f"log2 {n} = {np.log2(n):.3f} bits of the activation: a finite collection used verbatim"
     else:
         found["no bound, since"] = "w * a has no noise where a is 0"
     return found
 
 
-def files(found: Found, folder: Path) -> dict[Path, bytes]:
-    """attacks.csv and its figure, and reconstruction.csv if images were guessed."""
-    written = {}
+def rank_of_noise(scene: Scene) -> dict[str, str]:
+    """In how many of the activation's dimensions there is noise, if that is known."""
+    d, source = scene.test.signal[0].numel(), scene.channel.source
+    whiten = None if isinstance(source, Fresh) else scene.features.get("whitened")
+    if isinstance(source, Fresh):
+        return {"rank of the noise's covariance": f"{len(source.scales)} of {d}"}
+    return {"rank of the noise's covariance": f"{whiten.rank} of {d}"} if isinstance(whiten, Whiten) else {}
+
+
+def write(found: Found, results: dict[str, Any], folder: Path, record: runs.Record) -> None:
+    """Write attacks.csv and its figure, and reconstruction.csv if images were guessed; remove what other noise has left."""
+    written = {folder / "run.json": record.content(results)}
     if found.readings:
         rows = [[name, *(row[column] for column in COLUMNS[1:])] for name, row in found.readings.items()]
         written[folder / "attacks.csv"] = runs.csv_table(COLUMNS, rows)
@@ -206,4 +222,10 @@ def files(found: Found, folder: Path) -> dict[Path, bytes]:
     if found.images:
         rows = [[row[column] for column in IMAGE_COLUMNS] for row in found.images["rows"]]
         written[folder / "reconstruction.csv"] = runs.csv_table(IMAGE_COLUMNS, rows)
-    return written
+    runs.write_together(written)
+    for name in FILES:
+        if folder / name not in written and not (found.images and name == "reconstruction.png"):
+            (folder / name).unlink(missing_ok=True)
+    for name, row in found.readings.items():
+        print(f"{name:15} {row['private_accuracy']:.4f}  floor {row['floor']:.4f}, ceiling {row['ceiling']:.4f}")
+    runs.report(folder, results)

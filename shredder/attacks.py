@@ -1,262 +1,178 @@
 """What an adversary recovers that knows the edge, what was learned and how draws are made, but not the draw."""
 
 import math
-import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from scipy import stats
 from torch import Tensor, nn
+from torch.nn import functional
 
-from shredder.adversaries import Budget, Critic, cross_entropy, fit, info_nce, perceptron, squared_error
+from shredder.adversaries import Budget, Critic, Likelihood, Loss, cross_entropy, fit, info_nce, perceptron, squared_error
 from shredder.channels import Channel
-from shredder.features import Features, kinds_of_features
+from shredder.features import Features
 from shredder.fresh import Fresh
 from shredder.metrics import accuracy
+from shredder.scene import Inputs, Reading, Scene, Side
 from shredder.split import SplitNetwork
 
+# The network for such inputs.
+Make = Callable[[Tensor, np.random.Generator], nn.Module]
 # Hidden layers and learning rates of the readers that are tried; the best on held-out data counts.
 READERS = (((512, 512), 2e-3), ((1024,), 4e-3), ((256, 256, 256), 1e-3))
-QUERIES = (1, 10, 100, 1000)
+QUERIES = (10, 100, 1000)
 # Rows from which the spread of features is taken, and those that are averaged over many queries.
 _ROWS_FOR_SPREAD = 20_000
 _IMAGES_AVERAGED = {"learning": 1000, "held_out": 200, "test": 500}
 _ROWS_AT_ONCE = 20_000
 
 
-@dataclass(frozen=True)
-class Side:
-    """Rows of one part of the data.
+class Trained(NamedTuple):
+    """A network that was trained on features, what it reached on held-out rows, and its features of test rows."""
 
-    Attributes
-    ----------
-    clean, signal : Tensor, float32, (n, *activation shape)
-        Activations, and what is sent of them but for noise: the same, or t of fresh noise.
-    private, public : Tensor, int64, (n,)
-        Labels.
-    images : Tensor, float32, (n, P)
+    network: nn.Module
+    held_out: float
+    test: Tensor
+
+
+def clean(side: Side, rng: np.random.Generator) -> Tensor:
+    """Activations before anything is done to them, (n, D)."""
+    return side.clean.flatten(1)
+
+
+def train(scene: Scene, inputs: Inputs, target: str, make: Make, loss: Loss, budget: Budget, *purpose: str | int) -> Trained:
+    """The network that `make` makes, on inputs of fresh draws for every epoch; `target` names what of a Side it shall tell."""
+    rng = scene.rng(*purpose)
+    network = make(inputs(scene.learning.rows(slice(_ROWS_FOR_SPREAD)), rng), rng)
+    held_out = inputs(scene.held_out, scene.rng(*purpose, "held-out")), getattr(scene.held_out, target)
+    learning = getattr(scene.learning, target)
+    reached = fit(network, lambda rng: (inputs(scene.learning, rng), learning), held_out, loss, budget, rng)
+    return Trained(network, reached, inputs(scene.test, scene.rng(*purpose, "test")))
+
+
+def read(scene: Scene, kinds: Mapping[str, Inputs], likelihood: bool = False) -> Reading:
+    """Train readers of the private label on each kind of inputs; the best on held-out rows counts.
+
+    With `likelihood`, Bayes' rule over the adversary's own rows is tried as well where the noise's density is known.
     """
+    found = []
+    for kind, inputs in kinds.items():
+        for number, (widths, learning_rate) in enumerate(READERS):
 
-    clean: Tensor
-    signal: Tensor
-    private: Tensor
-    public: Tensor
-    images: Tensor
+            def make(some: Tensor, rng: np.random.Generator, widths: tuple[int, ...] = widths) -> nn.Module:
+                return perceptron(some, widths, _classes(scene), rng)
 
-    def rows(self, which: Tensor | slice) -> "Side":
-        """Some of the rows."""
-        return Side(self.clean[which], self.signal[which], self.private[which], self.public[which], self.images[which])
-
-    def first(self, n: int) -> "Side":
-        """The first `n` rows."""
-        return self.rows(slice(n))
-
-
-@dataclass(frozen=True)
-class Scene:
-    """All that an attack sees: the channel, data of its own to learn from, and the test rows that it is judged on."""
-
-    channel: Channel
-    learning: Side
-    held_out: Side
-    test: Side
-    budget: Budget
-    seed: int
-
-    def rng(self, *key: int) -> np.random.Generator:
-        """A generator of its own for each purpose, so that attacks do not depend on which others were run."""
-        return np.random.default_rng((self.seed, *key))
-
-    def features(self) -> dict[str, Features]:
-        """As from `kinds_of_features`."""
-        return kinds_of_features(self.channel, self.learning.signal, self.rng(4))
-
-
-@dataclass(frozen=True)
-class Reading:
-    """How well the private label was read from test rows: correct ones, (n,) of 0 and 1, and the cross-entropy, in nats."""
-
-    correct: Tensor
-    nats: float
-    held_out_nats: float
-    how: str
-
-    @property
-    def accuracy(self) -> float:
-        """In [0, 1]."""
-        return self.correct.double().mean().item()
-
-    def interval(self) -> tuple[float, float]:
-        """Wilson's 95 % interval of the accuracy, over test rows."""
-        found = stats.binomtest(int(self.correct.sum()), len(self.correct)).proportion_ci(method="wilson")
-        return found.low, found.high
-
-
-def floor(learning: Side, test: Side) -> float:
-    """Accuracy of the best guess given the true public label alone: the most common private label with it."""
-    guess = {public.item(): learning.private[learning.public == public].mode().values for public in learning.public.unique()}
-    return float(
-        np.mean([guess[public] == private for public, private in zip(test.public.tolist(), test.private, strict=True)])
-    )
-
-
-def entropy_bits(labels: Tensor) -> float:
-    """Of the labels' frequencies."""
-    return stats.entropy(labels.bincount().numpy(), base=2)
-
-
-def read(scene: Scene, features: Mapping[str, Features], clean: bool = False) -> Reading:
-    """Train readers of the private label on each kind of features and width, on fresh draws for every epoch; the best counts.
-
-    `clean` reads activations instead, before anything is done to them: the ceiling.
-    """
-    best, best_nats, chosen = None, math.inf, ""
-    for number, (kind, of) in enumerate(features.items()):
-
-        def sent(side: Side, rng: np.random.Generator, of: Features = of) -> tuple[Tensor, Tensor]:
-            return of(side.clean if clean else scene.channel.sent(side.signal, rng)), side.private
-
-        held_out = sent(scene.held_out, scene.rng(1, number))
-        for attempt, (widths, learning_rate) in enumerate(READERS):
-            rng = scene.rng(2, number, attempt)
-            some = sent(scene.learning.first(_ROWS_FOR_SPREAD), rng)[0]
-            network = perceptron(some, widths, _classes(scene), rng)
-            share = scene.budget.shared(len(features) * len(READERS), learning_rate)
-            nats = fit(network, lambda rng, sent=sent: sent(scene.learning, rng), held_out, cross_entropy, share, rng)
-            if nats < best_nats:
-                test = sent(scene.test, scene.rng(3, number))
-                best_nats, chosen = nats, f"{kind}, layers of {' '.join(map(str, widths))}"
-                best = judged(network, test, nats, chosen)
-    return best
+            share = scene.budget.shared(len(kinds) * len(READERS), learning_rate)
+            trained = train(scene, inputs, "private", make, cross_entropy, share, "read", kind, number)
+            found.append((trained, kind, f"layers of {' '.join(map(str, widths))}"))
+    if likelihood and (density := scene.channel.density()):
+        bayes = Likelihood(density.own(scene.learning.signal), scene.learning.private, density.power)
+        held_out, test = (
+            density.sent(scene.channel.sent(side.signal, scene.rng("likelihood", name)))
+            for name, side in (("held-out", scene.held_out), ("test", scene.test))
+        )
+        found.append((Trained(bayes, bayes.tune(held_out, scene.held_out.private), test), "likelihood", "Bayes' rule"))
+    trained, kind, reader = min(found, key=lambda some: some[0].held_out)
+    return judged(trained, scene.test.private, kind, reader)
 
 
 def ceiling(scene: Scene) -> Reading:
     """What the same readers make of clean activations."""
-    return read(scene, {"clean": lambda sent: sent.flatten(1)}, clean=True)
+    return read(scene, {"clean": clean})
 
 
-def judged(network: nn.Module, test: tuple[Tensor, Tensor], held_out_nats: float, how: str) -> Reading:
-    """What `network` reads from test features and private labels."""
-    features, labels = test
+def judged(trained: Trained, labels: Tensor, kind: str, reader: str) -> Reading:
+    """What a network reads from its features of test rows."""
     with torch.no_grad():
-        answers = network(features)
-    nats = torch.nn.functional.cross_entropy(answers, labels).item()
-    return Reading((answers.argmax(1) == labels).long(), nats, held_out_nats, how)
+        answers = trained.network(trained.test)
+    nats = functional.cross_entropy(answers, labels).item()
+    return Reading(labels, (answers.argmax(1) == labels).long(), nats, trained.held_out, kind, reader)
 
 
-def averaged(scene: Scene, kind: str, features: Features, queries: tuple[int, ...] = QUERIES) -> dict[int, Reading]:
+def averaged(scene: Scene, kind: str, q: int) -> Reading:
     """The same input queried q times: the mean of its features over q draws, read by a network trained on such means.
 
     Of fresh noise the mean of q draws is all that they say, and itself a draw at scale s / sqrt(q). Else draws are averaged one
     by one, for fewer images than the other attacks have.
     """
     if isinstance(source := scene.channel.source, Fresh):
-        louder = {q: replace(source, scales=source.scales / math.sqrt(q)) for q in queries}
-        scenes = {q: replace(scene, channel=replace(scene.channel, source=of_mean)) for q, of_mean in louder.items()}
-        return {q: read(some, {kind: some.features()[kind]}) for q, some in scenes.items()}
-    sides = {name: getattr(scene, name).first(n) for name, n in _IMAGES_AVERAGED.items()}
-    means = {name: _means(scene, features, side.signal, queries, i) for i, (name, side) in enumerate(sides.items())}
-    found = {}
-    for number, q in enumerate(queries):
-        pairs = {name: (means[name][q], side.private) for name, side in sides.items()}
-        best = math.inf
-        for attempt, (widths, learning_rate) in enumerate(READERS[:2]):
-            rng = scene.rng(5, number, attempt)
-            network = perceptron(pairs["learning"][0], widths, _classes(scene), rng)
-            share = scene.budget.shared(2 * len(queries), learning_rate)
-            nats = fit(network, lambda _, pairs=pairs: pairs["learning"], pairs["held_out"], cross_entropy, share, rng)
-            if nats < best:
-                best, found[q] = (
-                    nats,
-                    judged(network, pairs["test"], nats, f"mean of {q}, layers of {' '.join(map(str, widths))}"),
-                )
-    return found
+        quieter = replace(scene.channel, source=replace(source, scales=source.scales / math.sqrt(q)))
+        of_mean = replace(scene, channel=quieter)
+        return read(of_mean, of_mean.noisy("whitened" if kind == "likelihood" else kind), likelihood=kind == "likelihood")
+    features = scene.features["undone" if kind == "likelihood" else kind]
+    sides = {name: getattr(scene, name).rows(slice(n)) for name, n in _IMAGES_AVERAGED.items()}
+    means = {name: _means(scene, features, side.signal, q, name) for name, side in sides.items()}
+    found = []
+    for number, (widths, learning_rate) in enumerate(READERS[:2]):
+        rng = scene.rng("averaging", q, number)
+        network = perceptron(means["learning"], widths, _classes(scene), rng)
+        held_out = means["held_out"], sides["held_out"].private
+        share = scene.budget.shared(2, learning_rate)
+        nats = fit(network, lambda _: (means["learning"], sides["learning"].private), held_out, cross_entropy, share, rng)
+        found.append((Trained(network, nats, means["test"]), f"layers of {' '.join(map(str, widths))}"))
+    trained, reader = min(found, key=lambda some: some[0].held_out)
+    return judged(trained, sides["test"].private, f"mean of {q}, {kind}", reader)
 
 
-def _means(scene: Scene, features: Features, signal: Tensor, queries: tuple[int, ...], key: int) -> dict[int, Tensor]:
-    """Mean features of each row of `signal` over the first q of its draws, for every q in `queries`."""
-    rng, sums = scene.rng(6, key), {q: [] for q in queries}
-    for some in signal.split(max(1, _ROWS_AT_ONCE // max(queries))):
-        done, total = 0, 0.0
-        for q in sorted(queries):
-            rows = some.repeat_interleave(q - done, 0)
-            total = total + features(scene.channel.sent(rows, rng)).unflatten(0, (len(some), q - done)).sum(1)
-            done = q
-            sums[q].append(total / q)
-    return {q: torch.cat(parts) for q, parts in sums.items()}
+def _means(scene: Scene, features: Features, signal: Tensor, q: int, name: str) -> Tensor:
+    """Mean features of each row of `signal` over q draws."""
+    rng, means = scene.rng("averaging", q, name), []
+    for some in signal.split(max(1, _ROWS_AT_ONCE // q)):
+        sent = scene.channel.sent(some.repeat_interleave(q, 0), rng)
+        means.append(features(sent).unflatten(0, (len(some), q)).mean(1))
+    return torch.cat(means)
 
 
 def public_accuracy(scene: Scene, split: SplitNetwork, n_draws: int = 10) -> float:
     """Of the cloud's answers to the test rows, over `n_draws` draws of each; in [0, 1]."""
-    rng, labels = scene.rng(13), scene.test.public
+    rng, labels = scene.rng("public"), scene.test.public
     with torch.no_grad():
         answers = [accuracy(split.cloud(scene.channel.sent(scene.test.signal, rng)), labels) for _ in range(n_draws)]
     return torch.stack(answers).mean().item()
 
 
 def untrained(channel: Channel, split: SplitNetwork, activations: Tensor, private: Tensor, rng: np.random.Generator) -> Reading:
-    """The authors' test: a network that answers the private label, on its own activations, never trained on noise."""
+    """The authors' test: a network that answers the private label, on its own activations, never trained on noise.
+
+    It does not read what is sent: activations of its own edge may be louder, and no bound on a' bounds it.
+    """
     with torch.no_grad():
         answers = split.cloud(channel.sent(channel.signal(activations), rng))
-    nats = torch.nn.functional.nll_loss(answers, private).item()
-    return Reading((answers.argmax(1) == private).long(), nats, nats, "the private network as it is")
+    nats = functional.nll_loss(answers, private).item()
+    return Reading(private, (answers.argmax(1) == private).long(), nats, math.nan, "its own", "the private network as it is")
 
 
-def reconstructed(scene: Scene, features: Mapping[str, Features], widths: tuple[int, ...] = (512, 512)) -> dict[str, Any]:
-    """Images that decoders guess from test activations: of the best kind of noisy features, and of clean ones; each (n, P)."""
-    found, chosen, best = {}, "", math.inf
-    clean = {"clean": lambda sent: sent.flatten(1)}
-    for number, (kind, of) in enumerate((clean | dict(features)).items()):
+def reconstructed(scene: Scene, kinds: Mapping[str, Inputs], widths: Iterable[int] = (512, 512)) -> dict[str, Tensor | str]:
+    """Images that decoders guess from test activations: of clean ones, and of the best `kind` of noisy ones; each (n, P)."""
 
-        def sent(side: Side, rng: np.random.Generator, of: Features = of, kind: str = kind) -> tuple[Tensor, Tensor]:
-            return of(side.clean if kind == "clean" else scene.channel.sent(side.signal, rng)), side.images
+    def make(some: Tensor, rng: np.random.Generator) -> nn.Module:
+        return perceptron(some, widths, scene.learning.images.shape[1], rng)
 
-        rng = scene.rng(7, number)
-        some = sent(scene.learning.first(_ROWS_FOR_SPREAD), rng)[0]
-        network = perceptron(some, widths, scene.learning.images.shape[1], rng)
-        error = fit(
-            network,
-            lambda rng, sent=sent: sent(scene.learning, rng),
-            sent(scene.held_out, scene.rng(8, number)),
-            squared_error,
-            scene.budget.shared(len(features) + 1),
-            rng,
-        )
-        with torch.no_grad():
-            guess = network(sent(scene.test, scene.rng(9, number))[0]).clamp(0, 1)
-        if kind == "clean":
-            found["clean"] = guess
-        elif error < best:
-            best, chosen, found["noisy"] = error, kind, guess
-    found["mean"] = scene.learning.images.mean(0).expand_as(scene.test.images)
-    return found | {"how": chosen}
+    share = scene.budget.shared(len(kinds) + 2, learning_rate=1e-3)
+    found = {
+        kind: train(scene, inputs, "images", make, squared_error, share, "reconstruct", kind)
+        for kind, inputs in {"clean": clean, **kinds}.items()
+    }
+    kind = min(kinds, key=lambda kind: found[kind].held_out)
+    with torch.no_grad():
+        of_clean, of_noisy = (trained.network(trained.test).clamp(0, 1) for trained in (found["clean"], found[kind]))
+    mean = scene.learning.images.mean(0).expand_as(scene.test.images)
+    return {"clean": of_clean, "noisy": of_noisy, "mean": mean, "kind": kind}
 
 
-def image_bits_at_least(scene: Scene, features: Features, width: int = 64) -> float:
+def image_bits_at_least(scene: Scene, inputs: Inputs, width: int = 64) -> float:
     """InfoNCE on test rows, in bits: a lower bound on I(x; a'), up to the log of the 256 images that are told apart."""
 
-    def sent(side: Side, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-        return features(scene.channel.sent(side.signal, rng)), side.images
+    def make(some: Tensor, rng: np.random.Generator) -> nn.Module:
+        images = scene.learning.images[:_ROWS_FOR_SPREAD]
+        return Critic(perceptron(some, (256,), width, rng), perceptron(images, (256,), width, rng))
 
-    rng = scene.rng(10)
-    some = sent(scene.learning.first(_ROWS_FOR_SPREAD), rng)[0]
-    critic = Critic(
-        perceptron(some, (256,), width, rng),
-        perceptron(scene.learning.images[:_ROWS_FOR_SPREAD], (256,), width, rng),
-    )
-    fit(critic, lambda rng: sent(scene.learning, rng), sent(scene.held_out, scene.rng(11)), info_nce, scene.budget, rng)
+    trained = train(scene, inputs, "images", make, info_nce, scene.budget.shared(4), "InfoNCE")
     with torch.no_grad():
-        nats = info_nce(critic, *sent(scene.test, scene.rng(12))).item()
+        nats = info_nce(trained.network, trained.test, scene.test.images).item()
     return (math.log(min(256, len(scene.test.signal))) - nats) / math.log(2)
-
-
-def timed(attack: Callable[[], Any]) -> tuple[Any, float]:
-    """What `attack` returns, and the seconds that it took."""
-    begin = time.perf_counter()
-    return attack(), time.perf_counter() - begin
 
 
 def _classes(scene: Scene) -> int:

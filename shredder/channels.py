@@ -1,21 +1,21 @@
 """What crosses the cut, as whoever knows the defence sees it: the drawing rule, its moments, and what it can carry at most."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from shredder.fresh import Fresh
+from shredder.fresh import ROWS_FOR_AN_ELEMENT, Fresh, log_det_at_most
 from shredder.noise import Collection, Distributions, laplace_fit, noisy
 from shredder.order_statistics import laplace_order_covariance, order_statistics
-from shredder.sampling import Draw, Family, draw_noise
+from shredder.sampling import Draw, draw_noise
 
 # Elements of an activation; where there are more, they count as independent.
 ELEMENTS_WITH_COVARIANCE = 4000
-# Rows of a sample for each element; of fewer the determinant of their covariance would be too small for a bound.
-_ROWS_FOR_AN_ELEMENT = 5
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,9 @@ class Channel:
     source: Collection | Distributions | Fresh
     draw: Draw
 
+    def __post_init__(self):
+        draw_noise(self.source, 1, self.draw, np.random.default_rng(0))  # complains of a rule that does not fit
+
     def signal(self, activations: Tensor) -> Tensor:
         """t, (n, *activation shape)."""
         return self.source.signal(activations) if isinstance(self.source, Fresh) else activations
@@ -41,106 +44,152 @@ class Channel:
         """a' of each row of `signal`, a fresh draw for each, (n, *activation shape)."""
         return noisy(signal, *draw_noise(self.source, len(signal), self.draw, rng))
 
+    def laplace_noise(self) -> "list[LaplaceNoise] | None":
+        """The additive noise of each member, or one for all where members do not matter; None where it is not Laplace noise."""
+        source = self.source
+        if isinstance(source, Distributions):
+            location, scale = source.parameters.double().unbind(1)
+            return [LaplaceNoise(*member) for member in zip(location, scale, source.orders.flip(1), strict=True)]
+        if isinstance(source, Fresh) or source.multiplicative is not None or self.draw == "verbatim":
+            return None
+        n = source.additive.double().flatten(1)
+        if self.draw == "elementwise-laplace":
+            return [LaplaceNoise(n.mean(0), n.std(0, correction=0), None)]
+        return [LaplaceNoise(*member) for member in zip(*laplace_fit(n), n.argsort(1), strict=True)]
+
+    def density(self) -> "Density | None":
+        """The density of a' given t, where it is that of independent Laplace or Normal values."""
+        if isinstance(source := self.source, Fresh):
+            directions, scales = source.directions, source.scales
+            return Density(lambda t: t.flatten(1) @ directions / scales, lambda sent: source.received(sent) / scales, 2)
+        if self.draw != "elementwise-laplace":
+            return None
+        (noise,) = self.laplace_noise()
+        location, scale = noise.location.float(), noise.scale.float()
+        return Density(lambda t: (t.flatten(1) + location) / scale, lambda sent: sent.flatten(1) / scale, 1)
+
     def components(self) -> "Components":
-        """Means and spreads of w and n given the member; one component where members do not matter.
+        """Moments of w and n given the member; one component where members do not matter.
 
         Of fresh noise those of `Fresh.received`, with r elements.
         """
-        source = self.source
+        source, laplace = self.source, self.laplace_noise()
         if isinstance(source, Fresh):
             variance = source.scales.double().square()[None]
             return Components(torch.ones_like(variance), *[torch.zeros_like(variance)] * 2, variance)
-        if isinstance(source, Distributions):
-            location, scale = source.parameters.double().unbind(1)
-            n, spread = _placed_moments(source.orders.flip(1), location, scale, "laplace")
-            return Components(torch.ones_like(n), torch.zeros_like(n), n, spread)
+        if laplace:
+            n, variance = torch.stack([of.mean() for of in laplace]), torch.stack([of.variance() for of in laplace])
+            return Components(torch.ones_like(n), torch.zeros_like(n), n, variance, laplace)
         n = source.additive.double().flatten(1)
         w = torch.ones_like(n) if source.multiplicative is None else source.multiplicative.double().flatten(1)
         zero = torch.zeros_like(n)
-        if self.draw == "elementwise-laplace":  # Laplace(mean, std) has twice the variance of std
-            return Components(one := torch.ones_like(n[:1]), 0 * one, n.mean(0)[None], 2 * n.var(0, correction=0)[None])
         if self.draw == "verbatim":
             return Components(w, zero, n, zero)
-        if source.multiplicative is None:
-            return Components(w, zero, *_placed_moments(n.argsort(1), *laplace_fit(n), "laplace"))
-        return Components(*_placed_moments(w.argsort(1), w.mean(1), w.std(1, correction=0), "normal"), n, zero)
+        mean, variance = (torch.from_numpy(values) for values in order_statistics(w.shape[1], "normal"))
+        ranks, location, scale = w.argsort(1).argsort(1), w.mean(1, keepdim=True), w.std(1, correction=0, keepdim=True)
+        return Components(location + scale * mean[ranks], scale.square() * variance[ranks], n, zero)
 
     def bits_at_most(self, signal: Tensor) -> float | None:
         """Upper bound on the mutual information of input and one a', in bits; None where no theorem gives one.
 
-            I(x; a') <= I(t; a') <= h(a') - h(a' | t) <= 1/2 log2 det(2 pi e Cov(a')) - h(n)
+            I(x; a') <= I(t; a') <= h(a') - h(a' | t) <= 1/2 log2 det(2 pi e (C + N)) - h(n)
 
-        since the Normal distribution has the largest entropy at a given covariance (Cover and Thomas 2006, Theorem 8.6.5). It
-        needs noise that is independent of t and has a density, as additive noise drawn anew; Fresh has bounds of its own. A
-        member is independent of t, too, so that the mean over members of I(t; a' | member) bounds I(t; a').
+        for covariances C of t and N of n, since the Normal distribution has the largest entropy at a given covariance (Cover
+        and Thomas 2006, Theorem 8.6.5). It needs noise that is independent of t and has a density, as additive noise drawn
+        anew; Fresh has bounds of its own. A member is independent of t, too, so that the mean over members of
+        I(t; a' | member) bounds I(t; a').
 
         Parameters
         ----------
         signal : Tensor, (n, *activation shape)
-            Whose covariance counts: held-out, for a bound that nothing was fitted to. The bound holds for inputs with it. Of
-            many elements or few rows only variances count, which gives a larger bound (Hadamard's inequality).
+            Rows that say C, n > 9: held-out ones, for a bound that nothing was fitted to. See `log_det_at_most`.
         """
         if isinstance(self.source, Fresh):
             return self.source.bits(signal)
-        if isinstance(self.source, Collection) and (self.source.multiplicative is not None or self.draw == "verbatim"):
+        noise = self.laplace_noise()
+        if noise is None:
             return None
-        flat = signal.flatten(1).double()
-        d, bits = flat.shape[1], []
-        whole = d <= ELEMENTS_WITH_COVARIANCE and len(flat) >= _ROWS_FOR_AN_ELEMENT * d
-        covariance = torch.cov(flat.T).view(d, d) if whole else None
-        for b, order, entropy in self._laplace_noise(d):
-            if whole:
-                log_det = torch.linalg.slogdet(covariance + _noise_covariance(b, order)).logabsdet.item()
-            else:
-                log_det = (flat.var(0) + _noise_variance(b, order)).log().sum().item()
-            bits.append((d / 2 * math.log(2 * math.pi * math.e) + log_det / 2 - entropy) / math.log(2))
+        flat, bits = signal.flatten(1).double(), []
+        d = flat.shape[1]
+        for member in noise:
+            few = len(flat) < ROWS_FOR_AN_ELEMENT * d
+            log_det = log_det_at_most(flat, member.variance() if few else member.covariance())
+            bits.append((d / 2 * math.log(2 * math.pi * math.e) + log_det / 2 - member.entropy()) / math.log(2))
         return float(np.mean(bits))
 
-    def _laplace_noise(self, d: int) -> list[tuple[Tensor, Tensor | None, float]]:
-        """For each member, or once for the draws of all: scales b, order of its values, smallest first, and entropy in nats.
 
-        A Laplace value has the entropy ln(2 e b); D values placed in a known order have ln D! less than D times that.
-        """
-        if self.draw == "elementwise-laplace":
-            b = self.source.additive.flatten(1).double().std(0, correction=0)
-            return [(b, None, torch.log(2 * math.e * b).sum().item())]
-        if isinstance(self.source, Distributions):
-            scales, orders = self.source.parameters[:, 1].double(), self.source.orders.flip(1)
-        else:
-            scales, orders = laplace_fit(self.source.additive)[1], self.source.additive.flatten(1).argsort(1)
-        entropies = d * torch.log(2 * math.e * scales) - math.lgamma(d + 1)
-        return list(zip(scales, orders, entropies.tolist(), strict=True))
+@dataclass(frozen=True)
+class LaplaceNoise:
+    """D Laplace values, each of its own location and scale, or all of the same and placed in a known order.
+
+    Attributes
+    ----------
+    location, scale : Tensor, float64, (D,) or, if there is an order, ()
+    order : Tensor or None, int64, (D,)
+        The element of the smallest value first.
+    """
+
+    location: Tensor
+    scale: Tensor
+    order: Tensor | None
+
+    def mean(self) -> Tensor:
+        """Of each element, (D,)."""
+        if self.order is None:
+            return self.location
+        return self.location + self.scale * torch.from_numpy(order_statistics(len(self.order), "laplace")[0])[self._ranks]
+
+    def variance(self) -> Tensor:
+        """Of each element, (D,)."""
+        if self.order is None:
+            return 2 * self.scale.square()
+        return self.scale.square() * torch.from_numpy(order_statistics(len(self.order), "laplace")[1])[self._ranks]
+
+    def covariance(self) -> Tensor:
+        """Of all elements, (D, D)."""
+        if self.order is None:
+            return torch.diag(self.variance())
+        standard = torch.from_numpy(laplace_order_covariance(len(self.order)))
+        return self.scale.square() * standard[self._ranks][:, self._ranks]
+
+    def entropy(self) -> float:
+        """In nats: ln(2 e b) of each value; that D of them are in a known order takes ln D! away."""
+        if self.order is None:
+            return torch.log(2 * math.e * self.scale).sum().item()
+        d = len(self.order)
+        return d * math.log(2 * math.e * self.scale) - math.lgamma(d + 1)
+
+    @property
+    def _ranks(self) -> Tensor:
+        return self.order.argsort()
 
 
-def _noise_covariance(b: Tensor, order: Tensor | None) -> Tensor:
-    """Covariance, (D, D), of Laplace values of scales b, independent or placed in an order."""
-    if order is None:
-        return torch.diag(2 * b.square())
-    ranks = order.argsort()
-    return b.square() * torch.from_numpy(laplace_order_covariance(len(order)))[ranks][:, ranks]
+class Density(NamedTuple):
+    """p(a' | t) ~ exp(-sum_i |sent(a')_i - own(t)_i|^power / power).
 
+    Attributes
+    ----------
+    own, sent : callable
+        Of t and of a', (n, *activation shape): coordinates in which noise has unit scale, (n, F).
+    power : int
+        1 for Laplace noise, 2 for Normal.
+    """
 
-def _noise_variance(b: Tensor, order: Tensor | None) -> Tensor:
-    """Its diagonal, (D,)."""
-    if order is None:
-        return 2 * b.square()
-    return b.square() * torch.from_numpy(order_statistics(len(order), "laplace")[1])[order.argsort()]
+    own: Callable[[Tensor], Tensor]
+    sent: Callable[[Tensor], Tensor]
+    power: int
 
 
 @dataclass(frozen=True)
 class Components:
-    """Moments of a draw given its member, element by element; each float64 (N, D)."""
+    """Moments of a draw given its member, element by element, each float64 (N, D); and the noise, if it is Laplace noise."""
 
     w_mean: Tensor
     w_variance: Tensor
     n_mean: Tensor
     n_variance: Tensor
+    laplace: list[LaplaceNoise] | None = None
 
-
-def _placed_moments(orders: Tensor, location: Tensor, scale: Tensor, family: Family) -> tuple[Tensor, Tensor]:
-    """Mean and variance of each element of D draws placed by `orders`, (N, D), smallest first; each float64 (N, D)."""
-    mean, variance = (torch.from_numpy(values) for values in order_statistics(orders.shape[1], family))
-    placed = torch.empty(2, *orders.shape, dtype=torch.float64)
-    for target, values in zip(placed, (mean, variance), strict=True):
-        target.scatter_(1, orders, values.expand(len(orders), -1))
-    return location[:, None] + scale[:, None] * placed[0], scale[:, None].square() * placed[1]
+    def n_covariance(self, member: int) -> Tensor:
+        """Of n, (D, D)."""
+        return self.laplace[member].covariance() if self.laplace else torch.diag(self.n_variance[member])

@@ -53,10 +53,10 @@ class Undo:
 
         member = argmax_m N(a'; mean_m, Cov_m),   mean_m = w_m * E[t] + n_m
         estimate = E[t] + C diag(w_m) Cov_m^-1 (a' - mean_m)
-        Cov_m = diag(w_m) C diag(w_m) + diag(Var(w_i) E[t_i^2] + Var(n_i))
+        Cov_m = diag(w_m) C diag(w_m) + diag(Var(w_i) E[t_i^2]) + Cov(n)
 
     the linear estimate of least mean square error, for the covariance C of the signal t; w_m and n_m are expectations of
-    the draw. Exact for Normal t and n, an approximation for others.
+    the draw. That the elements of w, placed in an order, vary together is left out.
 
     Parameters
     ----------
@@ -82,8 +82,8 @@ class Undo:
         if not self.whole:
             return
         self.whiten, self.gain, self.log_det = [], [], []
-        for w, extra in zip(c.w_mean, spread, strict=True):
-            of_member = w[:, None] * covariance * w + torch.diag(extra)
+        for m, (w, extra) in enumerate(zip(c.w_mean, c.w_variance * flat.square().mean(0), strict=True)):
+            of_member = w[:, None] * covariance * w + torch.diag(extra) + c.n_covariance(m)
             of_member += torch.eye(len(w), dtype=torch.float64) * 1e-9 * of_member.diagonal().mean()
             lower = torch.linalg.cholesky(of_member)
             inverse = torch.linalg.solve_triangular(lower, torch.eye(len(w), dtype=torch.float64), upper=False)

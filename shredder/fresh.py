@@ -16,6 +16,8 @@ from shredder.split import SplitNetwork
 
 # What is sent of a reading u: u itself, c * tanh(u / c), or c * sign(u).
 Form = Literal["linear", "saturated", "quantised"]
+# Of a sample, from which on its whole covariance counts in a bound.
+ROWS_FOR_AN_ELEMENT = 5
 # Of the Jacobians that directions are taken from.
 _JACOBIAN_ELEMENTS = 10**8
 
@@ -74,14 +76,14 @@ class Fresh:
     def bits(self, signal: Tensor, queries: int = 1) -> float:
         """What `queries` draws for one input say of it at most, in bits.
 
-        Quantised: `two_level_bits`, whatever the inputs are. Else `gaussian_bits`, for inputs whose t has the covariance that
-        `signal`, (n, *activation shape), has.
+        Quantised: `two_level_bits`, whatever the inputs are. Else `gaussian_bits`, for inputs whose t has the covariance of
+        those that `signal`, (n, *activation shape), n > 9, is a sample of; see `log_det_at_most`.
         """
         scales = self.scales.double()
         if self.form == "quantised":
             return two_level_bits(self.limits.double(), scales, queries).item()
         t = signal.flatten(1).double() @ self.directions.double()
-        return gaussian_bits(torch.cov(t.T).reshape(len(scales), -1), scales, queries).item()
+        return log_det_at_most(t * math.sqrt(queries) / scales, torch.ones_like(scales)) / (2 * math.log(2))
 
     def files(self, folder: Path) -> dict[Path, bytes]:
         """One `.npy` file in `folder` for each field, to be written together."""
@@ -91,14 +93,15 @@ class Fresh:
 def formed(coordinates: Tensor, limits: Tensor, form: Form) -> Tensor:
     """t of readings u, (n, r): u, c * tanh(u / c), or c * sign(u), with limits c, (r,).
 
-    The gradient of c * sign(u) is that of c * tanh(u / c), for its own is 0 (the straight-through estimator; Bengio, Leonard,
-    Courville 2013).
+    The gradient of c * sign(u) by u is that of c * tanh(u / c), for its own is 0 (the straight-through estimator; Bengio,
+    Leonard, Courville 2013).
     """
     if form == "linear":
         return coordinates
-    soft = limits * torch.tanh(coordinates / limits)
     if form == "saturated":
-        return soft
+        return limits * torch.tanh(coordinates / limits)
+    width = limits.detach()
+    soft = width * torch.tanh(coordinates / width)
     hard = torch.where(coordinates < 0, -limits, limits)
     return hard + soft - soft.detach() if soft.requires_grad else hard
 
@@ -127,6 +130,36 @@ def gaussian_bits(covariance: Tensor, scales: Tensor, queries: int = 1) -> Tenso
     """
     ratio = queries * covariance / (scales[:, None] * scales)
     return torch.linalg.slogdet(torch.eye(len(scales), dtype=ratio.dtype) + ratio).logabsdet / (2 * math.log(2))
+
+
+def log_det_at_most(sample: Tensor, noise: Tensor) -> float:
+    """ln det(C + N) of the covariance C that `sample` was drawn with: rather too large than too small, as a bound needs it.
+
+    The determinant of the sample's own covariance is too small on average, for Normal samples and in the first order of 1 / n
+    by ((tr G)^2 + tr G^2) / 2n with G = (C + N)^-1 C, which is added. Of fewer rows than five for each element only
+    variances count, whose product is larger (Hadamard's inequality).
+
+    Parameters
+    ----------
+    sample : Tensor, float64, (n, d)
+        n > 9.
+    noise : Tensor, float64, (d, d) or (d,)
+        N, or its diagonal if it is diagonal.
+
+    Raises
+    ------
+    InputError
+        Of fewer than ten rows.
+    """
+    n, d = sample.shape
+    if n < 10:
+        raise InputError(f"found {n} activations, expected 10 or more, for a bound in bits rests on their spread")
+    if n < ROWS_FOR_AN_ELEMENT * d:
+        return (sample.var(0) + (noise if noise.dim() == 1 else noise.diagonal())).log().sum().item()
+    c = torch.cov(sample.T).reshape(d, d)
+    both = c + (torch.diag(noise) if noise.dim() == 1 else noise)
+    g = torch.linalg.solve(both, c)
+    return (torch.linalg.slogdet(both).logabsdet + (g.trace().square() + (g @ g).trace()) / (2 * n)).item()
 
 
 def two_level_bits(limits: Tensor, scales: Tensor, queries: int = 1) -> Tensor:

@@ -11,7 +11,8 @@ from torch.nn import functional
 from shredder.fresh import Form, Fresh, active_directions, formed, gaussian_bits
 from shredder.learning import LOG, OutOfReachError, Settings
 from shredder.methods import half_cosine
-from shredder.metrics import accuracy, clean_accuracy, mean_and_spread
+from shredder.metrics import ActivationMoments, accuracy, clean_accuracy, mean_and_spread
+from shredder.runs import InputError
 from shredder.split import SplitNetwork
 
 # Draws of every held-out activation that decide about acceptance.
@@ -27,11 +28,13 @@ _FINAL_FRACTION = 0.02
 class FreshLearning:
     """Minimises the bound in bits subject to an accuracy; the state is whole between two calls of `epoch`.
 
-        min over P, mu, b, c, s of max over nu >= 0:   bits(C_t, s) + nu * (cross-entropy(cloud(a')) - what errors allow)
+        P, mu, b, c, s follow the gradient of   bits(C_t, s) + nu * cross-entropy(cloud(a'));
+        ln nu rises while more answers are wrong than allowed, and falls while fewer are
 
-    The multiplier nu rises while more answers, held-out ones, are wrong than allowed, and falls while fewer are (dual
-    ascent; Boyd and Vandenberghe 2004, section 5), so that no weight has to be found. `shredder.learning.Learning` has the
-    same face.
+    so that no weight has to be found (a proxy-Lagrangian: the constraint on errors has no gradient, and cross-entropy stands in
+    for it; Cotter et al. 2019, "Optimization with non-differentiable constraints"). Wrong answers are counted in the batches,
+    corrected by how much more of them the held-out rows have had: held-out rows steer nu, and decide acceptance.
+    `shredder.learning.Learning` has the same face.
 
     Parameters
     ----------
@@ -63,6 +66,12 @@ class FreshLearning:
         self.split, self.learning_set, self.held_out = split, learning_set, held_out
         self.settings, self.form, self.learning_rate, self.rng = settings, form, learning_rate, rng
         activations = learning_set[0][:_ROWS_TO_BEGIN_WITH]
+        self.batch_size = min(settings.batch_size, len(activations))
+        if self.batch_size <= n_directions:
+            raise InputError(
+                f"--batch-size: found {self.batch_size} activations, expected more than --directions {n_directions}, "
+                "whose covariance they estimate"
+            )
         self.directions = active_directions(split, activations, n_directions, rng)
         projected = activations.flatten(1) @ self.directions
         mean, spread = projected.mean(0), projected.std(0).clamp(min=1e-3)
@@ -100,9 +109,10 @@ class FreshLearning:
             If the last epoch has passed and it does not.
         """
         epoch, settings = len(self.curves), self.settings
-        n, size = len(self.learning_set[0]), min(settings.batch_size, len(self.learning_set[0]))
+        n, size = len(self.learning_set[0]), self.batch_size
         n_updates, total = n // size, 0.0
-        allowed = _MARGIN * (1 - settings.min_accuracy)
+        # Where no error is allowed, a tenth of one held-out answer is.
+        allowed = _MARGIN * max(1 - settings.min_accuracy, 0.1 / len(self.held_out[1]))
         rows = torch.from_numpy(self.rng.permutation(n))[: n_updates * size].split(size)
         for update, some in enumerate(rows, start=epoch * n_updates):
             progress = torch.tensor(min(1.0, update / ((settings.min_epochs + 1) * n_updates)))
@@ -110,6 +120,11 @@ class FreshLearning:
             loss, wrong = self._loss(some)
             self.optimizer.zero_grad()
             loss.backward()
+            if not loss.isfinite():
+                raise InputError(
+                    f"learning left the range of float32 at update {update} with the loss {loss.item():g}; "
+                    f"--learning-rate {self.learning_rate:g} is too high"
+                )
             self.optimizer.step()
             total += loss.item() / n_updates
             self.wrong = wrong if self.wrong is None else 0.9 * self.wrong + 0.1 * wrong
@@ -138,8 +153,7 @@ class FreshLearning:
             accuracy(self.split.cloud(signal + fresh.draw(len(signal), self.rng)), labels).item()
             for _ in range(_DRAWS_FOR_ACCEPTANCE)
         ])  # fmt: skip
-        noise_variance = fresh.scales.double().square().sum() / signal[0].numel()
-        snr = (signal.double().square().mean() / noise_variance).item()
+        snr = ActivationMoments(signal).snr(None, fresh.draw(_DRAWS_FOR_ACCEPTANCE, self.rng)).mean().item()
         self.gap = 0.8 * self.gap + 0.2 * (1 - float(reached) - self.wrong)
         self.curves.append((0, epoch, loss, float(reached), snr, fresh.bits(signal)))
         if epoch > self.settings.min_epochs and reached > self.settings.min_accuracy:
@@ -188,7 +202,7 @@ def fresh_summary(learning: FreshLearning, activations: Tensor, labels: Tensor) 
         "directions above a hundredth of the noise": int((ratio > 0.01).sum()),
         "signal-to-noise ratio of the loudest direction": ratio.max().item(),
         "epochs before acceptance": learning.settings.min_epochs,
-        "updates": len(learning.curves) * (len(learning.learning_set[0]) // learning.settings.batch_size),
+        "updates": len(learning.curves) * (len(learning.learning_set[0]) // learning.batch_size),
         "held-out accuracy": learning.log[0][LOG.index("accuracy")],
         "clean test accuracy": clean_accuracy(split, activations, labels),
         "average test accuracy": average,

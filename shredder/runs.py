@@ -256,7 +256,7 @@ class Record:
             "commit": self.commit,
             "uncommitted changes": self.dirty,
             "versions": {"python": platform.python_version()}
-            | {name: version(name) for name in ("torch", "torchvision", "numpy", "scipy", "mlxtend")},
+            | {name: version(name) for name in ("torch", "torchvision", "numpy", "scipy", "scikit-image", "mlxtend")},
             "device": f"{platform.machine()} CPU, {torch.get_num_threads()} threads",
             "seconds": round(time.perf_counter() - self.started, 2),
             "peak memory (MB)": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,

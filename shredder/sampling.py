@@ -28,8 +28,8 @@ def draw_noise(
         order-preserving: a member chosen uniformly, one of its tensors redrawn by `redraw_in_order`. With multiplicative
         tensors (v2) it is the multiplicative one, from the Normal fitted to it, and the additive one is used as stored;
         without (v3) it is the additive one, from a Laplace. For distributions (v3) it is the only rule.
-        elementwise-laplace: v1's rule, see `redraw_elements`, for
-        additive tensors alone. verbatim: a stored member. fresh: the only rule of Fresh, see there.
+        elementwise-laplace: v1's rule, see `redraw_elements`, for additive tensors alone. verbatim: a stored member. fresh: the
+        only rule of Fresh, see there.
     rng : np.random.Generator
         Whoever can guess its state can subtract the noise: outside experiments let the operating system seed it.
 

@@ -1,5 +1,6 @@
 """Fresh noise: its forms, its bounds against quadrature, its files, and how it is learned."""
 
+import json
 import math
 from dataclasses import replace
 
@@ -17,7 +18,7 @@ import train_noise_alexnet
 import train_noise_lenet as train
 from shredder import runs
 from shredder.channels import Channel
-from shredder.fresh import Fresh, active_directions, formed, load_fresh, two_level_bits
+from shredder.fresh import Fresh, active_directions, formed, load_fresh, log_det_at_most, two_level_bits
 from shredder.fresh_learning import FreshLearning
 from shredder.learning import OutOfReachError, Settings
 from shredder.noise import Collection
@@ -65,9 +66,11 @@ def test_forms_of_a_reading_by_hand():
 def test_the_gradient_of_a_quantised_reading_is_that_of_a_saturated_one():
     gradients = []
     for form in ("saturated", "quantised"):
-        u, c = torch.tensor([[0.3, -2.0]], requires_grad=True), torch.tensor([1.0, 0.5])
+        u, c = torch.tensor([[0.3, -2.0]], requires_grad=True), torch.tensor([1.0, 0.5], requires_grad=True)
         formed(u, c, form).sum().backward()
         gradients.append(u.grad)
+        if form == "quantised":  # that of c is its own
+            assert torch.equal(c.grad, torch.tensor([1.0, -1.0]))
     assert torch.equal(*gradients)
 
 
@@ -157,6 +160,32 @@ def test_an_accuracy_out_of_reach_says_the_best_one_seen(tmp_path):
     assert (tmp_path / "curves.csv").exists() and not (tmp_path / "checkpoint.pt").exists()
 
 
+def test_a_batch_that_says_no_covariance():
+    with pytest.raises(InputError, match="--batch-size: found 500 activations, expected more than --directions 500"):
+        toy_learning(directions=500)
+
+
+def test_learning_that_leaves_the_numbers():
+    learning = toy_learning()
+    learning.learning_rate = 1e30
+    with pytest.raises(InputError, match=r"left the range of float32 at update 1 .* --learning-rate 1e"):
+        learning.epoch()
+
+
+@pytest.mark.parametrize("d", [3, 30])
+def test_the_bound_of_a_sample_is_no_smaller_than_that_of_its_distribution(d):
+    rng = np.random.default_rng(d)
+    factor = torch.from_numpy(rng.standard_normal((d, d)))
+    exact = torch.linalg.slogdet(torch.eye(d) + factor @ factor.T).logabsdet.item()
+    for n in (20, 200, 2000):
+        sample = torch.from_numpy(rng.standard_normal((50, n, d))) @ factor.T
+        found = np.mean([log_det_at_most(some, torch.ones(d).double()) for some in sample])
+        assert found > exact - 0.1, n
+    assert found == pytest.approx(exact, abs=0.1)
+    with pytest.raises(InputError, match="expected 10 or more"):
+        log_det_at_most(sample[0, :9], torch.ones(d).double())
+
+
 # Files.
 
 
@@ -213,6 +242,7 @@ def test_fresh_noise_has_one_rule(how):
         ({"directions": 0}, "--directions: found 0, expected at least 1"),
         ({"alpha": 0.1}, "--alpha: found 0.1, which means nothing with --method fresh"),
         ({"scale": 2.0}, "--scale: found 2.0, which means nothing with --method fresh"),
+        ({"learning_rate": -1.0}, "--learning-rate: found -1.0"),
         ({"recipe": "authors"}, "--recipe authors: --method fresh has one recipe only"),
     ],
 )
@@ -248,6 +278,4 @@ def test_digits_from_learning_to_sample(tmp_path):
 
 
 def runs_results(folder):
-    import json
-
     return json.loads((folder / "run.json").read_text())["results"]

@@ -15,7 +15,7 @@ import ite
 import paper_figures
 import sample_mutual_info_lenet as sample
 import train_noise_lenet as train
-from paper import plots, points, published, rows
+from paper import attacked, plots, points, published, rows
 from shredder import runs
 
 LEARN = train.Arguments(method="distribution", members=2, epochs=3, min_epochs=1, min_accuracy=0.0, max_sse=1.0)
@@ -182,6 +182,56 @@ def test_published_numbers():
     )
 
 
+ATTACKED = {
+    "network": "lenet",
+    "cutting point": "relu5",
+    "public accuracy (%)": 98.0,
+    "without noise (%)": 99.5,
+    "MI estimate before (nats)": 229.1,
+    "after (nats)": 9.0,
+    "floor": 20.0,
+    "ceiling": 97.7,
+    "untrained": 95.0,
+    "trained": 60.0,
+    "member": 40.0,
+    "averaging 10": 55.0,
+    "averaging 1000": 90.0,
+    "PA": 0.61,
+    "PI": 0.43,
+    "bits at least, private label": 1.2,
+}
+ATTACK_ROWS = [
+    ATTACKED | {"method": "v2", "draw": "verbatim", "bits at most": "none"},
+    ATTACKED | {"method": "fresh", "draw": "fresh", "bits at most": 0.96, "bits at most, 1000 queries": 1.0},
+    {"network": "lenet", "method": "v3", "draw": "order-preserving", "cutting point": "s2", "unreached": "missed by 1 %"},
+]
+
+
+def test_the_table_of_attacks_marks_the_worst_and_names_what_was_not_reached():
+    lines = attacked.markdown(ATTACK_ROWS).splitlines()
+    assert len({line.count("|") for line in lines}) == 1
+    # The untrained network's 95 % is of other activations than those that are sent.
+    for line in lines[2:4]:
+        assert "| 95 | **60** | 40 | 55 |  | **90** |" in line
+    assert "| none |" in lines[2] and "| 0.96, 1 |" in lines[3] and lines[3].startswith("| fresh | relu5 |")
+    assert "not reached: missed by 1 %" in lines[4]
+
+
+def test_every_method_draw_and_cutting_point_is_attacked(tmp_path, monkeypatch):
+    made = []
+    for name in ("lenet_point", "alexnet_point"):
+        monkeypatch.setattr(attacked, name, lambda args, **settings: made.append(settings) or {"unreached": "fake"})
+    found = attacked.figure_attacks(dataclasses.replace(arguments(tmp_path), quick=False))
+    assert len(found) == len(made) == len({(*row.values(),) for row in found})
+    for cut in ("s2", "s4", "relu5"):
+        methods = {row["method"].split(",")[0] for row in found if row["cutting point"] == cut}
+        assert methods == {"v1", "v2", "v3", "fresh"}
+    draws = {(row["method"][:2], row["draw"]) for row in found if row["cutting point"] == "relu5"}
+    assert {("v1", "elementwise-laplace"), ("v1", "verbatim"), ("v2", "order-preserving"), ("v2", "verbatim")} < draws
+    assert all(row["network"] == "alexnet" for row in found if row["cutting point"] == "pool5")
+    assert attacked.figure_attacks(arguments(tmp_path, networks=("alexnet",))) == []
+
+
 # Figures.
 
 
@@ -214,6 +264,7 @@ def test_a_figure_of_each_kind(tmp_path, monkeypatch):
         for i, cut in enumerate(("a", "b", "c"))
     ]
     looked_at(plots.cutting_points(cuts))
+    looked_at(plots.attacks(ATTACK_ROWS))
 
 
 def test_script(tmp_path, capsys):
