@@ -81,8 +81,8 @@ def main(args: Arguments) -> None:
         files = {args.output / f"{title}.csv": content}
         if name == "attacks":
             files[args.output / "attacks.md"] = attacked.markdown(of_figure).encode()
-        if draw:
-            files[args.output / f"{title}.png"] = figures.png(draw(of_figure))
+        if figure := draw and draw(of_figure):
+            files[args.output / f"{title}.png"] = figures.png(figure)
         runs.write_together(files)
         seconds[f"{title} (s)"] = time.perf_counter() - begin
     runs.write_together({args.output / "run.json": record.content(seconds)})

@@ -161,9 +161,11 @@ def _stack(axis: Axes, rows: Rows) -> None:
     axis.set_ylim(0, 1.12 * bottom.max())
 
 
-def attacks(rows: Rows) -> Figure:
-    """What attacks on one query read of LeNet's private label, between the floor and the ceiling."""
+def attacks(rows: Rows) -> Figure | None:
+    """What attacks read of LeNet's private label, between floor and ceiling; None where only images were attacked."""
     rows = [row for row in rows if "trained" in row][::-1]
+    if not rows:
+        return None
     figure, axis = plt.subplots(figsize=(WIDTH, 1.2 + 0.33 * len(rows)))
     # Hollow and of different size, for they often meet.
     looks = {
