@@ -183,7 +183,7 @@ def attacks(rows: Rows) -> Figure | None:
             axis.plot(*zip(*found, strict=True), marker, zorder=2, **look)
     for place, row in zip(places, rows, strict=True):
         bits = row["bits at most"]
-        bound = f"{bits:.3g}" if isinstance(bits, float) else "no bound"
+        bound = "no bound" if isinstance(bits, str) else f"{bits:.3g}" if bits < 1000 else f"{bits:,.0f}"
         axis.annotate(
             f"{row['public accuracy (%)']:.1f} %, {bound}",
             (1.01, place),
