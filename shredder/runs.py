@@ -266,9 +266,11 @@ class Record:
 
 
 def _plain(value: Any) -> Any:
-    """A value as JSON knows it: floats to six significant digits, paths inside the repository relative to it."""
+    """A value as JSON knows it: floats to six significant digits; paths relative to the repository, outside it a name alone."""
     if isinstance(value, Path) and value.is_relative_to(_REPOSITORY):
         value = value.relative_to(_REPOSITORY)
+    if isinstance(value, Path) and value.is_absolute():  # where a machine keeps its files is no part of a record
+        value = Path("...") / value.name
     if isinstance(value, float):
         return float(f"{value:.6g}") if math.isfinite(value) else str(value)  # JSON knows no infinity
     if value is None or isinstance(value, bool | int | str):
