@@ -221,4 +221,3 @@ def laplace_bits_at_most(signal: Tensor, scales: Tensor, rng: np.random.Generato
         moves += found.moves / n_mixed
     error = math.hypot(float(np.std(values)) / math.sqrt(n_mixed), moves.std().item() / math.sqrt(n))
     return (float(np.mean(values)) + _QUANTILE * error) / (2 * math.log(2))
-

@@ -60,6 +60,11 @@ class Channel:
             return noisy(signal, draws.multiplicative, draws.additive)
         return to_grid(signal.double() + draws.additive, draws.grid).float()
 
+    @property
+    def bounded(self) -> bool:
+        """Whether a bound is claimed of what is sent, which then lies on a grid."""
+        return self.draws(1, np.random.default_rng(0)).grid is not None
+
     def sent(self, signal: Tensor, rng: np.random.Generator) -> Tensor:
         """a' of each row of `signal`, a fresh draw for each, float32 (n, *activation shape)."""
         return self.applied(signal, self.draws(len(signal), rng))

@@ -156,9 +156,9 @@ class FreshLearning:
     def _validate(self, loss: float) -> None:
         fresh, (activations, labels) = self.stored, self.held_out
         signal, epoch = fresh.signal(activations), len(self.curves) + 1
-        reached = np.mean([
-            accuracy(self.split.cloud(fresh.sent(signal, self.rng)), labels).item() for _ in range(_DRAWS_FOR_ACCEPTANCE)
-        ])
+        reached = np.mean(
+            [accuracy(self.split.cloud(fresh.sent(signal, self.rng)), labels).item() for _ in range(_DRAWS_FOR_ACCEPTANCE)]
+        )
         channel = Channel(fresh, "fresh")
         noise = channel.tensors(channel.draws(_DRAWS_FOR_ACCEPTANCE, self.rng))
         snr = ActivationMoments(channel.as_activation(signal)).snr(*noise).mean().item()
