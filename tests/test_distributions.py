@@ -74,8 +74,8 @@ def test_fit_error_knows_no_scale(seed, scale, shift):
 
 def test_draws_have_the_stored_order_location_and_scale():
     kept = Distributions.fitted(tensors())
-    _, drawn = draw_noise(kept, 4000, "order-preserving", np.random.default_rng(1))
-    assert drawn.shape == (4000, *SHAPE) and drawn.dtype == torch.float32
+    _, drawn, _ = draw_noise(kept, 4000, "order-preserving", np.random.default_rng(1))
+    assert drawn.shape == (4000, *SHAPE) and drawn.dtype == torch.float64
     values = drawn.flatten(1)
     # Each draw falls along one of the stored orders, and members are drawn uniformly.
     fits = torch.stack([(values[:, order].diff(dim=1) <= 0).all(1) for order in kept.orders], 1)
@@ -90,7 +90,7 @@ def test_draws_have_the_stored_order_location_and_scale():
 
 def test_distributions_and_their_tensors_are_drawn_alike():
     members = tensors(20)
-    of_tensors = draw_noise(Collection(None, members), 30, "order-preserving", np.random.default_rng(7))[1]
+    of_tensors = draw_noise(Collection(None, members), 30, "order-preserving", np.random.default_rng(7)).additive
     of_kept = draw_noise(Distributions.fitted(members), 30, "order-preserving", np.random.default_rng(7))[1]
     assert_allclose(of_tensors, of_kept, rtol=1e-5, atol=1e-5)
 
