@@ -32,9 +32,9 @@ def toy_scene(channel: Channel, n: int = 3000, seed: int = 0, epochs: int = 15) 
 
     def side(n: int) -> Side:
         private = torch.from_numpy(rng.integers(4, size=n))
-        signal = torch.eye(4)[private].view(n, *SHAPE)
-        images = 0.2 + 0.6 * signal.flatten(1).repeat(1, 16)  # of 8 x 8 pixels
-        return Side(signal, signal, private, (private > 1).long(), images)
+        clean = torch.eye(4)[private].view(n, *SHAPE)
+        images = 0.2 + 0.6 * clean.flatten(1).repeat(1, 16)  # of 8 x 8 pixels
+        return Side(clean, channel.signal(clean), private, (private > 1).long(), images)
 
     return Scene(channel, side(n), side(1000), side(1000), Budget(epochs), seed)
 
@@ -82,9 +82,9 @@ def signs(channel: Channel) -> Scene:
 
     def side(n: int) -> Side:
         private = torch.from_numpy(rng.integers(2, size=n))
-        signal = torch.zeros(n, *SHAPE)
-        signal[:, 0, 0, 0] = 2.0 * private - 1
-        return Side(signal, signal, private, torch.zeros_like(private), torch.zeros(n, 64))
+        clean = torch.zeros(n, *SHAPE)
+        clean[:, 0, 0, 0] = 2.0 * private - 1
+        return Side(clean, channel.signal(clean), private, torch.zeros_like(private), torch.zeros(n, 64))
 
     return Scene(channel, side(6000), side(2000), side(4000), Budget(10), 0)
 
@@ -107,8 +107,8 @@ def test_bayes_rule_with_the_density_is_the_best_reader():
     for channel in (scene.channel, Channel(linear_fresh([1.0]), "fresh")):
         best = {"fresh": stats.norm.cdf(1), "elementwise-laplace": 1 - math.exp(-1 / b) / 2}[channel.draw]
         density = channel.density()
-        bayes = Likelihood(density.own(scene.learning.signal), scene.learning.private, density.power)
-        features = density.sent(channel.sent(scene.test.signal, np.random.default_rng(1)))
+        bayes = Likelihood(density.own(channel.signal(scene.learning.clean)), scene.learning.private, density.power)
+        features = density.sent(channel.sent(channel.signal(scene.test.clean), np.random.default_rng(1)))
         assert bayes.tune(features, scene.test.private) < math.log(2) and bayes.temperature == 1
         accuracy = (bayes(features).argmax(1) == scene.test.private).double().mean().item()
         assert accuracy == pytest.approx(best, abs=0.02)
@@ -119,8 +119,6 @@ def test_1000_queries_of_two_levels_say_one_bit():
     threshold = torch.tensor([-1.0, -1, 1, 1])[:, None] / 2
     fresh = replace(linear_fresh([1.0]), form="quantised", readings=threshold, limits=torch.ones(1))
     scene = toy_scene(Channel(fresh, "fresh"))
-    sent = [replace(side, signal=fresh.signal(side.clean)) for side in (scene.learning, scene.held_out, scene.test)]
-    scene = replace(scene, learning=sent[0], held_out=sent[1], test=sent[2])
     reading = attacks.averaged(scene, "whitened", 1000)
     assert 0.45 < reading.accuracy < 0.55
     assert 0.9 < reading.bits_at_least()[0] <= fresh.bits(scene.test.signal, 1000) + 0.05
@@ -157,8 +155,6 @@ def channels(scale: float) -> dict[str, Channel]:
 @pytest.mark.parametrize("name", ["linear", "saturated", "quantised", "elementwise", "ordered"])
 def test_the_bound_lies_above_what_attacks_show(name, scale):
     scene = toy_scene(channels(scale)[name], epochs=8)
-    sent = [replace(side, signal=scene.channel.signal(side.clean)) for side in (scene.learning, scene.held_out, scene.test)]
-    scene = replace(scene, learning=sent[0], held_out=sent[1], test=sent[2])
     bound = scene.channel.bits_at_most(scene.test.signal, np.random.default_rng(0))
     label_bits, _ = attacks.read(scene, scene.noisy("undone"), likelihood=True).bits_at_least()
     image_bits, _ = attacks.image_bits_at_least(scene, scene.noisy()["undone"])
