@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -130,7 +131,7 @@ def _noted(note: Path, fingerprint: str, images: Images, kept: Tensor) -> tuple[
     except Exception:  # there may be anything in a damaged note
         damaged = True
     if damaged:
-        print(f"{note}: does not fit what is kept beside it; all activations are computed anew")
+        print(f"{note}: does not fit what is kept beside it; all activations are computed anew", file=sys.stderr)
         return nothing
     if any(images.make([row])[0] is not None for row in state["unreadable"]):
         return nothing
