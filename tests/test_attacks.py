@@ -156,9 +156,9 @@ def channels(scale: float) -> dict[str, Channel]:
 def test_the_bound_lies_above_what_attacks_show(name, scale):
     scene = toy_scene(channels(scale)[name], epochs=8)
     bound = scene.channel.bits_at_most(scene.test.signal, np.random.default_rng(0))
-    label_bits, _ = attacks.read(scene, scene.noisy("undone"), likelihood=True).bits_at_least()
-    image_bits, _ = attacks.image_bits_at_least(scene, scene.noisy()["undone"])
-    assert -0.05 < label_bits <= bound and -0.1 < image_bits <= bound
+    label_bits, label_error = attacks.read(scene, scene.noisy("undone"), likelihood=True).bits_at_least()
+    image_bits, image_error = attacks.image_bits_at_least(scene, scene.noisy()["undone"])
+    assert -0.05 < label_bits <= bound + 2 * label_error and -0.1 < image_bits <= bound + 2 * image_error
     if name == "linear":  # an image is its class here, and noise of this kind both read about equally well
         assert image_bits == pytest.approx(label_bits, abs=0.2)
 
