@@ -44,9 +44,9 @@ def standardize(
     if how == "column":
         return (y - y.mean(axis=0)) / spread(y)
     scales = [np.sqrt(block.var(axis=0, ddof=1).mean()) for block in blocks]
-    constant = [i for i, block in enumerate(blocks) if not np.ptp(block, axis=0).any()]
+    constant = [i for i, block in enumerate(blocks) if not (scales[i] and np.ptp(block, axis=0).any())]
     if constant:
-        raise ValueError(f"y: block {constant[0]} is constant, expected one that varies")
+        raise ValueError(f"y: block {constant[0]} is constant, or its squares underflow; expected one that varies")
     return (y - y.mean(axis=0)) / np.repeat(scales, [block.shape[1] for block in blocks])
 
 

@@ -1,13 +1,14 @@
 """I: dependence of the blocks of y, measured by distances, kernels or ranks."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import field
 from itertools import combinations
-from math import factorial, prod
+from math import prod
 from typing import ClassVar
 
 import numpy as np
 from scipy.spatial.distance import cdist, pdist
+from scipy.special import gammaln
 
 from ite.cost.shared import Estimator, Rng, as_blocks, copula, signed_root
 from ite.cost.x_kernel import Kernel, mean_over_pairs
@@ -36,9 +37,19 @@ class Information(Estimator):
             return self._finite(self._estimate(y, blocks))
 
 
-def centred(matrix: np.ndarray) -> np.ndarray:
-    """`matrix` (n, n) less the means of its rows and of its columns, plus its mean."""
-    return matrix - matrix.mean(axis=0) - matrix.mean(axis=1, keepdims=True) + matrix.mean()
+def some_rows(n: int) -> list[np.ndarray]:
+    """The numbers of n rows in parts, so that a part of an n x n matrix takes about 64 MB."""
+    return np.array_split(np.arange(n), -(-n * n // 8_000_000))
+
+
+def centred(matrices: Sequence[Callable], n: int) -> Iterator[list[np.ndarray]]:
+    """Rows of symmetric matrices (n, n), less the means of rows and of columns, plus the mean; a few at a time.
+
+    Each of `matrices` makes the rows (m, n) of the numbers (m,) that it is given. It does so twice, for the means come first.
+    """
+    means = [np.concatenate([rows_of(rows).mean(axis=1) for rows in some_rows(n)]) for rows_of in matrices]
+    for rows in some_rows(n):
+        yield [rows_of(rows) - m - m[rows, None] + m.mean() for rows_of, m in zip(matrices, means, strict=True)]
 
 
 class BIDistCov(Information):
@@ -46,7 +57,8 @@ class BIDistCov(Information):
 
         dCov = sqrt( sum_ij A_ij B_ij ) / n
 
-    A and B are the doubly centred matrices of the blocks' Euclidean distances to the power alpha.
+    A and B are the doubly centred matrices of the blocks' Euclidean distances to the power alpha. They are made a few rows at a
+    time: n^2 takes time, not memory.
 
     Parameters
     ----------
@@ -66,20 +78,21 @@ class BIDistCov(Information):
             raise ValueError(f"alpha: found {self.alpha}, expected a number between 0 and 2")
 
     def _estimate(self, y, blocks):
-        return self._root(*(centred(cdist(block, block) ** self.alpha) for block in blocks))
+        distances = [lambda rows, block=block: cdist(block[rows], block) ** self.alpha for block in blocks]
+        products = ([(a * b).sum(), (a**2).sum(), (b**2).sum()] for a, b in centred(distances, len(y)))
+        return self._root(*np.sum(list(products), axis=0), len(y))
 
-    def _root(self, a, b):
-        return signed_root((a * b).sum()) / len(a)
+    def _root(self, both, own1, own2, n):
+        return signed_root(both) / n
 
 
 class BIDistCorr(BIDistCov):
     """Distance correlation of two blocks: sqrt( sum A B / sqrt( sum A^2 sum B^2 ) ), with A and B as in `BIDistCov`."""
 
-    def _root(self, a, b):
-        own = (a**2).sum(), (b**2).sum()
-        if not all(own):
-            raise ValueError(f"y: block {np.argmin(own)} is constant, expected one that varies")
-        return signed_root((a * b).sum() / np.sqrt(own[0] * own[1]))
+    def _root(self, both, own1, own2, n):
+        if not (own1 and own2):
+            raise ValueError(f"y: block {int(own1 != 0)} is constant, expected one that varies")
+        return signed_root(both / np.sqrt(own1) / np.sqrt(own2))
 
 
 class ThreeWay(Information):
@@ -101,30 +114,36 @@ class ThreeWay(Information):
 
     def _estimate(self, y, blocks):
         sigmas = [self.sigma1, self.sigma2, self.sigma3]
-        return self._interaction(*(self._gram(block, sigma) for block, sigma in zip(blocks, sigmas, strict=True)))
+        return self._interaction([self._gram(block, sigma) for block, sigma in zip(blocks, sigmas, strict=True)], len(y))
 
     @staticmethod
     def _gram(block, sigma):
+        """What makes rows of the block's Gram matrix, by their numbers."""
         sigma = np.median(pdist(block[:100])) / np.sqrt(2) if np.isnan(sigma) else sigma
         if not sigma > 0:
             raise ValueError(f"sigma: found {sigma}, expected a positive width; is a block constant?")
-        return Kernel({"name": "RBF", "sigma": sigma}).gram_matrix1(block)
+        kernel = Kernel({"name": "RBF", "sigma": sigma})
+        return lambda rows: kernel.gram_matrix2(block[rows], block)
 
 
 class BI3WayJoint(ThreeWay):
     """Squared distance || mu_123 - mu_1 x mu_2 x mu_3 ||^2 of the joint embedding from the product's: see `ThreeWay`."""
 
-    def _interaction(self, k, l, m):  # noqa: E741
-        own = (k * l * m).mean()
-        cross = (k.mean(axis=0) * l.mean(axis=0) * m.mean(axis=0)).mean()
-        return own - 2 * cross + k.mean() * l.mean() * m.mean()
+    def _interaction(self, grams, n):
+        own, means = 0.0, []
+        for rows in some_rows(n):
+            parts = [rows_of(rows) for rows_of in grams]
+            own += prod(parts).sum() / n**2
+            means.append([part.mean(axis=1) for part in parts])
+        means = np.concatenate(means, axis=1)  # (3, n)
+        return own - 2 * means.prod(axis=0).mean() + means.mean(axis=1).prod()
 
 
 class BI3WayLancaster(ThreeWay):
     """Squared norm of the Lancaster interaction's embedding, mean_ij of the product of centred matrices: see `ThreeWay`."""
 
-    def _interaction(self, *grams):
-        return prod(map(centred, grams)).mean()
+    def _interaction(self, grams, n):
+        return sum(prod(parts).sum() for parts in centred(grams, n)) / n**2
 
 
 class IncompleteCholesky(Estimator):
@@ -213,9 +232,12 @@ class BIKCCA(Correlation):
 
 
 class MIDistCov_HSIC(Information):
-    """Distance covariance as twice a Hilbert-Schmidt independence criterion.
+    """Distance covariance from the Hilbert-Schmidt independence criterion: 2 sqrt(HSIC).
 
-    References: Sejdinovic+ 2012.
+    HSIC is the squared norm that `BIHSIC_IChol` returns, and dCov^2 = 4 HSIC for kernels that distances induce. The original
+    leaves the root out.
+
+    References: Sejdinovic+ 2013.
     """
 
     n_blocks = 2
@@ -224,7 +246,7 @@ class MIDistCov_HSIC(Information):
     hsic_co_pars: dict | None = None
 
     def _estimate(self, y, blocks):
-        return 2 * self.hsic_co.estimation(y, [block.shape[1] for block in blocks])
+        return 2 * signed_root(self.hsic_co.estimation(y, [block.shape[1] for block in blocks]))
 
 
 class BIHoeffding(Information):
@@ -252,7 +274,10 @@ class BIHoeffding(Information):
         if self.mult and self.small_sample_adjustment:
             square /= self._square(np.tile(np.arange(1, n + 1)[:, None] / n, d))
         elif self.mult:
-            square /= 2 / ((d + 1) * (d + 2)) - factorial(d) / 2**d / prod(np.arange(d + 1) + 0.5) + 3.0**-d
+            cross = np.exp(
+                gammaln(d + 1) - d * np.log(2) + gammaln(1 / 2) - gammaln(d + 3 / 2)
+            )  # d! / 2^d / prod_0^d (i + 1/2)
+            square /= 2 / ((d + 1) * (d + 2)) - cross + 3.0**-d
         return signed_root(square)
 
     def _square(self, u):

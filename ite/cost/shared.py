@@ -153,13 +153,24 @@ def require_not_one(name: str, value: float, low: float = -np.inf) -> None:
 
 
 def as_sample(y: np.ndarray, name: str = "y", keep_float32: bool = False) -> np.ndarray:
-    """`y` as floats (n, d), float64 unless it is to stay float32. Raises ValueError unless real, finite, 2-D, not empty."""
+    """`y` as floats (n, d), float64 unless it is to stay float32.
+
+    Raises ValueError unless real, finite, 2-D, not empty, unmasked, and of a size whose squares float64 holds.
+    """
+    if np.ma.is_masked(y):
+        raise ValueError(
+            f"{name}: found {np.ma.count_masked(y)} masked of {np.size(y)} elements, expected none: drop their rows"
+        )
     y = np.asarray(y)
     if y.ndim != 2 or y.size == 0 or y.dtype.kind not in "biuf":
         one_column = f"; for one column, {name}[:, None]" if y.ndim == 1 else ""
         raise ValueError(f"{name}: found {y.dtype} of shape {y.shape}, expected real numbers (samples, dimensions){one_column}")
     if not (np.isfinite(y.min()) and np.isfinite(y.max())):  # NaN shows in both; no array of y's size is made
         raise ValueError(f"{name}: found NaN or infinity in {(~np.isfinite(y)).sum()} of {y.size} elements")
+    largest = max(-float(y.min()), float(y.max()))
+    if largest and not 1e-150 <= largest <= 1e150:
+        column = int(np.argmax(np.maximum(-y.min(axis=0).astype(float), y.max(axis=0))))
+        raise ValueError(f"{name}: column {column} has the largest number, {largest:.3g}, expected 1e-150 to 1e150: rescale")
     return y if keep_float32 and y.dtype == np.float32 else y.astype(np.float64, copy=False)
 
 
@@ -169,6 +180,11 @@ def as_samples(y1: np.ndarray, y2: np.ndarray, keep_float32: bool = False) -> tu
     if y1.shape[1] != y2.shape[1]:
         raise ValueError(f"y1 has {y1.shape[1]} columns, y2 {y2.shape[1]}; expected the same")
     return y1, y2
+
+
+def same_rows(y1: np.ndarray, y2: np.ndarray) -> bool:
+    """Whether `y1` and `y2` (n, d) are one sample: equal row by row. It stops at the first that differs."""
+    return y1 is y2 or (y1.shape == y2.shape and all(map(np.array_equal, y1, y2)))
 
 
 def as_blocks(y: np.ndarray, ds: Sequence[int] | None, keep_float32: bool = False) -> tuple[np.ndarray, list[np.ndarray]]:
@@ -188,7 +204,10 @@ def spread(y: np.ndarray) -> np.ndarray:
     constant = np.flatnonzero(y.min(axis=0) == y.max(axis=0))
     if len(constant):
         raise ValueError(f"y: {len(constant)} of {y.shape[1]} columns are constant (first: {constant[0]}), expected a spread")
-    return y.std(axis=0, ddof=1)
+    found = y.std(axis=0, ddof=1)
+    if not found.all():
+        raise ValueError(f"y: column {found.argmin()} varies by less than float64's squares hold, expected more: rescale it")
+    return found
 
 
 def copula(blocks: Sequence[np.ndarray]) -> np.ndarray:

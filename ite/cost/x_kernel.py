@@ -26,6 +26,15 @@ RADIAL: dict[str, tuple[tuple[str, ...], Callable]] = {
 POLYNOMIAL = (("c", "exponent"), lambda s, c, exponent: (s + c) ** exponent)
 
 
+def _require_semidefinite(c: float, exponent: int) -> None:
+    if not 0 <= c < np.inf:
+        raise ValueError(f"c: found {c}, expected a number from 0: below, the kernel is not positive semidefinite")
+    if not (exponent >= 0 and float(exponent).is_integer()):
+        raise ValueError(
+            f"exponent: found {exponent}, expected a whole number from 0, or the kernel is not positive semidefinite"
+        )
+
+
 class Kernel:
     """A positive semidefinite function k(x, y) of points in R^d.
 
@@ -41,7 +50,9 @@ class Kernel:
     Raises
     ------
     ValueError
-        For another name, or for parameters that are not the kernel's.
+        For another name, for parameters that are not the kernel's, or that leave it not positive semidefinite: student's d is
+        at most 2 (beyond, 1 / (1 + r^d) is flat at 0, which no such function but a constant is), the polynomial's c is not
+        negative and its exponent whole.
     """
 
     def __init__(self, par: dict[str, Any] | None = None):
@@ -55,6 +66,10 @@ class Kernel:
         for name in expected:
             if par["name"] in RADIAL and not 0 < par[name] < np.inf:
                 raise ValueError(f"{name}: found {par[name]}, expected a positive number")
+        if par["name"] == "student" and par["d"] > 2:
+            raise ValueError(f"d: found {par['d']}, expected at most 2: beyond, the kernel is not positive semidefinite")
+        if par["name"] == "polynomial":
+            _require_semidefinite(par["c"], par["exponent"])
         self._parameters = [par[name] for name in expected]
         vars(self).update(par)
 
