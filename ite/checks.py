@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from ite.cost.dependence import Information
 from ite.cost.information import BcondIShannon_HShannon, UnsupportedEstimate
+from ite.cost.knn import RepeatedValues
 from ite.cost.shared import Rng, as_blocks, spread
 
 
@@ -81,7 +82,7 @@ def independence_test(
 ) -> IndependenceTest:
     """Compare an estimate with those of the same rows when every block but the first is permuted by itself.
 
-    `UnsupportedEstimate` is not given for the latter, since every value is returned.
+    `UnsupportedEstimate` and `RepeatedValues` are not given for the latter: every value is returned, and ties are the same.
 
     Parameters
     ----------
@@ -112,6 +113,7 @@ def independence_test(
     estimate, null = co.estimation(y, widths), np.empty(n_permutations)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UnsupportedEstimate)  # every value is returned
+        warnings.simplefilter("ignore", RepeatedValues)  # it was given above
         for i in tqdm(range(n_permutations), desc="permutations", delay=3, leave=False):
             null[i] = co.estimation(np.hstack([first, *map(rng.permutation, others)]), widths)
     p_value = (1 + (null >= estimate).sum()) / (1 + n_permutations)

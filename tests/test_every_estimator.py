@@ -784,7 +784,7 @@ def a_far_upper_tail(y, ds, **_):
 # Values
 
 # So few samples that one of them may dominate a mean, which is not the question here.
-pytestmark = pytest.mark.filterwarnings("ignore:in effect decide")
+pytestmark = pytest.mark.filterwarnings("ignore::ite.FewEffectiveSamples", "ignore::ite.RepeatedValues")
 ALL_CASES = [(name, case) for name in ORACLES for case in ([] if name in DRAWS else [{}]) + list(CASES[name])]
 
 
@@ -840,7 +840,7 @@ def test_many_columns(name, d):
     column = rng.permutation(400 if name == "BIHoeffding" else 3000)[:, None]
     if name != "MASpearmanLT":  # of whose 54 ranks none is near enough to 0 to count
         exact = name in ("BIHoeffding", "BABlomqvist")  # otherwise (1 - 1 / n)^d, the largest term, should be 1
-        assert co_factory(name).estimation(np.tile(column, d)) == pytest.approx(1, abs=1e-9 if exact else 0.3)
+        assert co_factory(name).estimation(np.tile(column, d)) == pytest.approx(1, abs=1e-9 if exact else 0.6)
     independent = co_factory(name).estimation(rng.normal(size=(100, d)))
     assert independent == pytest.approx(-0.06 if name == "BASpearman4" else 0, abs=0.01)
 
@@ -1301,6 +1301,9 @@ BREAKS = {
     "complex": (lambda y: y.astype(complex), "found complex128"),
     "NaN": (with_value(np.nan, 3), "found NaN or infinity in 3 of {size} elements"),
     "infinity": (with_value(-np.inf, 2), "found NaN or infinity in 2 of {size} elements"),
+    "masked": (lambda y: np.ma.masked_array(y, np.arange(y.size).reshape(y.shape) < 3), "found 3 masked of {size} elements"),
+    "huge": (with_value(1.79e308, 2), "column 0 has the largest number, 1.79e+308, expected 1e-150 to 1e150"),
+    "tiny": (lambda y: 1e-170 * y, "e-170, expected 1e-150 to 1e150"),
     "no rows": (lambda y: y[:0], "of shape (0, {d})"),
     "no columns": (lambda y: y[:, :0], "of shape ({n}, 0)"),
 }

@@ -13,8 +13,9 @@ from ite.cost.divergence_kernel import *
 from ite.cost.divergence_meta import *
 from ite.cost.entropy import *
 from ite.cost.information import *
+from ite.cost.information_direct import *
 from ite.cost.kernels import *
-from ite.cost.knn import FewEffectiveSamples
+from ite.cost.knn import FewEffectiveSamples, RepeatedValues
 from ite.cost.x_analytical_values import *
 from ite.cost.x_factory import co_class, co_factory
 from ite.cost.x_kernel import Kernel

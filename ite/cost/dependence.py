@@ -1,5 +1,6 @@
 """I: dependence of the blocks of y, measured by distances, kernels or ranks."""
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import field
 from itertools import combinations
@@ -10,6 +11,7 @@ import numpy as np
 from scipy.spatial.distance import cdist, pdist
 from scipy.special import gammaln
 
+from ite.cost.knn import RepeatedValues, warn_of_ties
 from ite.cost.shared import Estimator, Rng, as_blocks, copula, signed_root
 from ite.cost.x_kernel import Kernel, mean_over_pairs
 
@@ -23,6 +25,7 @@ class Information(Estimator):
     """A measure of dependence: zero for independent blocks."""
 
     keeps_float32 = False
+    of_densities: ClassVar[bool] = False  # whether equal rows deny what is assumed of a block
     n_blocks: ClassVar[int | None] = None
 
     def estimation(self, y: np.ndarray, ds: Sequence[int] | None = None) -> float:
@@ -33,7 +36,11 @@ class Information(Estimator):
         y, blocks = as_blocks(y, ds, self.keeps_float32)
         if self.n_blocks and len(blocks) != self.n_blocks:
             raise ValueError(f"ds: found {len(blocks)} blocks, expected {self.n_blocks} for {type(self).__name__}")
-        with np.errstate(over="ignore"):  # an infinite estimate raises
+        if self.of_densities:
+            warn_of_ties(blocks)
+        with np.errstate(over="ignore"), warnings.catch_warnings():  # an infinite estimate raises
+            # What the blocks were counted for above needs no saying again for each sample that is made of them.
+            warnings.filterwarnings("ignore", r"\d+ of \d+ samples equal", RepeatedValues)
             return self._finite(self._estimate(y, blocks))
 
 

@@ -210,6 +210,36 @@ def spread(y: np.ndarray) -> np.ndarray:
     return found
 
 
+def jitter(y: np.ndarray, scale: float = 1e-10, rng: Rng = None) -> np.ndarray:
+    """`y` with a little Gaussian noise, so that no two values are equal; mutual information stays what it is.
+
+    For values of a grid or a few labels, which estimators from neighbours take for a density's: the order of equal distances is
+    then random. It does not make repeated rows new ones. Columns are centred, lest the noise is lost in rounding.
+
+    Parameters
+    ----------
+    y : ndarray, (n, d)
+    scale : float
+        The noise's standard deviation over that of the column; far below the steps between values.
+    rng : None, int or np.random.Generator
+        Draws the noise. An int gives the same bits at each call.
+
+    Returns
+    -------
+    ndarray, float64, (n, d)
+
+    Raises
+    ------
+    ValueError
+        For a bad sample, or a negative scale.
+    """
+    if not 0 <= scale < np.inf:
+        raise ValueError(f"scale: found {scale}, expected a number from 0")
+    y = as_sample(y)
+    centred = y - y.mean(axis=0)
+    return centred + scale * centred.std(axis=0) * np.random.default_rng(rng).standard_normal(y.shape)
+
+
 def copula(blocks: Sequence[np.ndarray]) -> np.ndarray:
     """Empirical copula of blocks (n, 1): each column's ranks, from 1, over n; (n, d). Raises ValueError for wider blocks."""
     widths = [block.shape[1] for block in blocks]
