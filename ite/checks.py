@@ -11,11 +11,11 @@ from tqdm import tqdm
 from ite.cost.dependence import Information
 from ite.cost.information import BcondIShannon_HShannon, UnsupportedEstimate
 from ite.cost.knn import RepeatedValues
-from ite.cost.shared import Rng, as_blocks, spread
+from ite.cost.shared import Rng, as_blocks, normal_scores, spread
 
 
 def standardize(
-    y: np.ndarray, ds: Sequence[int] | None = None, how: Literal["block", "column", "none"] = "block"
+    y: np.ndarray, ds: Sequence[int] | None = None, how: Literal["block", "column", "scores", "none"] = "block"
 ) -> np.ndarray:
     """`y` with blocks of comparable scale. Mutual information does not change; estimates from distances do.
 
@@ -24,9 +24,9 @@ def standardize(
     y : ndarray, (n, sum(ds))
     ds : sequence of int, optional
         Widths of the blocks; every column is one unless given.
-    how : {"block", "column", "none"}
+    how : {"block", "column", "scores", "none"}
         Centre each column, then divide by the root mean variance of its block's columns, which keeps the block's shape; or by
-        its own standard deviation; or only check and convert.
+        its own standard deviation; or take normal scores of its ranks, which long tails call for; or only check and convert.
 
     Returns
     -------
@@ -35,15 +35,17 @@ def standardize(
     Raises
     ------
     ValueError
-        For a bad sample, or where all of a block, or with "column" a column, is constant.
+        For a bad sample, or where all of a block, or with "column" or "scores" a column, is constant.
     """
-    if how not in ("block", "column", "none"):
-        raise ValueError(f'how: found {how!r}, expected "block", "column" or "none"')
+    if how not in ("block", "column", "scores", "none"):
+        raise ValueError(f'how: found {how!r}, expected "block", "column", "scores" or "none"')
     y, blocks = as_blocks(y, ds)
     if how == "none":
         return y
     if how == "column":
         return (y - y.mean(axis=0)) / spread(y)
+    if how == "scores":
+        return np.hstack([normal_scores(block) for block in blocks])
     scales = [np.sqrt(block.var(axis=0, ddof=1).mean()) for block in blocks]
     constant = [i for i, block in enumerate(blocks) if not (scales[i] and np.ptp(block, axis=0).any())]
     if constant:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, fields
 from typing import dataclass_transform
 
 import numpy as np
+from scipy.special import ndtri
 from scipy.stats import rankdata
 
 import ite.cost
@@ -238,6 +239,12 @@ def jitter(y: np.ndarray, scale: float = 1e-10, rng: Rng = None) -> np.ndarray:
     y = as_sample(y)
     centred = y - y.mean(axis=0)
     return centred + scale * centred.std(axis=0) * np.random.default_rng(rng).standard_normal(y.shape)
+
+
+def normal_scores(y: np.ndarray) -> np.ndarray:
+    """Phi^-1(rank / (n + 1)) of each column of `y` (n, d). Raises ValueError where one is constant, which has no ranks."""
+    spread(y)
+    return ndtri(rankdata(y, axis=0) / (len(y) + 1))
 
 
 def copula(blocks: Sequence[np.ndarray]) -> np.ndarray:
