@@ -71,10 +71,12 @@ def knn_distances(
     Raises
     ------
     ValueError
-        If there are fewer points than k asks for, or the dimensions differ.
+        If there are fewer points than k asks for, the dimensions differ, or something is masked.
     """
     own = queries is None
     queries = points if own else queries
+    refuse_masked(points, "points")
+    refuse_masked(queries, "queries")
     if points.shape[1] != queries.shape[1]:
         raise ValueError(f"points have {points.shape[1]} columns, queries {queries.shape[1]}; expected the same")
     _require_enough(points, k, own)
@@ -128,6 +130,14 @@ def _n_within_by_tiles(points: Tensor, radius: Tensor) -> Tensor:
                 count += torch.bincount(i, minlength=len(count))
             bar.update(len(rows))
     return count
+
+
+def refuse_masked(y: np.ndarray, name: str) -> None:
+    """Raise ValueError where elements of `y` are masked: numpy would give what stands below the mask."""
+    if np.ma.is_masked(y):
+        raise ValueError(
+            f"{name}: found {np.ma.count_masked(y)} masked of {np.size(y)} elements, expected none: drop their rows"
+        )
 
 
 def _require_enough(points: np.ndarray, k: int, own: bool) -> None:

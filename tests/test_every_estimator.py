@@ -408,6 +408,13 @@ def i_kernel_correlation(y, ds, *, kernel=RBF, eta=0.01, kappa=0.01, **_):
     return -log(np.linalg.eigvalsh(kernel_correlations(y, ds, kernel, eta, kappa))[0]) / 2
 
 
+def test_incomplete_factors_leave_little_out():
+    """Of the whole matrices' values, though eta = 0.01 is more than kappa / 2 = 0.005."""
+    y = np.random.default_rng(0).multivariate_normal([0, 0], [[1, 0.8], [0.8, 1]], size=200)
+    for name, formula in (("BIKGV", i_kernel_variance), ("BIKCCA", i_kernel_correlation)):
+        assert co_factory(name).estimation(y, [1, 1]) == pytest.approx(formula(y, [1, 1], eta=1e-12), rel=0.01)
+
+
 @oracle("MIShannon_DKL", "I", {"rng": 1}, {"rng": 2, "kl_co_name": "BDKL_KnnKiTi"}, {"rng": 3, "kl_co_pars": {"k": 5}})
 def i_by_kl(y, ds, *, rng, kl_co_name="BDKL_KnnK", kl_co_pars=NONE):
     return component(kl_co_name, kl_co_pars)(*split(y, ds, rng))

@@ -12,6 +12,7 @@ from sklearn.feature_selection import mutual_info_classif
 
 import ite
 from ite.cost import MIShannon_DKL, MIShannon_HS, MIShannon_KSG, MIShannon_Mixed
+from ite.neighbors import knn_distances
 
 N = 2000
 
@@ -167,6 +168,17 @@ def test_repeated_rows_of_samples():
         ite.cost.BCCE_KnnK().estimation(other, np.vstack([y, other[:3]]))
 
 
+def test_rows_drawn_again_are_named():
+    """Of independent columns, each row twice or a bootstrap sample: no estimator can tell that from dependence."""
+    rng = np.random.default_rng(0)
+    y = rng.normal(size=(500, 2))
+    for rows, n, count in ((np.tile(y, (2, 1)), 1000, 1000), (y[rng.integers(0, 500, 500)], 500, r"\d\d\d")):
+        for co in (MIShannon_KSG(k=7), MIShannon_KSG(k=7, algorithm=2), MIShannon_DKL(rng=0, kl_co_pars={"k": 7})):
+            named = f"{count} of {n} rows in block 0, {count} of {n} rows in block 1; .* drop rows that were only repeated"
+            with pytest.warns(ite.RepeatedValues, match=named):
+                co.estimation(rows)
+
+
 def test_one_word_for_all_permutations():
     y = label_beside_number(2)[0](np.random.default_rng(0))[:200]
     with warnings.catch_warnings(record=True) as caught:
@@ -251,6 +263,10 @@ def test_masked_arrays():
     masked = np.ma.masked_less(raw, -9000)
     for work in (MIShannon_KSG().estimation, ite.standardize, ite.jitter, lambda y: ite.independence_test(MIShannon_KSG(), y)):
         with pytest.raises(ValueError, match="y: found 3 masked of 120 elements, expected none: drop their rows"):
+            work(masked)
+    kernel = ite.cost.Kernel()
+    for work in (lambda y: knn_distances(y, 3), kernel.gram_matrix1, kernel.gram_matrix_diagonal, lambda y: kernel.sum(raw, y)):
+        with pytest.raises(ValueError, match=r"(points|y\d): found 3 masked of 120 elements"):
             work(masked)
 
 

@@ -10,6 +10,7 @@ from scipy.stats import rankdata
 
 import ite.cost
 from ite.cost.x_kernel import Kernel
+from ite.neighbors import refuse_masked
 
 Rng = int | np.random.Generator | None
 
@@ -158,10 +159,7 @@ def as_sample(y: np.ndarray, name: str = "y", keep_float32: bool = False) -> np.
 
     Raises ValueError unless real, finite, 2-D, not empty, unmasked, and of a size whose squares float64 holds.
     """
-    if np.ma.is_masked(y):
-        raise ValueError(
-            f"{name}: found {np.ma.count_masked(y)} masked of {np.size(y)} elements, expected none: drop their rows"
-        )
+    refuse_masked(y, name)
     y = np.asarray(y)
     if y.ndim != 2 or y.size == 0 or y.dtype.kind not in "biuf":
         one_column = f"; for one column, {name}[:, None]" if y.ndim == 1 else ""

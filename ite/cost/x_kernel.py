@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 from scipy.spatial.distance import cdist
 
+from ite.neighbors import refuse_masked
+
 
 def _matern(s: np.ndarray, quadratic: float) -> np.ndarray:
     return (1 + s + quadratic * s**2) * np.exp(-s)
@@ -84,7 +86,9 @@ class Kernel:
         return self.gram_matrix2(y, y)
 
     def gram_matrix2(self, y1: np.ndarray, y2: np.ndarray) -> np.ndarray:
-        """k(y1_i, y2_j) for the rows of `y1` (n1, d) and `y2` (n2, d), (n1, n2)."""
+        """k(y1_i, y2_j) for the rows of `y1` (n1, d) and `y2` (n2, d), (n1, n2). Raises ValueError for masked ones."""
+        refuse_masked(y1, "y1")
+        refuse_masked(y2, "y2")
         return self._of(y1 @ y2.T if self.name == "polynomial" else cdist(y1, y2))
 
     def gram_matrix_diagonal(self, y: np.ndarray) -> np.ndarray:
@@ -98,6 +102,8 @@ class Kernel:
         return float(self._pairs(y1, y2).sum())
 
     def _pairs(self, y1: np.ndarray, y2: np.ndarray) -> np.ndarray:
+        refuse_masked(y1, "y1")
+        refuse_masked(y2, "y2")
         return self._of((y1 * y2).sum(axis=1) if self.name == "polynomial" else np.linalg.norm(y1 - y2, axis=1))
 
     def mean(self, y1: np.ndarray, y2: np.ndarray) -> float:
