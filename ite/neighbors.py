@@ -1,7 +1,6 @@
 """Exact distances to the k nearest neighbours, in low and in high dimension.
 
-In low dimension a k-d tree finds them; so it does in the maximum norm in any dimension, where a comparison ends at the first
-column that is too far. In high dimension a tree visits every point, so tiles of a float32 matrix product
+In low dimension a k-d tree finds them. In high dimension a tree visits every point, so tiles of a float32 matrix product
 |y|^2 - 2 x.y rank the points, and float64 differences decide among all that the rounding of the product could have misplaced.
 With many columns the tiles first come from an orthogonal projection and the norm of what it leaves out. Distances can only
 shrink by that, so what is too far there is too far.
@@ -36,8 +35,7 @@ _LEAST_COLUMNS, _LEAST_POINTS = 512, 2048  # for a projection to be worth its wh
 _DIFFERENCES = 300_000  # at once; they stay in the cache
 _C = 8.0  # 2 d exp(-32): 3e-11 for a pair of 1,144 columns
 _RELATIVE_ACCURACY = 1e-7
-_COLUMNS = 32  # of a block's maximum norm at once
-_BAR = {"desc": "neighbours", "unit": " queries", "delay": 3, "mininterval": 1, "leave": False}
+BAR = {"desc": "neighbours", "unit": " queries", "delay": 3, "mininterval": 1, "leave": False}
 
 
 def knn_distances(
@@ -79,57 +77,14 @@ def knn_distances(
     refuse_masked(queries, "queries")
     if points.shape[1] != queries.shape[1]:
         raise ValueError(f"points have {points.shape[1]} columns, queries {queries.shape[1]}; expected the same")
-    _require_enough(points, k, own)
+    require_enough(points, k, own)
     memory_limit = memory_limit or MEMORY_LIMIT
     tree_columns = TREE_COLUMNS_OF_MANY if len(points) >= MANY else TREE_COLUMNS
     if points.shape[1] <= tree_columns and 16 * points.size <= memory_limit:
-        return np.vstack([distances for distances, _ in _tree_search(points, k, own, queries, norm=2)])
+        return np.vstack([distances for distances, _ in tree_search(points, k, own, queries, norm=2)])
     with torch.device("cpu"):  # whatever torch's default is
         ranking = _Ranking(points, queries, k, own, memory_limit, torch.device(device or DEVICE))
         return ranking.distances().numpy()
-
-
-def max_norm_neighbors(points: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Distances in the maximum norm from each of `points` (n, d) to its k nearest others, ascending, and which these are.
-
-    Returns
-    -------
-    distances : ndarray, float64, (n, k)
-    neighbors : ndarray, int, (n, k)
-
-    Raises
-    ------
-    ValueError
-        If there are fewer points than k asks for.
-    """
-    _require_enough(points, k, own=True)
-    distances, neighbors = zip(*_tree_search(points, k, True, points, norm=np.inf), strict=True)
-    return np.vstack(distances), np.vstack(neighbors)
-
-
-def n_within(points: np.ndarray, radius: np.ndarray) -> np.ndarray:
-    """How many others are no farther than `radius` (n,) in the maximum norm from each of `points` (n, d); int (n,)."""
-    if points.shape[1] <= TREE_COLUMNS_OF_MANY:
-        return cKDTree(points).query_ball_point(points, radius, p=np.inf, workers=-1, return_length=True) - 1
-    with torch.device("cpu"):
-        return _n_within_by_tiles(_tensor(points), torch.from_numpy(radius)).numpy()
-
-
-def _n_within_by_tiles(points: Tensor, radius: Tensor) -> Tensor:
-    """Tiles of all pairs in the first columns; then the others for the pairs that are left."""
-    first, *others = points.split(_COLUMNS, dim=1)
-    count, numbers = torch.full((len(points),), -1), torch.arange(len(points))  # none is its own neighbour
-    with tqdm(total=len(points), **_BAR) as bar:
-        for rows in numbers.split(64):
-            for columns in numbers.split(4096):  # 64 MB for the differences, if all pairs are left
-                near = torch.cdist(first[rows], first[columns], p=torch.inf) <= radius[rows, None]
-                i, j = (found[at] for found, at in zip((rows, columns), near.nonzero(as_tuple=True), strict=True))
-                for part in others:
-                    near = (part[i] - part[j]).abs_().amax(dim=1) <= radius[i]
-                    i, j = i[near], j[near]
-                count += torch.bincount(i, minlength=len(count))
-            bar.update(len(rows))
-    return count
 
 
 def refuse_masked(y: np.ndarray, name: str) -> None:
@@ -140,17 +95,19 @@ def refuse_masked(y: np.ndarray, name: str) -> None:
         )
 
 
-def _require_enough(points: np.ndarray, k: int, own: bool) -> None:
+def require_enough(points: np.ndarray, k: int, own: bool) -> None:
+    """Raise ValueError unless there are k of `points` to be neighbours, beside itself if the queries are their `own`."""
     if not 1 <= k <= len(points) - own:
         raise ValueError(f"k: found {k}, expected 1 to {len(points) - own}, for there are {len(points)} points")
 
 
-def _tree_search(points: np.ndarray, k: int, own: bool, queries: np.ndarray, norm: float) -> Iterator[tuple]:
+def tree_search(points: np.ndarray, k: int, own: bool, queries: np.ndarray, norm: float) -> Iterator[tuple]:
+    """By a k-d tree, for some queries at a time: distances (m, k), and which of `points` these are to. `norm` is 2 or inf."""
     # All is multiplied by a power of two that leaves squares a range of 10^300 below the largest: none under- or overflows.
     largest = max(abs(float(extreme())) for y in (points, queries) for extreme in (y.min, y.max))
     shift = 500 - int(np.frexp(largest)[1])
     tree, ranks = cKDTree(np.ldexp(points, shift, dtype=np.float64)), np.arange(1, k + 1) + own
-    with tqdm(total=len(queries), **_BAR) as bar:
+    with tqdm(total=len(queries), **BAR) as bar:
         for rows in np.array_split(queries, -(-len(queries) // 50_000)):
             distances, found = tree.query(np.ldexp(rows, shift, dtype=np.float64), ranks, p=norm, workers=-1)
             yield np.ldexp(distances, -shift), found
@@ -214,7 +171,7 @@ class _Ranking:
         load = lru_cache(maxsize=1)(
             lambda tile: self._load(self.points, tiles[tile], dtype, basis)
         )  # read once if it is the only one
-        with tqdm(total=len(rows), **_BAR) as bar:
+        with tqdm(total=len(rows), **BAR) as bar:
             for positions in torch.arange(len(rows)).split(tile_queries):
                 some = rows[positions]
                 x, squared_x = self._load(self.queries, some, dtype, basis)

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.neighbors import NearestNeighbors
 
-from ite import neighbors
+from ite import max_norm, neighbors
+from ite.max_norm import max_norm_neighbors, n_within
 from ite.neighbors import TREE_COLUMNS, knn_distances
 
 # The docstring promises 1e-7 for the ranking; centring the points may round away as much again where the differences are
@@ -92,7 +93,7 @@ def test_agrees_with_sklearn(d, k):
 @pytest.mark.parametrize("n, d, tree", [(400, 8, True), (400, 9, False), (30_000, 12, True), (30_000, 13, False)])
 def test_tree_or_product(monkeypatch, n, d, tree):
     used = []
-    monkeypatch.setattr(neighbors, "_tree_search", lambda *args, **kwargs: used.append(True) or [(np.ones((1, 1)), None)])
+    monkeypatch.setattr(neighbors, "tree_search", lambda *args, **kwargs: used.append(True) or [(np.ones((1, 1)), None)])
     monkeypatch.setattr(neighbors._Ranking, "distances", lambda self: used.append(False) or torch.ones(1, 1))
     knn_distances(np.zeros((n, d)), 1)
     assert used == [tree]
@@ -164,8 +165,8 @@ def test_memory_map(tmp_path, d, dtype):
 
 def test_a_tree_that_fits(monkeypatch):
     """16 bytes a number, or none."""
-    points, trees, search = np.random.default_rng(0).normal(size=(100, 4)), [], neighbors._tree_search
-    monkeypatch.setattr(neighbors, "_tree_search", lambda *args, **kwargs: trees.append(1) or search(*args, **kwargs))
+    points, trees, search = np.random.default_rng(0).normal(size=(100, 4)), [], neighbors.tree_search
+    monkeypatch.setattr(neighbors, "tree_search", lambda *args, **kwargs: trees.append(1) or search(*args, **kwargs))
     with_tree, without = (knn_distances(points, 3, memory_limit=limit) for limit in (16 * 400, 16 * 400 - 1))
     assert trees == [1]
     assert_allclose(with_tree, without, rtol=RTOL)
@@ -227,8 +228,8 @@ def every_search():
     rng = np.random.default_rng(0)
     y = rng.normal(size=(2100, 520))
     found = [knn_distances(kind(rng, 300, d), 3) for kind in (gaussian, crowded_clusters) for d in (3, 40)]
-    found += [knn_distances(y, 3), neighbors.max_norm_neighbors(y[:200, :40], 3)[0]]
-    return [*found, *(neighbors.n_within(y[:200, :d], np.full(200, 1.5)) for d in (3, 40))]
+    found += [knn_distances(y, 3), max_norm_neighbors(y[:200, :40], 3)[0]]
+    return [*found, *(n_within(y[:200, :d], np.full(200, 1.5)) for d in (3, 40))]
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float16])
@@ -362,16 +363,36 @@ def test_arrays_as_they_lie_in_memory(d):
         assert_allclose(knn_distances(points, 3), expected, rtol=RTOL)
 
 
-@pytest.mark.parametrize("d", [1, 12, 13, 32, 33, 100])
+@pytest.fixture
+def small_tiles(monkeypatch):
+    monkeypatch.setattr(max_norm, "_NUMBERS", 300)
+    monkeypatch.setattr(max_norm, "_DISTANCES", 1000)
+
+
+@pytest.mark.parametrize("d", [1, 12, 13, 100])
+@pytest.mark.parametrize("k", [1, 4, 89])
+def test_neighbours_in_the_maximum_norm(small_tiles, d, k):
+    """By a tree up to twelve columns, by tiles beyond."""
+    points = np.random.default_rng(0).normal(size=(90, d))
+    apart = np.abs(points[:, None] - points).max(axis=2)
+    distances, nearest = max_norm_neighbors(points, k)
+    np.fill_diagonal(apart, np.inf)
+    assert_array_equal(distances, np.sort(apart, axis=1)[:, :k])
+    assert_array_equal(nearest, np.argsort(apart, axis=1)[:, :k])
+    with pytest.raises(ValueError, match="k: found 90, expected 1 to 89"):
+        max_norm_neighbors(points, 90)
+
+
+@pytest.mark.parametrize("d", [1, 12, 13, 100])
 @pytest.mark.parametrize("radius", [0.0, 1.0, 3.0, 100.0])
-def test_counts_in_the_maximum_norm(d, radius):
-    """By a tree up to twelve columns, by tiles of the first 32 beyond; some rows are repeated."""
+def test_counts_in_the_maximum_norm(small_tiles, d, radius):
+    """By a tree up to twelve columns, by tiles beyond; some rows are repeated."""
     points = np.random.default_rng(0).normal(size=(90, d))
     points[:20] = points[20:40]
     radii = radius * np.random.default_rng(1).uniform(0.8, 1.2, size=90)
     apart = np.abs(points[:, None] - points).max(axis=2)
     radii[3] = apart[3, 50]  # which counts
-    assert_array_equal(neighbors.n_within(points, radii), (apart <= radii[:, None]).sum(axis=1) - 1)
+    assert_array_equal(n_within(points, radii), (apart <= radii[:, None]).sum(axis=1) - 1)
 
 
 def low_rank(rng, n, d):

@@ -103,6 +103,24 @@ def test_mixed_estimator(case):
     assert np.mean(found) == pytest.approx(truth, abs=0.04)
 
 
+@pytest.mark.filterwarnings("ignore::ite.RepeatedValues", "ignore::ite.UnsupportedEstimate")
+@pytest.mark.parametrize(
+    "case, co, found",
+    [
+        ("pixels", MIShannon_KSG(), 0.12),
+        ("pixels", MIShannon_KSG(algorithm=2), -0.19),
+        ("a label beside a number", MIShannon_KSG(algorithm=2), 0.00),
+        ("a label beside a number", MIShannon_DKL(rng=0), 0.77),
+        ("twenty bits each", MIShannon_KSG(), 9.7),
+    ],
+)
+def test_what_the_warning_is_for(case, co, found):
+    """What `ite/README.md` quotes of estimators that take a density: the mean of two samples, none of them near the truth."""
+    draw, ds, truth = CASES[case]
+    mean = np.mean([co.estimation(draw(np.random.default_rng(seed)), ds) for seed in (1, 2)])
+    assert mean == pytest.approx(found, abs=0.1) and abs(mean - truth) > 0.09
+
+
 @cases
 def test_repeated_values_are_named(case):
     """By every estimator that takes a density, and not by the one that doesn't."""
@@ -136,6 +154,7 @@ def test_the_blocks_are_named():
         MIShannon_KSG().estimation(y, [2, 1])
 
 
+@pytest.mark.filterwarnings("ignore::ite.UnsupportedEstimate")
 def test_equally_far_neighbours_are_counted():
     """Rows of bits differ, their distances do not."""
     y = np.random.default_rng(0).integers(0, 2, (400, 60))

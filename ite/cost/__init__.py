@@ -8,6 +8,7 @@ follows an underscore says from what: BHShannon_KnnK from nearest neighbours, MI
 # ruff: noqa: F401, F403
 from ite.cost.association import *
 from ite.cost.dependence import *
+from ite.cost.dependence_kernel import *
 from ite.cost.divergence import *
 from ite.cost.divergence_kernel import *
 from ite.cost.divergence_meta import *

@@ -1,9 +1,7 @@
-"""I: dependence of the blocks of y, measured by distances, kernels or ranks."""
+"""I: dependence of the blocks of y, measured by distances, by Gram matrices of three blocks, or by ranks."""
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import field
-from itertools import combinations
 from math import prod
 from typing import ClassVar
 
@@ -15,10 +13,7 @@ from ite.cost.knn import RepeatedValues, warn_of_ties
 from ite.cost.shared import Estimator, Rng, as_blocks, copula, signed_root
 from ite.cost.x_kernel import Kernel, mean_over_pairs
 
-__all__ = [
-    "BIDistCov", "BIDistCorr", "BI3WayJoint", "BI3WayLancaster", "BIHSIC_IChol", "BIKGV", "BIKCCA", "MIDistCov_HSIC",
-    "BIHoeffding", "MIMMD_CopulaDMMD",
-]  # fmt: skip
+__all__ = ["BIDistCov", "BIDistCorr", "BI3WayJoint", "BI3WayLancaster", "BIHoeffding", "MIMMD_CopulaDMMD"]
 
 
 class Information(Estimator):
@@ -151,109 +146,6 @@ class BI3WayLancaster(ThreeWay):
 
     def _interaction(self, grams, n):
         return sum(prod(parts).sum() for parts in centred(grams, n)) / n**2
-
-
-class IncompleteCholesky(Estimator):
-    """Parameters of an estimator that works with an incomplete Cholesky factor of the Gram matrix, K = G G^T.
-
-    Parameters
-    ----------
-    kernel : Kernel
-    eta : float
-        Trace that is left out, over n.
-    """
-
-    kernel: Kernel = field(default_factory=Kernel)
-    eta: float = 1e-2
-
-    def __post_init__(self):
-        super().__post_init__()
-        if not self.eta >= 0:
-            raise ValueError(f"eta: found {self.eta}, expected a number from 0")
-
-    def factor(self, y: np.ndarray) -> np.ndarray:
-        """G (n, rank) of the sample `y` (n, d)."""
-        return self.kernel.ichol(y, tol=len(y) * self.eta)
-
-    def centred_factors(self, blocks: list[np.ndarray]) -> list[np.ndarray]:
-        """G of each block, less its columns' means."""
-        return [g - g.mean(axis=0) for g in map(self.factor, blocks)]
-
-
-class BIHSIC_IChol(IncompleteCholesky, Information):
-    """Hilbert-Schmidt independence criterion, summed over pairs of blocks.
-
-        HSIC = sum_{i < j} || G_i^T G_j ||_F^2 / n^2
-
-    References: Gretton+ 2005.
-    """
-
-    def _estimate(self, y, blocks):
-        pairs = combinations(self.centred_factors(blocks), 2)
-        return sum(((g.T @ h) ** 2).sum() for g, h in pairs) / len(blocks[0]) ** 2
-
-
-class Correlation(IncompleteCholesky, Information):
-    """Regularised correlation of blocks in feature space.
-
-    R has identity blocks on its diagonal and r(K_i) r(K_j) off it, with r(K) = K (K + n kappa / 2)^-1, K centred; it is written
-    here in the bases of the K_i, where it has the same determinant and the same eigenvalues but for ones.
-
-    Parameters
-    ----------
-    kappa : float
-        Regularisation.
-
-    References: Bach, Jordan 2002.
-    """
-
-    kappa: float = 0.01
-
-    def __post_init__(self):
-        super().__post_init__()
-        if not self.kappa > 0:
-            raise ValueError(f"kappa: found {self.kappa}, expected a positive number")
-
-    def _r(self, blocks):
-        scaled = []
-        for g in self.centred_factors(blocks):
-            u, s, _ = np.linalg.svd(g, full_matrices=False)
-            scaled.append(u * (s**2 / (s**2 + len(g) * self.kappa / 2)))
-        ranks = np.repeat(np.arange(len(blocks)), [v.shape[1] for v in scaled])
-        r = np.hstack(scaled).T @ np.hstack(scaled)
-        return np.where(ranks == ranks[:, None], np.eye(len(r)), r)
-
-
-class BIKGV(Correlation):
-    """Kernel generalised variance: -1/2 log det R; R as in `Correlation`."""
-
-    def _estimate(self, y, blocks):
-        return -np.linalg.slogdet(self._r(blocks))[1] / 2
-
-
-class BIKCCA(Correlation):
-    """Kernel canonical correlation: -1/2 log of the smallest eigenvalue of R; R as in `Correlation`."""
-
-    def _estimate(self, y, blocks):
-        return -np.log(np.linalg.eigvalsh(self._r(blocks))[0]) / 2
-
-
-class MIDistCov_HSIC(Information):
-    """Distance covariance from the Hilbert-Schmidt independence criterion: 2 sqrt(HSIC).
-
-    HSIC is the squared norm that `BIHSIC_IChol` returns, and dCov^2 = 4 HSIC for kernels that distances induce. The original
-    leaves the root out.
-
-    References: Sejdinovic+ 2013.
-    """
-
-    n_blocks = 2
-
-    hsic_co_name: str = "BIHSIC_IChol"
-    hsic_co_pars: dict | None = None
-
-    def _estimate(self, y, blocks):
-        return 2 * signed_root(self.hsic_co.estimation(y, [block.shape[1] for block in blocks]))
 
 
 class BIHoeffding(Information):

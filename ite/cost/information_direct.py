@@ -9,7 +9,7 @@ from scipy.special import digamma
 from ite.cost.information import ShannonInformation
 from ite.cost.knn import FOR_INFORMATION, RepeatedValues, nonzero
 from ite.cost.shared import Knn, Rng, jitter, normal_scores
-from ite.neighbors import max_norm_neighbors, n_within
+from ite.max_norm import max_norm_neighbors, n_within
 
 __all__ = ["MIShannon_KSG", "MIShannon_Mixed", "MIShannon_GaussianCopula"]
 

@@ -164,9 +164,10 @@ def as_sample(y: np.ndarray, name: str = "y", keep_float32: bool = False) -> np.
     if y.ndim != 2 or y.size == 0 or y.dtype.kind not in "biuf":
         one_column = f"; for one column, {name}[:, None]" if y.ndim == 1 else ""
         raise ValueError(f"{name}: found {y.dtype} of shape {y.shape}, expected real numbers (samples, dimensions){one_column}")
-    if not (np.isfinite(y.min()) and np.isfinite(y.max())):  # NaN shows in both; no array of y's size is made
+    low, high = float(y.min()), float(y.max())
+    if not (np.isfinite(low) and np.isfinite(high)):  # NaN shows in both; no array of y's size is made
         raise ValueError(f"{name}: found NaN or infinity in {(~np.isfinite(y)).sum()} of {y.size} elements")
-    largest = max(-float(y.min()), float(y.max()))
+    largest = max(-low, high)
     if largest and not 1e-150 <= largest <= 1e150:
         column = int(np.argmax(np.maximum(-y.min(axis=0).astype(float), y.max(axis=0))))
         raise ValueError(f"{name}: column {column} has the largest number, {largest:.3g}, expected 1e-150 to 1e150: rescale")
