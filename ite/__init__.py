@@ -6,14 +6,17 @@ An independent implementation, written from the papers that each class cites. In
 from ite import cost
 from ite.checks import IndependenceTest, independence_test, scale_sensitivity, standardize
 from ite.cost.information import UnsupportedEstimate
-from ite.cost.knn import FewEffectiveSamples
+from ite.cost.knn import FewEffectiveSamples, RepeatedValues
+from ite.cost.shared import jitter
 
 __all__ = [
     "FewEffectiveSamples",
     "IndependenceTest",
+    "RepeatedValues",
     "UnsupportedEstimate",
     "cost",
     "independence_test",
+    "jitter",
     "scale_sensitivity",
     "standardize",
 ]

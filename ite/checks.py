@@ -10,11 +10,12 @@ from tqdm import tqdm
 
 from ite.cost.dependence import Information
 from ite.cost.information import BcondIShannon_HShannon, UnsupportedEstimate
-from ite.cost.shared import Rng, as_blocks, spread
+from ite.cost.knn import RepeatedValues
+from ite.cost.shared import Rng, as_blocks, normal_scores, spread
 
 
 def standardize(
-    y: np.ndarray, ds: Sequence[int] | None = None, how: Literal["block", "column", "none"] = "block"
+    y: np.ndarray, ds: Sequence[int] | None = None, how: Literal["block", "column", "scores", "none"] = "block"
 ) -> np.ndarray:
     """`y` with blocks of comparable scale. Mutual information does not change; estimates from distances do.
 
@@ -23,9 +24,9 @@ def standardize(
     y : ndarray, (n, sum(ds))
     ds : sequence of int, optional
         Widths of the blocks; every column is one unless given.
-    how : {"block", "column", "none"}
+    how : {"block", "column", "scores", "none"}
         Centre each column, then divide by the root mean variance of its block's columns, which keeps the block's shape; or by
-        its own standard deviation; or only check and convert.
+        its own standard deviation; or take normal scores of its ranks, which long tails call for; or only check and convert.
 
     Returns
     -------
@@ -34,19 +35,21 @@ def standardize(
     Raises
     ------
     ValueError
-        For a bad sample, or where all of a block, or with "column" a column, is constant.
+        For a bad sample, or where all of a block, or with "column" or "scores" a column, is constant.
     """
-    if how not in ("block", "column", "none"):
-        raise ValueError(f'how: found {how!r}, expected "block", "column" or "none"')
+    if how not in ("block", "column", "scores", "none"):
+        raise ValueError(f'how: found {how!r}, expected "block", "column", "scores" or "none"')
     y, blocks = as_blocks(y, ds)
     if how == "none":
         return y
     if how == "column":
         return (y - y.mean(axis=0)) / spread(y)
+    if how == "scores":
+        return np.hstack([normal_scores(block) for block in blocks])
     scales = [np.sqrt(block.var(axis=0, ddof=1).mean()) for block in blocks]
-    constant = [i for i, block in enumerate(blocks) if not np.ptp(block, axis=0).any()]
+    constant = [i for i, block in enumerate(blocks) if not (scales[i] and np.ptp(block, axis=0).any())]
     if constant:
-        raise ValueError(f"y: block {constant[0]} is constant, expected one that varies")
+        raise ValueError(f"y: block {constant[0]} is constant, or its squares underflow; expected one that varies")
     return (y - y.mean(axis=0)) / np.repeat(scales, [block.shape[1] for block in blocks])
 
 
@@ -81,7 +84,7 @@ def independence_test(
 ) -> IndependenceTest:
     """Compare an estimate with those of the same rows when every block but the first is permuted by itself.
 
-    `UnsupportedEstimate` is not given for the latter, since every value is returned.
+    `UnsupportedEstimate` and `RepeatedValues` are not given for the latter: every value is returned, and ties are the same.
 
     Parameters
     ----------
@@ -112,6 +115,7 @@ def independence_test(
     estimate, null = co.estimation(y, widths), np.empty(n_permutations)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UnsupportedEstimate)  # every value is returned
+        warnings.simplefilter("ignore", RepeatedValues)  # it was given above
         for i in tqdm(range(n_permutations), desc="permutations", delay=3, leave=False):
             null[i] = co.estimation(np.hstack([first, *map(rng.permutation, others)]), widths)
     p_value = (1 + (null >= estimate).sum()) / (1 + n_permutations)

@@ -29,12 +29,13 @@ TREE_COLUMNS = 8
 TREE_COLUMNS_OF_MANY, MANY = 12, 30_000
 _QUERIES, _POINTS = 512, 16_384  # of a tile; larger ones leave the cache, smaller ones slow the product
 _CANDIDATES_BEYOND_K = 13
+_CENTRED_BY = 33  # rows
 _BASIS, _CANDIDATES_IN_BASIS = 128, 45
 _LEAST_COLUMNS, _LEAST_POINTS = 512, 2048  # for a projection to be worth its while
 _DIFFERENCES = 300_000  # at once; they stay in the cache
 _C = 8.0  # 2 d exp(-32): 3e-11 for a pair of 1,144 columns
 _RELATIVE_ACCURACY = 1e-7
-_BAR = {"desc": "neighbours", "unit": " queries", "delay": 3, "mininterval": 1, "leave": False}
+BAR = {"desc": "neighbours", "unit": " queries", "delay": 3, "mininterval": 1, "leave": False}
 
 
 def knn_distances(
@@ -68,69 +69,66 @@ def knn_distances(
     Raises
     ------
     ValueError
-        If there are fewer points than k asks for, or the dimensions differ.
+        If there are fewer points than k asks for, the dimensions differ, or something is masked.
     """
     own = queries is None
     queries = points if own else queries
+    refuse_masked(points, "points")
+    refuse_masked(queries, "queries")
     if points.shape[1] != queries.shape[1]:
         raise ValueError(f"points have {points.shape[1]} columns, queries {queries.shape[1]}; expected the same")
-    _require_enough(points, k, own)
+    require_enough(points, k, own)
     memory_limit = memory_limit or MEMORY_LIMIT
     tree_columns = TREE_COLUMNS_OF_MANY if len(points) >= MANY else TREE_COLUMNS
     if points.shape[1] <= tree_columns and 16 * points.size <= memory_limit:
-        return np.vstack([distances for distances, _ in _tree_search(points, k, own, queries, norm=2)])
-    ranking = _Ranking(points, queries, k, own, memory_limit, torch.device(device or DEVICE))
-    return ranking.distances().numpy()
+        return np.vstack([distances for distances, _ in tree_search(points, k, own, queries, norm=2)])
+    with torch.device("cpu"):  # whatever torch's default is
+        ranking = _Ranking(points, queries, k, own, memory_limit, torch.device(device or DEVICE))
+        return ranking.distances().numpy()
 
 
-def max_norm_neighbors(points: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Distances in the maximum norm from each of `points` (n, d) to its k nearest others, ascending, and which these are.
-
-    Returns
-    -------
-    distances : ndarray, float64, (n, k)
-    neighbors : ndarray, int, (n, k)
-
-    Raises
-    ------
-    ValueError
-        If there are fewer points than k asks for.
-    """
-    _require_enough(points, k, own=True)
-    distances, neighbors = zip(*_tree_search(points, k, True, points, norm=np.inf), strict=True)
-    return np.vstack(distances), np.vstack(neighbors)
+def refuse_masked(y: np.ndarray, name: str) -> None:
+    """Raise ValueError where elements of `y` are masked: numpy would give what stands below the mask."""
+    if np.ma.is_masked(y):
+        raise ValueError(
+            f"{name}: found {np.ma.count_masked(y)} masked of {np.size(y)} elements, expected none: drop their rows"
+        )
 
 
-def n_within(points: np.ndarray, radius: np.ndarray) -> np.ndarray:
-    """How many others are no farther than `radius` (n,) in the maximum norm from each of `points` (n, d); int (n,)."""
-    return cKDTree(points).query_ball_point(points, radius, p=np.inf, workers=-1, return_length=True) - 1
-
-
-def _require_enough(points: np.ndarray, k: int, own: bool) -> None:
+def require_enough(points: np.ndarray, k: int, own: bool) -> None:
+    """Raise ValueError unless there are k of `points` to be neighbours, beside itself if the queries are their `own`."""
     if not 1 <= k <= len(points) - own:
         raise ValueError(f"k: found {k}, expected 1 to {len(points) - own}, for there are {len(points)} points")
 
 
-def _tree_search(points: np.ndarray, k: int, own: bool, queries: np.ndarray, norm: float) -> Iterator[tuple]:
-    tree, ranks = cKDTree(points), np.arange(1, k + 1) + own
-    with tqdm(total=len(queries), **_BAR) as bar:
+def tree_search(points: np.ndarray, k: int, own: bool, queries: np.ndarray, norm: float) -> Iterator[tuple]:
+    """By a k-d tree, for some queries at a time: distances (m, k), and which of `points` these are to. `norm` is 2 or inf."""
+    # All is multiplied by a power of two that leaves squares a range of 10^300 below the largest: none under- or overflows.
+    largest = max(abs(float(extreme())) for y in (points, queries) for extreme in (y.min, y.max))
+    shift = 500 - int(np.frexp(largest)[1])
+    tree, ranks = cKDTree(np.ldexp(points, shift, dtype=np.float64)), np.arange(1, k + 1) + own
+    with tqdm(total=len(queries), **BAR) as bar:
         for rows in np.array_split(queries, -(-len(queries) // 50_000)):
-            yield tree.query(rows, ranks, p=norm, workers=-1)
+            distances, found = tree.query(np.ldexp(rows, shift, dtype=np.float64), ranks, p=norm, workers=-1)
+            yield np.ldexp(distances, -shift), found
             bar.update(len(rows))
 
 
 class _Ranking:
     """Distances from queries (m, d) to their k nearest points (n, d), by matrix products.
 
-    All is centred, and divided by a power of two near the largest coordinate, lest float32 squares under- or overflow.
+    All is centred, and divided by a power of two, lest float32 squares under- or overflow: the largest coordinate becomes 2^50,
+    so that in float32 ordinary rows may be 2^-100 of a far one. The centre is a median of some rows, which a few far ones do
+    not move away from all the others.
     """
 
     def __init__(self, points: np.ndarray, queries: np.ndarray, k: int, own: bool, memory_limit: int, device: torch.device):
         self.points, self.queries, self.k, self.own = _tensor(points), _tensor(queries), k, own
         self.memory_limit, self.device = memory_limit, device
-        centre = points.mean(axis=0, dtype=np.float64)
+        some = points[:: -(-len(points) // _CENTRED_BY)]
+        centre = np.median(some.astype(np.float64), axis=0)
         extremes = [extreme(axis=0) - centre for y in (points, queries) for extreme in (y.min, y.max)]
-        self.centre, self.unit = torch.from_numpy(centre), 2.0 ** np.frexp(np.abs(extremes).max())[1]
+        self.centre, self.unit = torch.from_numpy(centre), 2.0 ** (np.frexp(np.abs(extremes).max())[1] - 50)
         self.n_others = len(points) - own
 
     def distances(self) -> Tensor:
@@ -138,7 +136,7 @@ class _Ranking:
         squared = torch.empty(len(self.queries), self.k, dtype=torch.float64)
         rows = torch.arange(len(self.queries))
         n, d = self.points.shape
-        float32_is_exact = torch.get_float32_matmul_precision() == "highest"  # otherwise products may be of shorter numbers
+        float32_is_exact = _float32_is_exact(self.device)
         basis_fits = 8 * 8 * d * _BASIS <= self.memory_limit  # eight times, while it is made
         if float32_is_exact and d >= _LEAST_COLUMNS and n >= _LEAST_POINTS and basis_fits:
             rows = rows[~self._rank(rows, torch.float32, squared, self._basis())]
@@ -173,7 +171,7 @@ class _Ranking:
         load = lru_cache(maxsize=1)(
             lambda tile: self._load(self.points, tiles[tile], dtype, basis)
         )  # read once if it is the only one
-        with tqdm(total=len(rows), **_BAR) as bar:
+        with tqdm(total=len(rows), **BAR) as bar:
             for positions in torch.arange(len(rows)).split(tile_queries):
                 some = rows[positions]
                 x, squared_x = self._load(self.queries, some, dtype, basis)
@@ -247,7 +245,16 @@ class _Ranking:
         return max(1, _DIFFERENCES // self.points.shape[1])
 
 
+def _float32_is_exact(device: torch.device) -> bool:
+    """Whether products of float32 matrices are of float32, as torch is set; otherwise they may be of shorter numbers."""
+    backend = getattr(torch.backends.cuda if device.type == "cuda" else torch.backends.mkldnn, "matmul", None)
+    if hasattr(backend, "fp32_precision"):  # once it is set, the older question raises
+        return backend.fp32_precision in ("none", "ieee")
+    return torch.get_float32_matmul_precision() == "highest"
+
+
 def _tensor(y: np.ndarray) -> Tensor:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")  # nothing writes to it
-        return torch.from_numpy(y if min(y.strides) >= 0 else y.copy())
+        in_torch = all(stride >= 0 and stride % y.itemsize == 0 for stride in y.strides) and y.dtype.isnative
+        return torch.from_numpy(y if in_torch else y.astype(y.dtype.newbyteorder("=")))

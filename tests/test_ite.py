@@ -241,6 +241,7 @@ def test_unequal_dimensions():
         BDKL_KnnK().estimation(GOOD, GOOD[:, :3])
 
 
+@pytest.mark.filterwarnings("ignore::ite.RepeatedValues")
 @pytest.mark.parametrize("d", [2, 30])
 def test_repeated_rows(d):
     """Four equal rows have three neighbours at distance zero; three have two, and the third is farther."""

@@ -1,4 +1,6 @@
+import random
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,7 +10,8 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.neighbors import NearestNeighbors
 
-from ite import neighbors
+from ite import max_norm, neighbors
+from ite.max_norm import max_norm_neighbors, n_within
 from ite.neighbors import TREE_COLUMNS, knn_distances
 
 # The docstring promises 1e-7 for the ranking; centring the points may round away as much again where the differences are
@@ -90,7 +93,7 @@ def test_agrees_with_sklearn(d, k):
 @pytest.mark.parametrize("n, d, tree", [(400, 8, True), (400, 9, False), (30_000, 12, True), (30_000, 13, False)])
 def test_tree_or_product(monkeypatch, n, d, tree):
     used = []
-    monkeypatch.setattr(neighbors, "_tree_search", lambda *args, **kwargs: used.append(True) or [(np.ones((1, 1)), None)])
+    monkeypatch.setattr(neighbors, "tree_search", lambda *args, **kwargs: used.append(True) or [(np.ones((1, 1)), None)])
     monkeypatch.setattr(neighbors._Ranking, "distances", lambda self: used.append(False) or torch.ones(1, 1))
     knn_distances(np.zeros((n, d)), 1)
     assert used == [tree]
@@ -162,31 +165,117 @@ def test_memory_map(tmp_path, d, dtype):
 
 def test_a_tree_that_fits(monkeypatch):
     """16 bytes a number, or none."""
-    points, trees, search = np.random.default_rng(0).normal(size=(100, 4)), [], neighbors._tree_search
-    monkeypatch.setattr(neighbors, "_tree_search", lambda *args, **kwargs: trees.append(1) or search(*args, **kwargs))
+    points, trees, search = np.random.default_rng(0).normal(size=(100, 4)), [], neighbors.tree_search
+    monkeypatch.setattr(neighbors, "tree_search", lambda *args, **kwargs: trees.append(1) or search(*args, **kwargs))
     with_tree, without = (knn_distances(points, 3, memory_limit=limit) for limit in (16 * 400, 16 * 400 - 1))
     assert trees == [1]
     assert_allclose(with_tree, without, rtol=RTOL)
 
 
-@pytest.mark.parametrize("precision", ["high", "medium"])
-def test_products_of_shorter_numbers_are_not_trusted(monkeypatch, precision):
+# torch's settings: those of precision are heeded, all others are neither used nor changed.
+BACKENDS = torch.backends
+
+
+@pytest.fixture
+def precisions():
+    """Puts back what a test sets."""
+    yield
+    torch.set_float32_matmul_precision("highest")
+    for backend in (BACKENDS, BACKENDS.mkldnn, BACKENDS.mkldnn.matmul, BACKENDS.cuda.matmul, BACKENDS.cudnn):
+        backend.fp32_precision = "none"
+
+
+@pytest.mark.parametrize(
+    "backend, precision, expected",
+    [
+        (None, "high", torch.float64),
+        (None, "medium", torch.float64),
+        (BACKENDS, "tf32", torch.float64),
+        (BACKENDS.mkldnn, "bf16", torch.float64),
+        (BACKENDS.mkldnn.matmul, "bf16", torch.float64),
+        (BACKENDS, "ieee", torch.float32),
+        (BACKENDS.cuda.matmul, "tf32", torch.float32),  # not of this device
+        (BACKENDS.cudnn, "tf32", torch.float32),
+    ],
+)
+def test_products_of_shorter_numbers_are_not_trusted(monkeypatch, precisions, backend, precision, expected):
     """torch may then multiply float32 as bfloat16 or TF32, whose rounding is not bounded here."""
     used, rank = [], neighbors._Ranking._rank
     monkeypatch.setattr(
         neighbors._Ranking, "_rank", lambda self, rows, dtype, *args: used.append(dtype) or rank(self, rows, dtype, *args)
     )
-    before = torch.get_float32_matmul_precision()
-    try:
+    if backend is None:
         torch.set_float32_matmul_precision(precision)
-        points = np.random.default_rng(0).normal(size=(50, 30))
-        assert_allclose(knn_distances(points, 3), brute_force(points, 3), rtol=1e-12)
+    else:
+        backend.fp32_precision = precision
+    points = np.random.default_rng(0).normal(size=(50, 30))
+    assert_allclose(knn_distances(points, 3), brute_force(points, 3), rtol=RTOL)
+    assert used[0] is expected
+    assert (torch.get_float32_matmul_precision() if backend is None else backend.fp32_precision) == precision
+
+
+def test_older_torch_is_asked_the_older_question(monkeypatch):
+    """Where there is no `fp32_precision`, nor a `matmul` of that backend."""
+    for backend in ("cuda", "mkldnn"):
+        monkeypatch.setattr(torch.backends, backend, SimpleNamespace())
+    for precision, exact in (("highest", True), ("high", False), ("medium", False)):
+        monkeypatch.setattr(torch, "get_float32_matmul_precision", lambda precision=precision: precision)
+        assert neighbors._float32_is_exact(torch.device("cpu")) == neighbors._float32_is_exact(torch.device("cuda")) == exact
+
+
+def every_search():
+    """Trees, tiles with and without a projection, counts by both; of rows that need each stage."""
+    rng = np.random.default_rng(0)
+    y = rng.normal(size=(2100, 520))
+    found = [knn_distances(kind(rng, 300, d), 3) for kind in (gaussian, crowded_clusters) for d in (3, 40)]
+    found += [knn_distances(y, 3), max_norm_neighbors(y[:200, :40], 3)[0]]
+    return [*found, *(n_within(y[:200, :d], np.full(200, 1.5)) for d in (3, 40))]
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16])
+def test_the_default_dtype_does_not_matter(dtype):
+    expected, before = every_search(), torch.get_default_dtype()
+    try:
+        torch.set_default_dtype(dtype)
+        assert all(map(np.array_equal, every_search(), expected))
+        assert torch.get_default_dtype() is dtype
     finally:
-        torch.set_float32_matmul_precision(before)
-    assert used == [torch.float64]
+        torch.set_default_dtype(before)
 
 
-@pytest.mark.parametrize("scale", [1e-19, 1e-24])
+def test_the_default_device_does_not_matter():
+    expected = every_search()
+    try:
+        torch.set_default_device("meta")
+        assert all(map(np.array_equal, every_search(), expected))
+        assert torch.get_default_device().type == "meta"
+    finally:
+        torch.set_default_device(None)
+
+
+def test_the_number_of_threads_is_left_as_it_is():
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        every_search()
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_global_generators_are_neither_used_nor_changed():
+    """torch's, numpy's and Python's."""
+    results = []
+    for seed in (0, 1):
+        torch.manual_seed(seed), np.random.seed(seed), random.seed(seed)
+        before = torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()
+        results.append(every_search())
+        assert torch.equal(torch.get_rng_state(), before[0]) and random.getstate() == before[2]
+        assert_array_equal(np.random.get_state()[1], before[1])
+    assert all(map(np.array_equal, *results))
+
+
+@pytest.mark.parametrize("scale", [1e-19, 1e-24, 1e-40, 1e-60, 1e-140])
 def test_clusters_beside_far_outliers(scale):
     """Where float32 products underflow, scores of zero decide nothing."""
     rng = np.random.default_rng(0)
@@ -237,6 +326,73 @@ def test_each_fallback_alone_is_right(monkeypatch, d):
     rank = neighbors._Ranking._rank
     monkeypatch.setattr(neighbors._Ranking, "_rank", lambda *args: torch.zeros_like(rank(*args)))
     assert_allclose(knn_distances(points, 3), brute_force(points, 3), rtol=1e-12)
+
+
+@pytest.mark.parametrize("far", [1e6, 1e15, 1e25])
+def test_one_far_row_keeps_the_others_at_float32(monkeypatch, far):
+    """Centre and scale are the others'; only the far row itself is uncertain, from where all others are equally far."""
+    uncertain, rank = [], neighbors._Ranking._rank
+
+    def spy(self, rows, dtype, *args):
+        certain = rank(self, rows, dtype, *args)
+        uncertain.append((dtype, int((~certain).sum())))
+        return certain
+
+    monkeypatch.setattr(neighbors._Ranking, "_rank", spy)
+    points = np.random.default_rng(0).normal(size=(300, 40))
+    points[7] *= far
+    assert_allclose(knn_distances(points, 3), brute_force(points, 3), rtol=RTOL)
+    assert uncertain == [(torch.float32, 1), (torch.float64, 0)]
+
+
+def test_columns_of_unlike_scales():
+    """In one of two columns rows differ by 1e-170 of what they do in the other: they are not the same rows."""
+    small = np.random.default_rng(0).normal(size=(60, 1))
+    points = np.hstack([np.repeat([0.0, 1.0], 30)[:, None], 1e-170 * small])
+    expected = np.vstack([brute_force(some, 3) for some in np.split(small, 2)])
+    assert_allclose(knn_distances(points, 3), 1e-170 * expected, rtol=RTOL)
+
+
+@pytest.mark.parametrize("d", [3, 40])
+def test_arrays_as_they_lie_in_memory(d):
+    """A field of records, whose rows are no whole number of floats apart; the other byte order; reversed."""
+    records = np.zeros(50, np.dtype([("label", "u1"), ("values", "f8", (d,))]))
+    records["values"] = np.random.default_rng(0).normal(size=(50, d))
+    expected = brute_force(records["values"], 3)
+    for points in (records["values"], records["values"].astype(">f8"), records["values"][:, ::-1]):
+        assert_allclose(knn_distances(points, 3), expected, rtol=RTOL)
+
+
+@pytest.fixture
+def small_tiles(monkeypatch):
+    monkeypatch.setattr(max_norm, "_NUMBERS", 300)
+    monkeypatch.setattr(max_norm, "_DISTANCES", 1000)
+
+
+@pytest.mark.parametrize("d", [1, 12, 13, 100])
+@pytest.mark.parametrize("k", [1, 4, 89])
+def test_neighbours_in_the_maximum_norm(small_tiles, d, k):
+    """By a tree up to twelve columns, by tiles beyond."""
+    points = np.random.default_rng(0).normal(size=(90, d))
+    apart = np.abs(points[:, None] - points).max(axis=2)
+    distances, nearest = max_norm_neighbors(points, k)
+    np.fill_diagonal(apart, np.inf)
+    assert_array_equal(distances, np.sort(apart, axis=1)[:, :k])
+    assert_array_equal(nearest, np.argsort(apart, axis=1)[:, :k])
+    with pytest.raises(ValueError, match="k: found 90, expected 1 to 89"):
+        max_norm_neighbors(points, 90)
+
+
+@pytest.mark.parametrize("d", [1, 12, 13, 100])
+@pytest.mark.parametrize("radius", [0.0, 1.0, 3.0, 100.0])
+def test_counts_in_the_maximum_norm(small_tiles, d, radius):
+    """By a tree up to twelve columns, by tiles beyond; some rows are repeated."""
+    points = np.random.default_rng(0).normal(size=(90, d))
+    points[:20] = points[20:40]
+    radii = radius * np.random.default_rng(1).uniform(0.8, 1.2, size=90)
+    apart = np.abs(points[:, None] - points).max(axis=2)
+    radii[3] = apart[3, 50]  # which counts
+    assert_array_equal(n_within(points, radii), (apart <= radii[:, None]).sum(axis=1) - 1)
 
 
 def low_rank(rng, n, d):
@@ -314,8 +470,9 @@ def test_errors(d):
         knn_distances(points, 1, np.zeros((5, d + 1)))
 
 
-@pytest.mark.parametrize("scale", [1e-100, 1e-25, 1e25, 1e100])
-def test_extreme_scales_are_no_limit(scale):
-    # Squares of such numbers leave float32's range; a power of ten times the data is that power times the distances.
-    rows = np.random.default_rng(5).normal(size=(200, 40)) + 5 * np.repeat([-1, 1], 100)[:, None]
+@pytest.mark.parametrize("scale", [1e-290, 1e-170, 1e-100, 1e-25, 1e25, 1e100, 1e170, 1e290])
+@pytest.mark.parametrize("d", [1, 8, 40])
+def test_extreme_scales_are_no_limit(scale, d):
+    # Squares of such numbers leave the range of floats; a power of ten times the data is that power times the distances.
+    rows = np.random.default_rng(5).normal(size=(200, d)) + 5 * np.repeat([-1, 1], 100)[:, None]
     np.testing.assert_allclose(knn_distances(scale * rows, 3), scale * knn_distances(rows, 3), rtol=1e-9)

@@ -8,13 +8,15 @@ follows an underscore says from what: BHShannon_KnnK from nearest neighbours, MI
 # ruff: noqa: F401, F403
 from ite.cost.association import *
 from ite.cost.dependence import *
+from ite.cost.dependence_kernel import *
 from ite.cost.divergence import *
 from ite.cost.divergence_kernel import *
 from ite.cost.divergence_meta import *
 from ite.cost.entropy import *
 from ite.cost.information import *
+from ite.cost.information_direct import *
 from ite.cost.kernels import *
-from ite.cost.knn import FewEffectiveSamples
+from ite.cost.knn import FewEffectiveSamples, RepeatedValues
 from ite.cost.x_analytical_values import *
 from ite.cost.x_factory import co_class, co_factory
 from ite.cost.x_kernel import Kernel

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import combinations
 
 import numpy as np
 
@@ -27,13 +26,15 @@ class Spearman(Association):
 
         rho = h (2^d E prod_j v_j - 1),   h = (d + 1) / (2^d - d - 1)
 
+    Both factors are divided by 2^d here, which float64 does not hold for many columns.
+
     References: Schmid, Schmidt 2007a; Nelsen 1996, 2002.
     """
 
     @staticmethod
     def _rho(v):
         d = v.shape[1]
-        return (d + 1) / (2**d - d - 1) * (2**d * v.prod(axis=1).mean() - 1)
+        return (d + 1) / (1 - (d + 1) * 2.0**-d) * (v.prod(axis=1).mean() - 2.0**-d)
 
 
 class BASpearman1(Spearman):
@@ -64,11 +65,15 @@ class BASpearman4(Association):
     """
 
     def _estimate(self, u):
-        return 12 * np.mean([((1 - v) * (1 - w)).mean() for v, w in combinations(u.T, 2)]) - 3
+        v, d = 1 - u, u.shape[1]
+        pairs = (v.sum(axis=1) ** 2 - (v**2).sum(axis=1)).mean() / (d * (d - 1))  # each counted twice
+        return 12 * pairs - 3
 
 
 class Tail(Association):
     """Spearman's rho in one tail: (s - c1) / (c2 - c1), with s = c1 for independent columns and c2 for comonotone ones.
+
+    All three are divided by p^d here, which float64 does not hold for many columns.
 
     Parameters
     ----------
@@ -91,17 +96,22 @@ class BASpearmanCondLT(Tail):
 
     def _estimate(self, u):
         p, d = self.p, u.shape[1]
-        c1, c2 = (p**2 / 2) ** d, p ** (d + 1) / (d + 1)
-        return (np.maximum(p - u, 0).prod(axis=1).mean() - c1) / (c2 - c1)
+        c1, c2 = (p / 2) ** d, p / (d + 1)
+        return ((np.maximum(p - u, 0) / p).prod(axis=1).mean() - c1) / (c2 - c1)
 
 
 class BASpearmanCondUT(Tail):
-    """Upper tail: s = E prod(1 - max(u, 1 - p)), c1 = (p (2 - p) / 2)^d, c2 = p^d (d + 1 - p d) / (d + 1): see `Tail`."""
+    """Upper tail: s = E prod(1 - max(u, 1 - p)), c1 = (p (2 - p) / 2)^d, c2 = p^d (d + 1 - p d) / (d + 1): see `Tail`.
+
+    Here u is (rank - 1/2) / n. With rank / n the mean of 1 - u is too small by 1 / (2 n), and c2 - c1 is so small against c1
+    that this shows: -0.33 for independent columns at p = 1/10, n = 100.
+    """
 
     def _estimate(self, u):
         p, d = self.p, u.shape[1]
-        c1, c2 = (p * (2 - p) / 2) ** d, p**d * (d + 1 - p * d) / (d + 1)
-        return ((1 - np.maximum(u, 1 - p)).prod(axis=1).mean() - c1) / (c2 - c1)
+        c1, c2 = ((2 - p) / 2) ** d, (d + 1 - p * d) / (d + 1)
+        centred = u - 0.5 / len(u)
+        return ((np.minimum(1 - centred, p) / p).prod(axis=1).mean() - c1) / (c2 - c1)
 
 
 class TailDependence(Association):
@@ -137,6 +147,6 @@ class BABlomqvist(Association):
     """
 
     def _estimate(self, u):
-        half = 2.0 ** (u.shape[1] - 1)
+        by_chance = 2.0 ** (1 - u.shape[1])
         low = u <= 1 / 2
-        return half / (half - 1) * (low.all(axis=1).mean() + (~low).all(axis=1).mean() - 1 / half)
+        return (low.all(axis=1).mean() + (~low).all(axis=1).mean() - by_chance) / (1 - by_chance)

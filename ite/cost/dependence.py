@@ -1,27 +1,26 @@
-"""I: dependence of the blocks of y, measured by distances, kernels or ranks."""
+"""I: dependence of the blocks of y, measured by distances, by Gram matrices of three blocks, or by ranks."""
 
-from collections.abc import Sequence
-from dataclasses import field
-from itertools import combinations
-from math import factorial, prod
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from math import prod
 from typing import ClassVar
 
 import numpy as np
 from scipy.spatial.distance import cdist, pdist
+from scipy.special import gammaln
 
+from ite.cost.knn import RepeatedValues, warn_of_ties
 from ite.cost.shared import Estimator, Rng, as_blocks, copula, signed_root
 from ite.cost.x_kernel import Kernel, mean_over_pairs
 
-__all__ = [
-    "BIDistCov", "BIDistCorr", "BI3WayJoint", "BI3WayLancaster", "BIHSIC_IChol", "BIKGV", "BIKCCA", "MIDistCov_HSIC",
-    "BIHoeffding", "MIMMD_CopulaDMMD",
-]  # fmt: skip
+__all__ = ["BIDistCov", "BIDistCorr", "BI3WayJoint", "BI3WayLancaster", "BIHoeffding", "MIMMD_CopulaDMMD"]
 
 
 class Information(Estimator):
     """A measure of dependence: zero for independent blocks."""
 
     keeps_float32 = False
+    of_densities: ClassVar[bool] = False  # whether equal rows deny what is assumed of a block
     n_blocks: ClassVar[int | None] = None
 
     def estimation(self, y: np.ndarray, ds: Sequence[int] | None = None) -> float:
@@ -32,13 +31,27 @@ class Information(Estimator):
         y, blocks = as_blocks(y, ds, self.keeps_float32)
         if self.n_blocks and len(blocks) != self.n_blocks:
             raise ValueError(f"ds: found {len(blocks)} blocks, expected {self.n_blocks} for {type(self).__name__}")
-        with np.errstate(over="ignore"):  # an infinite estimate raises
+        if self.of_densities:
+            warn_of_ties(blocks)
+        with np.errstate(over="ignore"), warnings.catch_warnings():  # an infinite estimate raises
+            # What the blocks were counted for above needs no saying again for each sample that is made of them.
+            warnings.filterwarnings("ignore", r"\d+ of \d+ samples equal", RepeatedValues)
             return self._finite(self._estimate(y, blocks))
 
 
-def centred(matrix: np.ndarray) -> np.ndarray:
-    """`matrix` (n, n) less the means of its rows and of its columns, plus its mean."""
-    return matrix - matrix.mean(axis=0) - matrix.mean(axis=1, keepdims=True) + matrix.mean()
+def some_rows(n: int) -> list[np.ndarray]:
+    """The numbers of n rows in parts, so that a part of an n x n matrix takes about 64 MB."""
+    return np.array_split(np.arange(n), -(-n * n // 8_000_000))
+
+
+def centred(matrices: Sequence[Callable], n: int) -> Iterator[list[np.ndarray]]:
+    """Rows of symmetric matrices (n, n), less the means of rows and of columns, plus the mean; a few at a time.
+
+    Each of `matrices` makes the rows (m, n) of the numbers (m,) that it is given. It does so twice, for the means come first.
+    """
+    means = [np.concatenate([rows_of(rows).mean(axis=1) for rows in some_rows(n)]) for rows_of in matrices]
+    for rows in some_rows(n):
+        yield [rows_of(rows) - m - m[rows, None] + m.mean() for rows_of, m in zip(matrices, means, strict=True)]
 
 
 class BIDistCov(Information):
@@ -46,7 +59,8 @@ class BIDistCov(Information):
 
         dCov = sqrt( sum_ij A_ij B_ij ) / n
 
-    A and B are the doubly centred matrices of the blocks' Euclidean distances to the power alpha.
+    A and B are the doubly centred matrices of the blocks' Euclidean distances to the power alpha. They are made a few rows at a
+    time: n^2 takes time, not memory.
 
     Parameters
     ----------
@@ -66,20 +80,21 @@ class BIDistCov(Information):
             raise ValueError(f"alpha: found {self.alpha}, expected a number between 0 and 2")
 
     def _estimate(self, y, blocks):
-        return self._root(*(centred(cdist(block, block) ** self.alpha) for block in blocks))
+        distances = [lambda rows, block=block: cdist(block[rows], block) ** self.alpha for block in blocks]
+        products = ([(a * b).sum(), (a**2).sum(), (b**2).sum()] for a, b in centred(distances, len(y)))
+        return self._root(*np.sum(list(products), axis=0), len(y))
 
-    def _root(self, a, b):
-        return signed_root((a * b).sum()) / len(a)
+    def _root(self, both, own1, own2, n):
+        return signed_root(both) / n
 
 
 class BIDistCorr(BIDistCov):
     """Distance correlation of two blocks: sqrt( sum A B / sqrt( sum A^2 sum B^2 ) ), with A and B as in `BIDistCov`."""
 
-    def _root(self, a, b):
-        own = (a**2).sum(), (b**2).sum()
-        if not all(own):
-            raise ValueError(f"y: block {np.argmin(own)} is constant, expected one that varies")
-        return signed_root((a * b).sum() / np.sqrt(own[0] * own[1]))
+    def _root(self, both, own1, own2, n):
+        if not (own1 and own2):
+            raise ValueError(f"y: block {int(own1 != 0)} is constant, expected one that varies")
+        return signed_root(both / np.sqrt(own1) / np.sqrt(own2))
 
 
 class ThreeWay(Information):
@@ -101,130 +116,36 @@ class ThreeWay(Information):
 
     def _estimate(self, y, blocks):
         sigmas = [self.sigma1, self.sigma2, self.sigma3]
-        return self._interaction(*(self._gram(block, sigma) for block, sigma in zip(blocks, sigmas, strict=True)))
+        return self._interaction([self._gram(block, sigma) for block, sigma in zip(blocks, sigmas, strict=True)], len(y))
 
     @staticmethod
     def _gram(block, sigma):
+        """What makes rows of the block's Gram matrix, by their numbers."""
         sigma = np.median(pdist(block[:100])) / np.sqrt(2) if np.isnan(sigma) else sigma
         if not sigma > 0:
             raise ValueError(f"sigma: found {sigma}, expected a positive width; is a block constant?")
-        return Kernel({"name": "RBF", "sigma": sigma}).gram_matrix1(block)
+        kernel = Kernel({"name": "RBF", "sigma": sigma})
+        return lambda rows: kernel.gram_matrix2(block[rows], block)
 
 
 class BI3WayJoint(ThreeWay):
     """Squared distance || mu_123 - mu_1 x mu_2 x mu_3 ||^2 of the joint embedding from the product's: see `ThreeWay`."""
 
-    def _interaction(self, k, l, m):  # noqa: E741
-        own = (k * l * m).mean()
-        cross = (k.mean(axis=0) * l.mean(axis=0) * m.mean(axis=0)).mean()
-        return own - 2 * cross + k.mean() * l.mean() * m.mean()
+    def _interaction(self, grams, n):
+        own, means = 0.0, []
+        for rows in some_rows(n):
+            parts = [rows_of(rows) for rows_of in grams]
+            own += prod(parts).sum() / n**2
+            means.append([part.mean(axis=1) for part in parts])
+        means = np.concatenate(means, axis=1)  # (3, n)
+        return own - 2 * means.prod(axis=0).mean() + means.mean(axis=1).prod()
 
 
 class BI3WayLancaster(ThreeWay):
     """Squared norm of the Lancaster interaction's embedding, mean_ij of the product of centred matrices: see `ThreeWay`."""
 
-    def _interaction(self, *grams):
-        return prod(map(centred, grams)).mean()
-
-
-class IncompleteCholesky(Estimator):
-    """Parameters of an estimator that works with an incomplete Cholesky factor of the Gram matrix, K = G G^T.
-
-    Parameters
-    ----------
-    kernel : Kernel
-    eta : float
-        Trace that is left out, over n.
-    """
-
-    kernel: Kernel = field(default_factory=Kernel)
-    eta: float = 1e-2
-
-    def __post_init__(self):
-        super().__post_init__()
-        if not self.eta >= 0:
-            raise ValueError(f"eta: found {self.eta}, expected a number from 0")
-
-    def factor(self, y: np.ndarray) -> np.ndarray:
-        """G (n, rank) of the sample `y` (n, d)."""
-        return self.kernel.ichol(y, tol=len(y) * self.eta)
-
-    def centred_factors(self, blocks: list[np.ndarray]) -> list[np.ndarray]:
-        """G of each block, less its columns' means."""
-        return [g - g.mean(axis=0) for g in map(self.factor, blocks)]
-
-
-class BIHSIC_IChol(IncompleteCholesky, Information):
-    """Hilbert-Schmidt independence criterion, summed over pairs of blocks.
-
-        HSIC = sum_{i < j} || G_i^T G_j ||_F^2 / n^2
-
-    References: Gretton+ 2005.
-    """
-
-    def _estimate(self, y, blocks):
-        pairs = combinations(self.centred_factors(blocks), 2)
-        return sum(((g.T @ h) ** 2).sum() for g, h in pairs) / len(blocks[0]) ** 2
-
-
-class Correlation(IncompleteCholesky, Information):
-    """Regularised correlation of blocks in feature space.
-
-    R has identity blocks on its diagonal and r(K_i) r(K_j) off it, with r(K) = K (K + n kappa / 2)^-1, K centred; it is written
-    here in the bases of the K_i, where it has the same determinant and the same eigenvalues but for ones.
-
-    Parameters
-    ----------
-    kappa : float
-        Regularisation.
-
-    References: Bach, Jordan 2002.
-    """
-
-    kappa: float = 0.01
-
-    def __post_init__(self):
-        super().__post_init__()
-        if not self.kappa > 0:
-            raise ValueError(f"kappa: found {self.kappa}, expected a positive number")
-
-    def _r(self, blocks):
-        scaled = []
-        for g in self.centred_factors(blocks):
-            u, s, _ = np.linalg.svd(g, full_matrices=False)
-            scaled.append(u * (s**2 / (s**2 + len(g) * self.kappa / 2)))
-        ranks = np.repeat(np.arange(len(blocks)), [v.shape[1] for v in scaled])
-        r = np.hstack(scaled).T @ np.hstack(scaled)
-        return np.where(ranks == ranks[:, None], np.eye(len(r)), r)
-
-
-class BIKGV(Correlation):
-    """Kernel generalised variance: -1/2 log det R; R as in `Correlation`."""
-
-    def _estimate(self, y, blocks):
-        return -np.linalg.slogdet(self._r(blocks))[1] / 2
-
-
-class BIKCCA(Correlation):
-    """Kernel canonical correlation: -1/2 log of the smallest eigenvalue of R; R as in `Correlation`."""
-
-    def _estimate(self, y, blocks):
-        return -np.log(np.linalg.eigvalsh(self._r(blocks))[0]) / 2
-
-
-class MIDistCov_HSIC(Information):
-    """Distance covariance as twice a Hilbert-Schmidt independence criterion.
-
-    References: Sejdinovic+ 2012.
-    """
-
-    n_blocks = 2
-
-    hsic_co_name: str = "BIHSIC_IChol"
-    hsic_co_pars: dict | None = None
-
-    def _estimate(self, y, blocks):
-        return 2 * self.hsic_co.estimation(y, [block.shape[1] for block in blocks])
+    def _interaction(self, grams, n):
+        return sum(prod(parts).sum() for parts in centred(grams, n)) / n**2
 
 
 class BIHoeffding(Information):
@@ -252,7 +173,10 @@ class BIHoeffding(Information):
         if self.mult and self.small_sample_adjustment:
             square /= self._square(np.tile(np.arange(1, n + 1)[:, None] / n, d))
         elif self.mult:
-            square /= 2 / ((d + 1) * (d + 2)) - factorial(d) / 2**d / prod(np.arange(d + 1) + 0.5) + 3.0**-d
+            cross = np.exp(
+                gammaln(d + 1) - d * np.log(2) + gammaln(1 / 2) - gammaln(d + 3 / 2)
+            )  # d! / 2^d / prod_0^d (i + 1/2)
+            square /= 2 / ((d + 1) * (d + 2)) - cross + 3.0**-d
         return signed_root(square)
 
     def _square(self, u):

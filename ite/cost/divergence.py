@@ -3,7 +3,7 @@
 import numpy as np
 
 from ite.cost.knn import log_d1, log_d2, log_d3, log_distances, log_ia
-from ite.cost.shared import Alpha, AlphaBeta, Estimator, Knn, as_samples, require_search, signed_root
+from ite.cost.shared import Alpha, AlphaBeta, Estimator, Knn, as_samples, require_search, same_rows, signed_root
 
 __all__ = [
     "BDKL_KnnK", "BDKL_KnnKiTi", "BDBhattacharyya_KnnK", "BDHellinger_KnnK", "BDChi2_KnnK", "BDL2_KnnK", "BDRenyi_KnnK",
@@ -12,7 +12,12 @@ __all__ = [
 
 
 class Divergence(Estimator):
-    """A quantity of two samples; a divergence is zero where they have one distribution."""
+    """A quantity of two samples; a divergence is zero where they have one distribution.
+
+    A sample beside itself, the same rows in the same order, is one sample and not two: each row would meet its own copy at
+    distance 0. A divergence is then 0 without an estimate, a cross-entropy the entropy, and a kernel what `gram_matrix` has on
+    its diagonal.
+    """
 
     keeps_float32 = False
 
@@ -23,7 +28,10 @@ class Divergence(Estimator):
         """
         y1, y2 = as_samples(y1, y2, self.keeps_float32)
         with np.errstate(over="ignore"):  # an infinite estimate raises
-            return self._finite(self._estimate(y1, y2))
+            return self._finite(self._of_itself(y1) if same_rows(y1, y2) else self._estimate(y1, y2))
+
+    def _of_itself(self, y):
+        return 0.0
 
 
 class BDKL_KnnK(Knn, Divergence):

@@ -5,7 +5,7 @@ from dataclasses import field
 import numpy as np
 from scipy.spatial.distance import cdist
 
-from ite.cost.dependence import IncompleteCholesky
+from ite.cost.dependence_kernel import IncompleteCholesky
 from ite.cost.divergence import Divergence
 from ite.cost.shared import signed_root
 from ite.cost.x_kernel import Kernel, mean_over_pairs

@@ -8,7 +8,7 @@ from scipy.special import digamma
 
 from ite.cost.divergence import Divergence
 from ite.cost.knn import log_distances, log_unit_ball_volume
-from ite.cost.shared import Alpha, Knn, Rng, mixture
+from ite.cost.shared import Alpha, Knn, Rng, mixture, signed_root
 
 __all__ = [
     "BCCE_KnnK", "MDKL_HSCE", "MDJDist_DKL", "MDSymBregman_DB", "MDf_DChi2", "MDEnergyDist_DMMD", "MDBlockMMD", "MDJS_HS",
@@ -21,12 +21,19 @@ class BCCE_KnnK(Knn, Divergence):
 
         CE = log c + log n2 - psi(k) + d * mean_i log nu_i
 
+    Of a sample beside itself it is the entropy, by the same formula with log(n - 1) and the distances to other rows.
+
     References: Leonenko+ 2008.
     """
 
     def _estimate(self, y1, y2):
-        n2, d = y2.shape
-        return log_unit_ball_volume(d) + np.log(n2) - digamma(self.k) + d * log_distances(y2, self.k, y1).mean()
+        return self._cross_entropy(len(y2), y2.shape[1], log_distances(y2, self.k, y1))
+
+    def _of_itself(self, y):
+        return self._cross_entropy(len(y) - 1, y.shape[1], log_distances(y, self.k))
+
+    def _cross_entropy(self, n, d, log_nu):
+        return log_unit_ball_volume(d) + np.log(n) - digamma(self.k) + d * log_nu.mean()
 
 
 class MDKL_HSCE(Divergence):
@@ -113,9 +120,10 @@ class MDEnergyDist_DMMD(Divergence):
 
 
 class MDBlockMMD(Divergence):
-    """Mean of the maximum mean discrepancies of floor(n / b) blocks of b = floor(sqrt(n)) rows.
+    """Maximum mean discrepancy from blocks of rows: the root, with its sign, of the mean MMD^2.
 
-    Signed roots are averaged, so that the mean is near zero for equal distributions; the original's is not.
+    There are floor(n / b) blocks of b = floor(sqrt(n)) rows. Squares are averaged, for they are unbiased; the original averages
+    roots, which are too small for distributions that differ a little.
 
     References: Zaremba+ 2013.
     """
@@ -129,7 +137,8 @@ class MDBlockMMD(Divergence):
             raise ValueError(f"found {n} and {len(y2)} rows, expected the same number")
         b = int(np.sqrt(n))
         starts = range(0, n // b * b, b)
-        return np.mean([self.mmd_co.estimation(y1[start : start + b], y2[start : start + b]) for start in starts])
+        roots = np.array([self.mmd_co.estimation(y1[start : start + b], y2[start : start + b]) for start in starts])
+        return signed_root((roots * np.abs(roots)).mean())
 
 
 # Of a mixture

@@ -1,20 +1,16 @@
-"""I: mutual information of the blocks of y, from entropies, from divergences, and directly."""
+"""I: mutual information of the blocks of y, from entropies and from divergences."""
 
 import warnings
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.special import digamma, ndtri
-from scipy.stats import rankdata
 
 from ite.cost.dependence import Information
-from ite.cost.knn import nonzero
-from ite.cost.shared import Alpha, Knn, Rng, copula, spread
-from ite.neighbors import max_norm_neighbors, n_within
+from ite.cost.shared import Alpha, Rng, copula
 
 __all__ = [
     "UnsupportedEstimate", "MIShannon_DKL", "MIChi2_DChi2", "MIL2_DL2", "MIRenyi_DR", "MITsallis_DT", "MIShannon_HS",
-    "MIRenyi_HR", "BcondIShannon_HShannon", "MIShannon_KSG", "MIShannon_GaussianCopula",
+    "MIRenyi_HR", "BcondIShannon_HShannon",
 ]  # fmt: skip
 
 
@@ -42,11 +38,13 @@ class UnsupportedEstimate(UserWarning):
 class ShannonInformation(Information):
     """Shannon's mutual information, with a warning where n samples cannot support the estimate."""
 
+    of_densities = True
+
     def estimation(self, y: np.ndarray, ds: Sequence[int] | None = None) -> float:
         """Mutual information in nats of the blocks of `y` (n, sum(ds)), whose columns stand side by side.
 
         Without `ds` every column is a block. Raises ValueError for a sample or blocks it cannot be computed from; warns with
-        `UnsupportedEstimate` above log n.
+        `UnsupportedEstimate` above log n, and with `RepeatedValues` where a density is assumed of blocks that have none.
         """
         estimate = super().estimation(y, ds)
         if estimate > np.log(len(y)):
@@ -83,6 +81,7 @@ class SplitInformation(Information):
     """Information as the divergence of the joint distribution's sample from the product's."""
 
     keeps_float32 = True
+    of_densities = True
 
     def _estimate(self, y, blocks):
         return self._component.estimation(*joint_and_product(y, blocks, self.rng))
@@ -187,6 +186,8 @@ class MIRenyi_HR(Alpha, Information):
     References: Pal+ 2010; Poczos+ 2010.
     """
 
+    of_densities = True
+
     renyi_co_name: str = "BHRenyi_KnnK"
     renyi_co_pars: dict | None = None
 
@@ -210,77 +211,3 @@ class BcondIShannon_HShannon(ShannonInformation):
             raise ValueError(f"ds: found {len(blocks)} blocks, expected three or more, the last of which is the condition")
         h, (*parts, z) = self.h_shannon_co.estimation, blocks
         return sum(h(np.hstack([part, z])) for part in parts) - h(y) - (len(parts) - 1) * h(z)
-
-
-# Beyond ITE
-
-
-class MIShannon_KSG(Knn, ShannonInformation):
-    """Shannon mutual information from neighbours in the joint space and counts in each block's own, in the maximum norm.
-
-        algorithm 1:  I = psi(k) + (M - 1) psi(n) - sum_m mean_i psi(n_m(i) + 1)
-        algorithm 2:  I = psi(k) - (M - 1) / k + (M - 1) psi(n) - sum_m mean_i psi(n_m(i))
-
-    n_m(i) counts the other samples that in block m are nearer to sample i than its k-th neighbour is in all blocks together
-    (1), or no farther than the farthest of its k neighbours is in block m (2). The errors of the M + 1 entropies nearly cancel.
-
-    Parameters
-    ----------
-    algorithm : int
-        1 or 2.
-
-    References: Kraskov+ 2004, eqs. (8), (9), (23), (24).
-    """
-
-    keeps_float32 = False
-
-    algorithm: int = 1
-
-    def __post_init__(self):
-        super().__post_init__()
-        if self.algorithm not in (1, 2):
-            raise ValueError(f"algorithm: found {self.algorithm!r}, expected 1 or 2")
-
-    def _estimate(self, y, blocks):
-        n, n_blocks, k = len(y), len(blocks), self.k
-        distances, neighbors = max_norm_neighbors(y, k)
-        radius = nonzero(distances[:, -1], k)
-        if self.algorithm == 1:
-            nearer = np.nextafter(radius, 0)
-            marginal = sum(digamma(n_within(block, nearer) + 1).mean() for block in blocks)
-            return digamma(k) + (n_blocks - 1) * digamma(n) - marginal
-        marginal = 0
-        for block in blocks:
-            farthest = np.abs(block[neighbors] - block[:, None]).max(axis=(1, 2))
-            marginal += digamma(n_within(block, farthest)).mean()
-        return digamma(k) - (n_blocks - 1) / k + (n_blocks - 1) * digamma(n) - marginal
-
-
-class MIShannon_GaussianCopula(ShannonInformation):
-    """Shannon mutual information of the Gaussian copula that the ranks suggest: a cheap reference in high dimension.
-
-        I = 1/2 (sum_m log det R_m - log det R)
-
-    R is the correlation matrix of the normal scores Phi^-1(rank / (n + 1)), R_m that of block m. Each log det is freed of the
-    bias it has for Gaussian samples, sum_{j=1}^d psi((n - j) / 2) up to a constant that cancels. Exact for Gaussian dependence,
-    whatever the marginals; of any other dependence it sees what pairs of columns show.
-
-    References: Ince+ 2017; Misra+ 2005.
-    """
-
-    def _estimate(self, y, blocks):
-        n = len(y)
-        for block in blocks:
-            spread(block)  # a constant column has no ranks
-        scores = [ndtri(rankdata(block, axis=0) / (n + 1)) for block in blocks]
-        return (sum(map(self._log_det, scores)) - self._log_det(np.hstack(scores))) / 2
-
-    @staticmethod
-    def _log_det(scores):
-        n, d = scores.shape
-        if n <= d:
-            raise ValueError(f"y: found {n} samples in {d} dimensions, expected more samples than dimensions")
-        eigenvalues = np.linalg.eigvalsh(np.atleast_2d(np.corrcoef(scores, rowvar=False)))
-        if eigenvalues[0] <= d * np.finfo(float).eps * eigenvalues[-1]:
-            raise ValueError(f"y: {d} columns have linearly dependent normal scores, expected independent ones")
-        return np.log(eigenvalues).sum() - digamma((n - np.arange(1, d + 1)) / 2).sum()

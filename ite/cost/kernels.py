@@ -6,7 +6,7 @@ from dataclasses import field
 import numpy as np
 
 from ite.cost.divergence import Divergence
-from ite.cost.knn import log_d2
+from ite.cost.knn import log_d2, log_ia
 from ite.cost.shared import Alpha, Estimator, Knn, Rng, mixture
 from ite.cost.x_kernel import Kernel
 
@@ -17,10 +17,19 @@ __all__ = [
 
 
 class DistributionKernel(Divergence):
-    """A similarity of two distributions: the Gram matrix of the true ones is positive semidefinite."""
+    """A similarity of two distributions: the Gram matrix of the true ones is positive semidefinite.
+
+    That of estimates is only up to their errors, but for `BKExpected`, whose estimate is itself an inner product; and Renyi's
+    two kernels are for alpha below 1 alone. Nothing is projected or clipped: look at `np.linalg.eigvalsh`.
+    """
 
     def gram_matrix(self, ys: Sequence[np.ndarray]) -> np.ndarray:
-        """K(ys_i, ys_j) of samples `ys`, each (n_i, d); symmetric (len(ys), len(ys)). Raises as `estimation` does."""
+        """K(ys_i, ys_j) of samples `ys`, each (n_i, d); symmetric (len(ys), len(ys)). Raises as `estimation` does.
+
+        On the diagonal is K(p_i, p_i) as the theory has it for one sample: divergences of a distribution and itself are 0,
+        entropies are the sample's own, and inner products leave each row's own copy out. The original lets each row meet its
+        own copy at distance 0.
+        """
         gram = np.empty((len(ys), len(ys)))
         for i, j in zip(*np.tril_indices(len(ys)), strict=True):
             gram[i, j] = gram[j, i] = self.estimation(ys[j], ys[i])
@@ -43,9 +52,15 @@ class BKExpected(DistributionKernel):
     def _estimate(self, y1, y2):
         return self.kernel.mean(y1, y2)
 
+    def _of_itself(self, y):
+        return self._estimate(y, y)  # the squared norm of the sample's embedding, of all pairs
+
 
 class BKProbProd_KnnK(Knn, DistributionKernel):
     """Probability product kernel int p1^rho p2^rho, from k-th nearest neighbours.
+
+    Of a sample beside itself it is int p^(2 rho), as for an entropy; its mean exists for k > 2 rho - 1 only, so for a smaller k
+    the neighbour floor(2 rho) is taken there.
 
     Parameters
     ----------
@@ -62,6 +77,9 @@ class BKProbProd_KnnK(Knn, DistributionKernel):
     def _estimate(self, y1, y2):
         samples = (y1, y2) if self.pxdx else (y2, y1)
         return np.exp(log_d2(*samples, self.k, self.rho - 1, self.rho))
+
+    def _of_itself(self, y):
+        return np.exp(log_ia(y, max(self.k, int(2 * self.rho)), 2 * self.rho))
 
 
 class Rate(Estimator):
@@ -88,7 +106,10 @@ class ExponentialOfMixture(Rate, DistributionKernel):
     """
 
     def _estimate(self, y1, y2):
-        return np.exp(-self.u * self._component.estimation(mixture(y1, y2, rng=self.rng)))
+        return self._of_itself(mixture(y1, y2, rng=self.rng))
+
+    def _of_itself(self, y):
+        return np.exp(-self.u * self._component.estimation(y))
 
 
 class MKExpJR1_HR(ExponentialOfMixture, Alpha):
@@ -117,6 +138,9 @@ class ExponentialOfDivergence(Rate, DistributionKernel):
 
     def _estimate(self, y1, y2):
         return np.exp(-self.u * self._component.estimation(y1, y2))
+
+    def _of_itself(self, y):
+        return 1.0
 
 
 class MKExpJR2_DJR(ExponentialOfDivergence, Alpha):
@@ -158,11 +182,17 @@ class MKJS_DJS(DistributionKernel):
     def _estimate(self, y1, y2):
         return np.log(2) - self.js_co.estimation(y1, y2)
 
+    def _of_itself(self, y):
+        return np.log(2)
+
 
 class MKJT_HT(Alpha, DistributionKernel):
     """Jensen-Tsallis kernel.
 
         K = log_a 2 - [ H_T((p1 + p2) / 2) - 2^-a (H_T(p1) + H_T(p2)) ],   log_a 2 = (2^(1 - a) - 1) / (1 - a)
+
+    That is 2^-a / (a - 1) int (p1 + p2)^a - p1^a - p2^a, so K(p, p) = log_a 2 - (1 - 2^(1 - a)) H_T(p): the bracket, whose
+    weights sum to 2^(1 - a), is not 0 for equal distributions.
 
     Parameters
     ----------
@@ -182,6 +212,12 @@ class MKJT_HT(Alpha, DistributionKernel):
             raise ValueError(f"alpha: found {self.alpha}, expected a number above 0, at most 2")
 
     def _estimate(self, y1, y2):
-        a, h = self.alpha, self.tsallis_co.estimation
-        mixed = mixture(y1, y2, rng=self.rng)
-        return (2 ** (1 - a) - 1) / (1 - a) - (h(mixed) - 2**-a * (h(y1) + h(y2)))
+        h = self.tsallis_co.estimation
+        return self._kernel(h(mixture(y1, y2, rng=self.rng)), h(y1), h(y2))
+
+    def _of_itself(self, y):
+        return self._kernel(*[self.tsallis_co.estimation(y)] * 3)
+
+    def _kernel(self, mixed, h1, h2):
+        a = self.alpha
+        return (2 ** (1 - a) - 1) / (1 - a) - (mixed - 2**-a * (h1 + h2))

@@ -6,6 +6,7 @@ logarithms: powers of distances leave float64's range in high dimension, and c u
 """
 
 import warnings
+from collections.abc import Sequence
 
 import numpy as np
 from scipy.special import gammaln, logsumexp
@@ -20,6 +21,35 @@ class FewEffectiveSamples(UserWarning):
     """
 
 
+class RepeatedValues(UserWarning):
+    """Samples, or blocks of them, with equal rows, or equally far neighbours, where a density is assumed.
+
+    Of a density no two are equal. Labels, counts, pixels, rounded or rectified values, rows drawn with replacement and float32
+    beside a large offset have many, and then an estimate from neighbours is wrong without any other sign. It is given where
+    more than a hundredth of the rows are concerned; rounding to float32 alone makes far fewer.
+    """
+
+
+FOR_INFORMATION = "use MIShannon_Mixed, or ite.jitter and MIShannon_KSG, and drop rows that were only repeated"
+
+
+def n_tied(y: np.ndarray) -> int:
+    """How many rows of `y` (n, d) equal another one. A row is read at a time, for it may be a memory map."""
+    if y.shape[1] == 1:
+        _, counts = np.unique(y, return_counts=True)
+    else:
+        _, counts = np.unique([hash((row + 0.0).tobytes()) for row in y], return_counts=True)  # 0.0 equals -0.0
+    return int(counts[counts > 1].sum())
+
+
+def warn_of_ties(blocks: Sequence[np.ndarray]) -> None:
+    """Warn with `RepeatedValues` where more than a hundredth of a block's rows (n, d) equal others."""
+    n, tied = len(blocks[0]), list(map(n_tied, blocks))
+    found = [f"{count} of {n} rows in block {m}" for m, count in enumerate(tied) if count > n / 100]
+    if found:
+        warnings.warn(RepeatedValues(f"equal to others are {', '.join(found)}; {FOR_INFORMATION}"), stacklevel=4)
+
+
 def log_unit_ball_volume(d: int) -> float:
     """Logarithm of the volume of the d-dimensional unit ball, finite for every d."""
     return d / 2 * np.log(np.pi) - gammaln(d / 2 + 1)
@@ -31,9 +61,15 @@ def log_distances(points: np.ndarray, k: int, queries: np.ndarray | None = None)
     Raises
     ------
     ValueError
-        If there are too few points, or if repeated rows make a distance zero.
+        If there are too few points, or if repeated rows make a distance zero. Warns with `RepeatedValues` before.
     """
-    return np.log(nonzero(knn_distances(points, k, queries)[:, -1], k))
+    distances = knn_distances(points, k, queries)
+    n_zero = int((distances[:, 0] == 0).sum())
+    if n_zero > len(distances) / 100:
+        where = "each other" if queries is None else "some of the other sample"
+        message = f"{n_zero} of {len(distances)} samples equal {where}, as no density has it: drop repeated rows, or ite.jitter"
+        warnings.warn(RepeatedValues(message), stacklevel=4)
+    return np.log(nonzero(distances[:, -1], k))
 
 
 def nonzero(distances: np.ndarray, k: int) -> np.ndarray:

@@ -5,10 +5,12 @@ from dataclasses import dataclass, fields
 from typing import dataclass_transform
 
 import numpy as np
+from scipy.special import ndtri
 from scipy.stats import rankdata
 
 import ite.cost
 from ite.cost.x_kernel import Kernel
+from ite.neighbors import refuse_masked
 
 Rng = int | np.random.Generator | None
 
@@ -153,13 +155,22 @@ def require_not_one(name: str, value: float, low: float = -np.inf) -> None:
 
 
 def as_sample(y: np.ndarray, name: str = "y", keep_float32: bool = False) -> np.ndarray:
-    """`y` as floats (n, d), float64 unless it is to stay float32. Raises ValueError unless real, finite, 2-D, not empty."""
+    """`y` as floats (n, d), float64 unless it is to stay float32.
+
+    Raises ValueError unless real, finite, 2-D, not empty, unmasked, and of a size whose squares float64 holds.
+    """
+    refuse_masked(y, name)
     y = np.asarray(y)
     if y.ndim != 2 or y.size == 0 or y.dtype.kind not in "biuf":
         one_column = f"; for one column, {name}[:, None]" if y.ndim == 1 else ""
         raise ValueError(f"{name}: found {y.dtype} of shape {y.shape}, expected real numbers (samples, dimensions){one_column}")
-    if not (np.isfinite(y.min()) and np.isfinite(y.max())):  # NaN shows in both; no array of y's size is made
+    low, high = float(y.min()), float(y.max())
+    if not (np.isfinite(low) and np.isfinite(high)):  # NaN shows in both; no array of y's size is made
         raise ValueError(f"{name}: found NaN or infinity in {(~np.isfinite(y)).sum()} of {y.size} elements")
+    largest = max(-low, high)
+    if largest and not 1e-150 <= largest <= 1e150:
+        column = int(np.argmax(np.maximum(-y.min(axis=0).astype(float), y.max(axis=0))))
+        raise ValueError(f"{name}: column {column} has the largest number, {largest:.3g}, expected 1e-150 to 1e150: rescale")
     return y if keep_float32 and y.dtype == np.float32 else y.astype(np.float64, copy=False)
 
 
@@ -169,6 +180,11 @@ def as_samples(y1: np.ndarray, y2: np.ndarray, keep_float32: bool = False) -> tu
     if y1.shape[1] != y2.shape[1]:
         raise ValueError(f"y1 has {y1.shape[1]} columns, y2 {y2.shape[1]}; expected the same")
     return y1, y2
+
+
+def same_rows(y1: np.ndarray, y2: np.ndarray) -> bool:
+    """Whether `y1` and `y2` (n, d) are one sample: equal row by row. It stops at the first that differs."""
+    return y1 is y2 or (y1.shape == y2.shape and all(map(np.array_equal, y1, y2)))
 
 
 def as_blocks(y: np.ndarray, ds: Sequence[int] | None, keep_float32: bool = False) -> tuple[np.ndarray, list[np.ndarray]]:
@@ -188,7 +204,46 @@ def spread(y: np.ndarray) -> np.ndarray:
     constant = np.flatnonzero(y.min(axis=0) == y.max(axis=0))
     if len(constant):
         raise ValueError(f"y: {len(constant)} of {y.shape[1]} columns are constant (first: {constant[0]}), expected a spread")
-    return y.std(axis=0, ddof=1)
+    found = y.std(axis=0, ddof=1)
+    if not found.all():
+        raise ValueError(f"y: column {found.argmin()} varies by less than float64's squares hold, expected more: rescale it")
+    return found
+
+
+def jitter(y: np.ndarray, scale: float = 1e-10, rng: Rng = None) -> np.ndarray:
+    """`y` with a little Gaussian noise, so that no two values are equal; mutual information stays what it is.
+
+    For values of a grid or a few labels, which estimators from neighbours take for a density's: the order of equal distances is
+    then random. It does not make repeated rows new ones. Columns are centred, lest the noise is lost in rounding.
+
+    Parameters
+    ----------
+    y : ndarray, (n, d)
+    scale : float
+        The noise's standard deviation over that of the column; far below the steps between values.
+    rng : None, int or np.random.Generator
+        Draws the noise. An int gives the same bits at each call.
+
+    Returns
+    -------
+    ndarray, float64, (n, d)
+
+    Raises
+    ------
+    ValueError
+        For a bad sample, or a negative scale.
+    """
+    if not 0 <= scale < np.inf:
+        raise ValueError(f"scale: found {scale}, expected a number from 0")
+    y = as_sample(y)
+    centred = y - y.mean(axis=0)
+    return centred + scale * centred.std(axis=0) * np.random.default_rng(rng).standard_normal(y.shape)
+
+
+def normal_scores(y: np.ndarray) -> np.ndarray:
+    """Phi^-1(rank / (n + 1)) of each column of `y` (n, d). Raises ValueError where one is constant, which has no ranks."""
+    spread(y)
+    return ndtri(rankdata(y, axis=0) / (len(y) + 1))
 
 
 def copula(blocks: Sequence[np.ndarray]) -> np.ndarray:

@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 from scipy.spatial.distance import cdist
 
+from ite.neighbors import refuse_masked
+
 
 def _matern(s: np.ndarray, quadratic: float) -> np.ndarray:
     return (1 + s + quadratic * s**2) * np.exp(-s)
@@ -26,6 +28,15 @@ RADIAL: dict[str, tuple[tuple[str, ...], Callable]] = {
 POLYNOMIAL = (("c", "exponent"), lambda s, c, exponent: (s + c) ** exponent)
 
 
+def _require_semidefinite(c: float, exponent: int) -> None:
+    if not 0 <= c < np.inf:
+        raise ValueError(f"c: found {c}, expected a number from 0: below, the kernel is not positive semidefinite")
+    if not (exponent >= 0 and float(exponent).is_integer()):
+        raise ValueError(
+            f"exponent: found {exponent}, expected a whole number from 0, or the kernel is not positive semidefinite"
+        )
+
+
 class Kernel:
     """A positive semidefinite function k(x, y) of points in R^d.
 
@@ -41,7 +52,9 @@ class Kernel:
     Raises
     ------
     ValueError
-        For another name, or for parameters that are not the kernel's.
+        For another name, for parameters that are not the kernel's, or that leave it not positive semidefinite: student's d is
+        at most 2 (beyond, 1 / (1 + r^d) is flat at 0, which no such function but a constant is), the polynomial's c is not
+        negative and its exponent whole.
     """
 
     def __init__(self, par: dict[str, Any] | None = None):
@@ -55,6 +68,10 @@ class Kernel:
         for name in expected:
             if par["name"] in RADIAL and not 0 < par[name] < np.inf:
                 raise ValueError(f"{name}: found {par[name]}, expected a positive number")
+        if par["name"] == "student" and par["d"] > 2:
+            raise ValueError(f"d: found {par['d']}, expected at most 2: beyond, the kernel is not positive semidefinite")
+        if par["name"] == "polynomial":
+            _require_semidefinite(par["c"], par["exponent"])
         self._parameters = [par[name] for name in expected]
         vars(self).update(par)
 
@@ -69,7 +86,9 @@ class Kernel:
         return self.gram_matrix2(y, y)
 
     def gram_matrix2(self, y1: np.ndarray, y2: np.ndarray) -> np.ndarray:
-        """k(y1_i, y2_j) for the rows of `y1` (n1, d) and `y2` (n2, d), (n1, n2)."""
+        """k(y1_i, y2_j) for the rows of `y1` (n1, d) and `y2` (n2, d), (n1, n2). Raises ValueError for masked ones."""
+        refuse_masked(y1, "y1")
+        refuse_masked(y2, "y2")
         return self._of(y1 @ y2.T if self.name == "polynomial" else cdist(y1, y2))
 
     def gram_matrix_diagonal(self, y: np.ndarray) -> np.ndarray:
@@ -83,6 +102,8 @@ class Kernel:
         return float(self._pairs(y1, y2).sum())
 
     def _pairs(self, y1: np.ndarray, y2: np.ndarray) -> np.ndarray:
+        refuse_masked(y1, "y1")
+        refuse_masked(y2, "y2")
         return self._of((y1 * y2).sum(axis=1) if self.name == "polynomial" else np.linalg.norm(y1 - y2, axis=1))
 
     def mean(self, y1: np.ndarray, y2: np.ndarray) -> float:
