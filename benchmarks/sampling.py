@@ -6,9 +6,9 @@ LeNet: all of step 2 for `--draws` queries, divided by them. The naive loop send
 included, for each draw.
 
 AlexNet: all of step 2 for `--images` queries, each draw judged on a single one of them. Images are enlarged to 3x224x224, the
-edge runs, noise is drawn for each, the cloud answers, and 676 kB a query are written, synced. It stands beside the edge alone on
-the same images, ready in memory, in the same batches; with torch's usual order of channels in memory, too. Each round runs all
-three; medians over the rounds.
+edge runs, noise is drawn for each, the cloud answers, and 676 kB a query are written, synced. It stands beside the edge alone
+on the same images, ready in memory, in the same batches; with torch's usual order of channels in memory, too. Each round runs
+all three; medians over the rounds.
 """
 
 import contextlib
