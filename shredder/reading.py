@@ -116,7 +116,10 @@ def require_file(path: Path, what: str) -> None:
 def map_array(path: Path) -> np.ndarray:
     """A `.npy` file as a read-only memory map. Raises InputError; never unpickles."""
     try:
-        return np.lib.format.open_memmap(path, mode="r")
+        array, n_bytes = np.lib.format.open_memmap(path, mode="r"), path.stat().st_size
+        if array.offset + array.nbytes != n_bytes:
+            raise ValueError(f"its header says {array.offset + array.nbytes} bytes, and it has {n_bytes}")
+        return array
     except Exception as error:  # a damaged header lets out whatever Python's own tokenizer, parser and integers raise
         raise InputError(f"{path}: not a readable .npy array of numbers ({_line(error)})") from error
 
