@@ -54,7 +54,7 @@ lint: .venv/development
 
 bench: .venv/development
 	$(BIN)/python -m benchmarks.learning --data-root $(DATA_ROOT)
-	$(BIN)/python -m benchmarks.sampling
+	$(BIN)/python -m benchmarks.sampling --data-root $(DATA_ROOT)
 	$(BIN)/python -m benchmarks.neighbors --data-root $(DATA_ROOT)
 	$(BIN)/python -m benchmarks.mutual_information
 

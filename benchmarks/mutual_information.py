@@ -22,7 +22,7 @@ from tqdm import tqdm
 import ite
 from shredder import figures, runs
 
-BLOCKS = [(1, 1), (2, 2), (10, 10), (100, 100), (1024, 120)]
+BLOCKS = ((1, 1), (2, 2), (10, 10), (100, 100), (1024, 120))
 TRUTHS = [0, 1, 2, 4, 8, 16, 32, 64, 128, 256]
 NATS_PER_PAIR = 4  # beyond, 1 - correlation^2 nears rounding
 FEW_COLUMNS = [(1, 1), (1, 2), (2, 2), (2, 3), (1, 4)]
@@ -36,6 +36,10 @@ class Arguments:
     """Rows of each sample."""
     seeds: int = 5
     """Samples for each truth."""
+    blocks: tuple[tuple[int, int], ...] = BLOCKS
+    """Columns of the two blocks: at most five pairs of numbers."""
+    n_few: int = 5000
+    """Rows of each sample of up to five columns."""
     output: Path = Path("runs/benchmarks/mutual-information")
     """Folder for the table, the figure and the run record."""
 
@@ -64,7 +68,7 @@ def table(args: Arguments) -> Iterator[tuple]:
         "MIShannon_KSG, algorithm 2": cost.MIShannon_KSG(algorithm=2),
         "MIShannon_GaussianCopula": cost.MIShannon_GaussianCopula(),
     }
-    cases = [(d1, d2, nats) for d1, d2 in BLOCKS for nats in TRUTHS if nats <= NATS_PER_PAIR * min(d1, d2)]
+    cases = [(d1, d2, nats) for d1, d2 in args.blocks for nats in TRUTHS if nats <= NATS_PER_PAIR * min(d1, d2)]
     for d1, d2, nats in tqdm(cases):
         samples = [gaussian(np.random.default_rng(seed), args.n, d1, d2, nats) for seed in range(args.seeds)]
         for name, co in estimators.items():
@@ -72,7 +76,7 @@ def table(args: Arguments) -> Iterator[tuple]:
             yield name, d1, d2, args.n, float(nats), estimates.mean(), estimates.mean() - nats, estimates.std(ddof=1)
 
 
-def error_in_few_columns(n: int = 5000, seeds: int = 5) -> float:
+def error_in_few_columns(n: int, seeds: int) -> float:
     """Mean absolute error in nats of MIShannon_KSG up to five dimensions, after `standardize`, whatever the columns' units."""
     errors, co = [], ite.cost.MIShannon_KSG()
     for d1, d2 in FEW_COLUMNS:
@@ -150,7 +154,7 @@ def estimate_against_truth(rows: list[tuple], n: int) -> Figure:
     looks = zip((figures.BLUE, figures.SKY, figures.RED, figures.GREY), "osv^", strict=True)
     looks = dict(zip(names, looks, strict=True))
     figure, axes = plt.subplots(2, 3, figsize=(figures.WIDTH, 5.2))
-    for axis, (d1, d2) in zip(axes.flat, BLOCKS, strict=False):
+    for axis, (d1, d2) in zip(axes.flat, dict.fromkeys(row[1:3] for row in rows), strict=False):
         for name, (colour, marker) in looks.items():
             points = np.array([(row[4], row[5], row[7]) for row in rows if row[:3] == (name, d1, d2)])
             axis.errorbar(*points.T, color=colour, marker=marker, markersize=4, linewidth=1, label=name)
@@ -167,26 +171,27 @@ def estimate_against_truth(rows: list[tuple], n: int) -> Figure:
 def markdown(rows: list[tuple]) -> str:
     """Bias +- spread in nats: a row for each estimator and some truths, a column for each pair of blocks."""
     found = {(*row[:3], row[4]): f"{row[6]:+.2f} +- {row[7]:.2f}" for row in rows}
-    lines = ["| | truth | " + " | ".join(f"{d1}+{d2}" for d1, d2 in BLOCKS) + " |", "|---" * (len(BLOCKS) + 2) + "|"]
+    blocks = dict.fromkeys(row[1:3] for row in rows)
+    lines = ["| | truth | " + " | ".join(f"{d1}+{d2}" for d1, d2 in blocks) + " |", "|---" * (len(blocks) + 2) + "|"]
     for name in dict.fromkeys(row[0] for row in rows):
         for nats in (0, 1, 4, 32, 256):
-            cells = [found.get((name, d1, d2, float(nats)), "") for d1, d2 in BLOCKS]
+            cells = [found.get((name, d1, d2, float(nats)), "") for d1, d2 in blocks]
             lines.append(f"| {name} | {nats} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
 
 def main(args: Arguments) -> None:
     """Write table, figure and run record."""
-    runs.require_at_least(args, n=4, seeds=2)
+    runs.require_at_least(args, n=8, seeds=2, n_few=8)
     warnings.simplefilter("ignore", ite.UnsupportedEstimate)  # it is what the figure shows
     record = runs.Record(args)
     runs.prepare_output(args.output)
-    error = error_in_few_columns()
-    results = {"MIShannon_KSG, n = 5,000, up to 5 dimensions: mean absolute error (nats)": error}
-    task_rows = list(errors_on_tasks())
+    error = error_in_few_columns(args.n_few, args.seeds)
+    results = {f"MIShannon_KSG, n = {args.n_few:,}, up to 5 dimensions: mean absolute error (nats)": error}
+    task_rows = list(errors_on_tasks(args.n_few))
     for i, name in enumerate(TASK_COLUMNS[2:], start=2):
         error = float(np.mean([abs(row[i]) for row in task_rows]))
-        results[f"MIShannon_KSG, n = 5,000, {len(task_rows)} tasks, {name}: mean absolute error (nats)"] = error
+        results[f"MIShannon_KSG, n = {args.n_few:,}, {len(task_rows)} tasks, {name}: mean absolute error (nats)"] = error
     rows = list(table(args))
     header = ("estimator", "d1", "d2", "n", "truth_nats", "mean_nats", "bias_nats", "spread_nats")
     runs.write_together(

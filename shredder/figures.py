@@ -94,6 +94,8 @@ def training_curves(curves: np.ndarray, min_accuracy: float, min_epochs: int) ->
 def noise_histograms(multiplicative: np.ndarray | None, additive: np.ndarray) -> Figure:
     """All elements of a collection's tensors, with a Normal (w) and a Laplace (n) fitted to them together.
 
+    Elements that are all equal have no density to fit.
+
     Parameters
     ----------
     multiplicative, additive : ndarray, (N, *activation shape)
@@ -110,9 +112,12 @@ def noise_histograms(multiplicative: np.ndarray | None, additive: np.ndarray) ->
         location, scale = distribution.fit(values)
         low, high = np.quantile(values, [0.0005, 0.9995])
         axis.hist(values, bins=80, range=(low, high), density=True, color=SKY, label="elements of the tensors")
-        grid = np.linspace(low, high, 400)
-        density = distribution.pdf(grid, location, scale)
-        axis.plot(grid, density, color=RED, label=f"{name} fit: {location:.2g}, {scale:.3g}")
+        if scale > 0:
+            grid = np.linspace(low, high, 400)
+            density = distribution.pdf(grid, location, scale)
+            axis.plot(grid, density, color=RED, label=f"{name} fit: {location:.2g}, {scale:.3g}")
+        else:
+            axis.plot([], [], " ", label=f"all equal {location:.3g}, nothing to fit")
         axis.set(xlabel=f"{label} (elements)", ylabel="density", ylim=(0, axis.get_ylim()[1] * 1.35))
         axis.legend(loc="upper left")
     return figure
@@ -141,22 +146,28 @@ def principal_components(clean: np.ndarray, noisy: np.ndarray, classes: Mapping[
     Parameters
     ----------
     clean, noisy : ndarray, (n, D)
+        n and D at least 2.
     classes : mapping of str to ndarray, (n,)
-        Labels counted from 0; two of them are named no and yes.
+        Labels; False and True are named no and yes.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer rows or columns.
     """
     figure, axes = plt.subplots(len(classes), 2, figsize=(WIDTH, 3 * len(classes)), squeeze=False)
     both = [(_two_components(activations), title) for activations, title in ((clean, "clean"), (noisy, "noisy"))]
     for row, (name, labels) in zip(axes, classes.items(), strict=True):
-        values = np.unique(labels)
+        values, places = np.unique(labels, return_inverse=True)
         two = plt.matplotlib.colors.ListedColormap([BLUE, RED])
         palette = two if len(values) == 2 else plt.get_cmap("viridis", len(values))
         for axis, (points, title) in zip(row, both, strict=True):
-            shown = axis.scatter(*points.T, c=labels, cmap=palette, s=6, linewidths=0, alpha=0.8)
+            shown = axis.scatter(*points.T, c=places, cmap=palette, s=6, linewidths=0, alpha=0.8)
             axis.set(title=f"{title} activations", xlabel="component 1", ylabel="component 2")
-        bar = figure.colorbar(shown, ax=row, label=name, ticks=values)
-        bar.mappable.set_clim(values[0] - 0.5, values[-1] + 0.5)
-        if len(values) == 2:
-            bar.ax.set_yticklabels(["no", "yes"])
+        some = np.arange(0, len(values), 1 + len(values) // 20)  # room for so many labels
+        bar = figure.colorbar(shown, ax=row, label=name, ticks=some)
+        bar.mappable.set_clim(-0.5, len(values) - 0.5)
+        bar.ax.set_yticklabels([{False: "no", True: "yes"}[value] if labels.dtype == bool else value for value in values[some]])
     return figure
 
 
@@ -168,8 +179,19 @@ def what_noise_leaves(images: np.ndarray, clean: np.ndarray, noisy: np.ndarray, 
     Parameters
     ----------
     images : ndarray, (n, H, W) or (n, H, W, 3)
+        n at least 2.
     clean, noisy : ndarray, (n, D)
+    n_shown : int
+        Queries to show, of which there are never more than half.
+
+    Raises
+    ------
+    ValueError
+        If there is a single row, for then none is left to fit to.
     """
+    if len(images) < 2:
+        raise ValueError(f"images: found {len(images)} row, expected at least 2, to show one and fit a guess to the other")
+    n_shown = min(n_shown, len(images) // 2)
     rows = {
         "input": (images[:n_shown], "gray"),
         "sent clean": ([_grid(values) for values in clean[:n_shown]], "cividis"),
@@ -177,14 +199,10 @@ def what_noise_leaves(images: np.ndarray, clean: np.ndarray, noisy: np.ndarray, 
         "guess from\nclean": (_linear_guess(clean, images, n_shown), "gray"),
         "guess from\nnoisy": (_linear_guess(noisy, images, n_shown), "gray"),
     }
-    figure, axes = plt.subplots(len(rows), n_shown, figsize=(WIDTH, WIDTH * len(rows) / (n_shown + 1)))
-    for line, (title, (pictures, colours)) in zip(axes, rows.items(), strict=True):
-        for axis, picture in zip(line, pictures, strict=True):
-            axis.imshow(picture, cmap=colours, aspect="auto")
-            axis.set(xticks=[], yticks=[])
-            axis.grid(False)
-        line[0].set_ylabel(title, rotation=0, ha="right", va="center")
-    return figure
+    # Eight pictures and their titles fill the width.
+    return _gallery(
+        {title: (shown, {"cmap": colours, "aspect": "auto"}) for title, (shown, colours) in rows.items()}, WIDTH / 9
+    )
 
 
 def readings(rows: Mapping[str, Mapping[str, float]]) -> Figure:
@@ -212,10 +230,17 @@ def readings(rows: Mapping[str, Mapping[str, float]]) -> Figure:
 def reconstructions(pictures: Mapping[str, np.ndarray]) -> Figure:
     """Rows of pictures, (n, H, W) each, with pixels in [0, 1]."""
     n_shown = min(len(images) for images in pictures.values())
-    figure, axes = plt.subplots(len(pictures), n_shown, figsize=(WIDTH, 0.85 * WIDTH * len(pictures) / (n_shown + 1)))
-    for line, (title, images) in zip(axes, pictures.items(), strict=True):
-        for axis, image in zip(line, images, strict=False):
-            axis.imshow(image, cmap="gray", vmin=0, vmax=1)
+    look = {"cmap": "gray", "vmin": 0, "vmax": 1}
+    return _gallery({title: (images[:n_shown], look) for title, images in pictures.items()}, WIDTH / (n_shown + 1), 0.85)
+
+
+def _gallery(rows: Mapping[str, tuple], side: float, height: float = 1) -> Figure:
+    """By title: pictures, as many in each row, and how `imshow` shows them. `side` and `height` times it are inches."""
+    n_shown = len(next(iter(rows.values()))[0])
+    figure, axes = plt.subplots(len(rows), n_shown, figsize=(side * (n_shown + 1), height * side * len(rows)), squeeze=False)
+    for line, (title, (pictures, look)) in zip(axes, rows.items(), strict=True):
+        for axis, picture in zip(line, pictures, strict=True):
+            axis.imshow(picture, **look)
             axis.set(xticks=[], yticks=[])
             axis.grid(False)
         line[0].set_ylabel(title, rotation=0, ha="right", va="center")
@@ -238,7 +263,9 @@ def _bins(values: np.ndarray) -> np.ndarray | int:
 
 
 def _two_components(activations: np.ndarray) -> np.ndarray:
-    centred = activations - activations.mean(0)
+    if min(activations.shape) < 2:
+        raise ValueError(f"activations: found {activations.shape}, expected at least 2 rows and 2 columns for two components")
+    centred = activations - activations.mean(0, dtype=np.float64)
     _, _, directions = np.linalg.svd(centred, full_matrices=False)
     return centred @ directions[:2].T
 

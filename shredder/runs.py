@@ -38,6 +38,10 @@ _UNSYNCED_BYTES = 64 * 2**20
 class InputError(ValueError):
     """A user's mistake; the message names the file or flag, what was found and what was expected."""
 
+    def _render_traceback_(self) -> list[str]:
+        """What IPython, and so a notebook, shows in place of a traceback."""
+        return [f"error: {self}"]
+
 
 def script(main: Callable[[Any], None], arguments: type) -> None:
     """Read the dataclass `arguments` from the command line and run `main` on it.

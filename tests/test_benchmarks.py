@@ -1,0 +1,82 @@
+"""Every benchmark runs to its end, on sizes that take a second or two, and measures something; the sizes are its arguments."""
+
+import json
+import math
+
+import pytest
+
+import ite
+from benchmarks import learning, mutual_information, neighbors, sampling
+
+
+def results_of(path) -> dict[str, float]:
+    """The numbers of a benchmark's run record, all of them finite."""
+    results = json.loads(path.read_text())["results"]
+    assert all(math.isfinite(value) for value in results.values() if not isinstance(value, str)), results
+    return results
+
+
+def test_learning(tmp_path, capsys):
+    output = tmp_path / "learning.json"
+    learning.main(learning.Arguments(dataset="mnist-5k", parallel=2, epochs=1, naive_batches=1, output=output))
+    found = results_of(output)
+    naive, ours = found["naive (s per member-epoch)"], found["ours (s per member-epoch)"]
+    assert found["ratio"] == pytest.approx(naive / ours, rel=1e-4)
+    assert naive > ours > 0  # some fifty times
+    assert "1 of 15 batches timed" in capsys.readouterr().out
+
+
+def test_learning_takes_no_more_batches_than_an_epoch_has(tmp_path, monkeypatch, capsys):
+    """Sixty of fifteen would have been scaled to a quarter of an epoch."""
+    asked = []
+    monkeypatch.setattr(learning, "naive_epoch", lambda *arguments: asked.append(arguments[3:]) or 1.0)
+    learning.main(learning.Arguments(dataset="mnist-5k", parallel=1, epochs=1, output=tmp_path / "learning.json"))
+    assert asked == [(15, 256)]
+
+
+def test_sampling(tmp_path, quick_digits):
+    output = tmp_path / "sampling.json"
+    sampling.main(sampling.Arguments(dataset="mnist-5k", draws=50, naive_draws=1, images=4, rounds=1, output=output))
+    found = results_of(output)
+    assert found["ratio"] == pytest.approx(found["naive (s per draw)"] / found["ours (s per draw)"], rel=1e-4)
+    assert all(value > 0 for value in found.values())
+    assert found["AlexNet, step 2 as multiple of the bare edge"] > 1
+    assert [path.name for path in tmp_path.iterdir()] == ["sampling.json"]  # what was sampled is gone
+
+
+def test_neighbors(tmp_path, monkeypatch):
+    monkeypatch.setattr(neighbors, "measured_in_own_process", neighbors.measured)  # each would import torch anew
+    for name in ("TREE_COLUMNS", "TREE_COLUMNS_OF_MANY"):  # put back what the benchmark changes in a process of its own
+        monkeypatch.setattr(ite.neighbors, name, getattr(ite.neighbors, name))
+    sizes = {"wide_rows": 12, "many_rows": 500, "rows": 200, "tree_rows": (50,)}
+    output = tmp_path / "neighbors.json"
+    neighbors.main(neighbors.Arguments(dataset="mnist-5k", repeats=1, **sizes, output=output))
+    found = results_of(output)
+    case = "LeNet, n = 1,000, d = 1,144: "
+    assert found[case + "relative difference from float64"] < 1e-4
+    assert found[case + "tree / ours"] > 1
+    assert all(
+        found[f"{case}: ours (s)"] > 0 for case in ("AlexNet, n = 12, d = 159,744", "n = 500, d = 4", "n = 200, d = 120")
+    )
+    assert len([name for name in found if name.startswith("k-d tree or matrix product, k = 3: n = 50")]) == 5
+
+
+def test_neighbors_measures_in_a_process_of_its_own():
+    found = neighbors.measured_in_own_process(dict, [("ours (s)", 1.0)])
+    assert found["ours (s)"] == 1
+    assert 0.01 < found["peak memory (GB)"] < 10
+
+
+def test_mutual_information(tmp_path, capsys):
+    sizes = {"n": 40, "seeds": 2, "blocks": ((1, 1), (2, 3)), "n_few": 60}
+    mutual_information.main(mutual_information.Arguments(**sizes, output=tmp_path))
+    assert results_of(tmp_path / "run.json")["MIShannon_KSG, n = 60, up to 5 dimensions: mean absolute error (nats)"] < 0.5
+    header, *rows = (tmp_path / "estimates.csv").read_text().splitlines()
+    assert header.startswith("estimator,d1,d2,n,truth_nats")
+    n_estimators = len({row[: row.index(",1,1,")] for row in rows if ",1,1," in row})
+    assert n_estimators >= 5
+    assert len(rows) == n_estimators * (4 + 5)  # up to 4 nats for each pair of columns: 0, 1, 2, 4, and 8 of the second blocks
+    (bias,) = (float(row.split(",")[6]) for row in rows if row.startswith("MIShannon_GaussianCopula,1,1,40,0,"))
+    assert abs(bias) < 0.1
+    assert "| MIShannon_DKL | 4 |" in (tmp_path / "estimates.md").read_text()
+    assert (tmp_path / "estimate-against-truth.png").stat().st_size > 10_000
