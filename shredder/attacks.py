@@ -33,6 +33,8 @@ from shredder.split import SplitNetwork
 Make = Callable[[Tensor, np.random.Generator], nn.Module]
 # Hidden layers and learning rates of the readers that are tried; the best on held-out data counts.
 READERS = (((512, 512), 2e-3), ((1024,), 4e-3), ((256, 256, 256), 1e-3))
+# Learning rates of the decoders that are tried, likewise.
+DECODER_RATES = (1e-3, 2e-3)
 QUERIES = (10, 100, 1000)
 # Rows from which the spread of features is taken, and those that are averaged over many queries.
 _ROWS_FOR_SPREAD = 20_000
@@ -161,11 +163,12 @@ def reconstructed(scene: Scene, kinds: Mapping[str, Inputs], widths: Iterable[in
     def make(some: Tensor, rng: np.random.Generator) -> nn.Module:
         return perceptron(some, widths, scene.learning.images.shape[1], rng)
 
-    share = scene.budget.shared(len(kinds) + 2, learning_rate=1e-3)
-    found = {
-        kind: train(scene, inputs, "images", make, squared_error, share, "reconstruct", kind)
-        for kind, inputs in {"clean": clean, **kinds}.items()
-    }
+    def best(kind: str, inputs: Inputs) -> Trained:
+        shares = [scene.budget.shared(len(DECODER_RATES) * (len(kinds) + 2), rate) for rate in DECODER_RATES]
+        tried = [train(scene, inputs, "images", make, squared_error, share, "reconstruct", kind) for share in shares]
+        return min(tried, key=lambda trained: trained.held_out)
+
+    found = {kind: best(kind, inputs) for kind, inputs in {"clean": clean, **kinds}.items()}
     kind = min(kinds, key=lambda kind: found[kind].held_out)
     with torch.no_grad():
         of_clean, of_noisy = (trained.network(trained.test).clamp(0, 1) for trained in (found["clean"], found[kind]))
