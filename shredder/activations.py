@@ -43,7 +43,7 @@ def reserve(shape: tuple[int, ...], files: Mapping[Path, Images]) -> None:
         runs.require_space(next(iter(new)).parent, sum(new.values()))
     for path, size in new.items():
         path.with_suffix(".json").unlink(missing_ok=True)
-        with open(path, "wb") as file:
+        with open(path, "wb") as file, runs.named_errors(path):
             file.truncate(size)
             if hasattr(os, "posix_fallocate"):  # writing to a hole of a mapped file on a full disk would kill the process
                 os.posix_fallocate(file.fileno(), 0, size)
@@ -87,7 +87,7 @@ def cached_activations(
         kept[n : n + len(rows)] = activations
         n += len(rows)
         if mapped and (batch % _BATCHES_BETWEEN_NOTES == 0 or n + len(images.unreadable) == len(images)):
-            with open(path, "r+b") as file:  # the rows have to be on disk before the note says so
+            with open(path, "r+b") as file, runs.named_errors(path):  # the rows have to be on disk before the note says so
                 os.fsync(file.fileno())
             state = {"fingerprint": fingerprint, "kept": n, "unreadable": images.unreadable}
             runs.write_together({note: json.dumps(state).encode()})
