@@ -68,6 +68,8 @@ def remove(folder: Path) -> None:
 
 
 def _content(path: Path) -> dict[str, Any] | None:
+    if not path.is_file():
+        return None
     with open(path, "rb") as file:
         first, content = file.readline(len(_MAGIC) + 65), file.read()
     if first != _MAGIC + hashlib.sha256(content).hexdigest().encode() + b"\n":

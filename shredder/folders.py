@@ -17,7 +17,7 @@ from shredder.runs import InputError
 
 # Says which process works in a folder since when, and which files there are a run's own that no record lists (yet).
 CLAIM = ".claim.json"
-LOCK = ".lock"
+LOCK = ".run.lock"
 Main = Callable[[Any], None]
 
 
@@ -94,16 +94,17 @@ def _locked(folder: Path) -> Iterator[None]:
         yield
     finally:
         with contextlib.suppress(OSError):  # Windows removes no open file
-            (folder / LOCK).unlink()
+            if (folder / LOCK).stat().st_size == 0:  # it is no file of the user's
+                (folder / LOCK).unlink()
         lock.release()
 
 
 def _claim(folder: Path) -> dict[str, Any]:
     path = folder / CLAIM
-    if not path.exists():
+    if not os.path.lexists(path):
         return {}
     try:
-        found = json.loads(path.read_bytes())
+        found = json.loads(path.read_bytes()) if path.is_file() else None
         if all(isinstance(name, str) for name in found["files"]):
             return found
     except (OSError, ValueError, KeyError, TypeError):

@@ -76,7 +76,7 @@ def test_a_users_own_run_json(tmp_path, content):
 
 
 def test_other_files_are_left_alone(tmp_path):
-    others = {".probe", ".lock.old", ".a.npy.partial", ".mine.npy.12.partial", "notes.txt"}
+    others = {".probe", ".lock", ".lock.old", ".a.npy.partial", ".mine.npy.12.partial", "notes.txt"}
     for name in others:
         (tmp_path / name).write_text("the user's")
     for content in (b"1", b"2"):
@@ -114,8 +114,12 @@ def test_a_run_without_record_owns_what_it_has_written(tmp_path):
     assert names(tmp_path) == ["kept", "run.json", "table.csv"]
 
 
-def test_a_damaged_claim(tmp_path):
-    (tmp_path / ".claim.json").write_text('{"files": 3}')
+@pytest.mark.parametrize("content", [b'{"files": 3}', b"[]", b"", b'{"files": [3]}', None])
+def test_a_damaged_claim(tmp_path, content):
+    if content is None:
+        os.mkfifo(tmp_path / ".claim.json")
+    else:
+        (tmp_path / ".claim.json").write_bytes(content)
     with (
         pytest.raises(runs.InputError, match=r"\.claim\.json: not readable as a run's claim"),
         claimed(tmp_path),
@@ -187,16 +191,16 @@ def test_the_second_run_is_refused_and_a_dead_one_holds_nothing(tmp_path, start)
     """Not even by a child that it has forked, as torch's loaders do; what it has left aside is removed."""
     process = start("--fork", "1")
     partial = f".rows.npy.{process.pid}.partial"
-    assert names(tmp_path) == [".claim.json", ".lock", partial]
+    assert names(tmp_path) == [".claim.json", ".run.lock", partial]
     message = rf"process {process.pid}, which began 20\d\d-\d\d-\d\d \d\d:\d\d:\d\d\S*, is writing there; wait"
     with pytest.raises(runs.InputError, match=message), folders.claimed(tmp_path, ("rows.npy",)):
         pass
-    assert names(tmp_path) == [".claim.json", ".lock", partial]
+    assert names(tmp_path) == [".claim.json", ".run.lock", partial]
     process.kill()
     process.wait()
     assert (tmp_path / partial).stat().st_size > 3_900_000
     with folders.claimed(tmp_path, ("rows.npy",)):
-        assert names(tmp_path) == [".claim.json", ".lock"]
+        assert names(tmp_path) == [".claim.json", ".run.lock"]
     assert names(tmp_path) == []
 
 
@@ -204,7 +208,7 @@ def test_the_same_process_is_refused_as_well(tmp_path):
     with claimed(tmp_path):
         with pytest.raises(runs.InputError, match=f"process {os.getpid()}, which began"), claimed(tmp_path):
             pass
-        assert names(tmp_path) == [".claim.json", ".lock"]
+        assert names(tmp_path) == [".claim.json", ".run.lock"]
 
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGINT"])
