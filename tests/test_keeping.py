@@ -25,7 +25,8 @@ def test_whatever_has_been_kept_is_read_or_made_anew(tmp_path, capsys):
     path = tmp_path / "entry.json"
     kept(path, lambda: FOUND, "of these arguments")
     content = path.read_bytes()
-    damaged = [content[:i] + bytes([content[i] ^ 2**bit]) + content[i + 1 :] for i in range(len(content)) for bit in [(0, 3, 7)[i % 3]]]
+    flips = [(i, 1 << (0, 3, 7)[i % 3]) for i in range(len(content))]
+    damaged = [content[:i] + bytes([content[i] ^ bit]) + content[i + 1 :] for i, bit in flips]
     damaged += [content[:n] for n in range(0, len(content), 9)]
     damaged += [b"[]", b"3", b'{"sha256": 3, "found": 4}', b"[" * 10**5, json.dumps(FOUND).encode()]
     n_anew = 0
