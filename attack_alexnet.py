@@ -49,7 +49,8 @@ class Arguments(NoiseArguments):
     images: int = 2000
     """Training images to learn from, a tenth of them held out; and half as many test images to be judged on, at most."""
     attacks: tuple[AttackName, ...] = ("all",)
-    """reconstruction, the only one: no private label is left here."""
+    """rounding: which of up to 1,000 images it was, by exact arithmetic and by what rounding leaves. reconstruction: the image.
+    No private label is left here."""
     epochs: int = 30
     """Of every network that an attack trains."""
     seconds_per_attack: float | None = None
@@ -102,7 +103,9 @@ def main(args: Arguments) -> None:
     found = assessment.assess(scene, names, None, keep, args.output)
     public = attacks.public_accuracy(scene, split), clean_accuracy(split, test.clean, test.public)
     results = assessment.measures(found, scene, *public)
-    results |= assessment.bounds(channel, test.signal) | assessment.rank_of_noise(scene)
+    # A digit of 28 x 28 pixels, whatever it is enlarged to; of ImageNet, the 224 x 224 colours that the network is given.
+    input_bits = 8 * (3 * 224 * 224 if variant == "imagenet" else 28 * 28)
+    results |= assessment.bounds(channel, test.signal, scene.rng("bounds"), input_bits) | assessment.rank_of_noise(scene)
     assessment.write(found, results, args.output, record)
 
 

@@ -52,7 +52,8 @@ class Arguments(NoiseArguments):
     """Folder of torchvision's MNIST; downloaded there if absent."""
     attacks: tuple[AttackName, ...] = ("all",)
     """untrained: the authors' test. trained: networks on fresh draws, raw and whitened. member: the member guessed, its noise
-    undone. averaging: the same input queried 1 to 1,000 times. reconstruction: the image."""
+    undone. averaging: the same input queried 1 to 1,000 times. rounding: which of 1,000 inputs it was, by exact arithmetic and
+    by what rounding leaves; of noise with a bound. reconstruction: the image."""
     epochs: int | None = None
     """Of every network that an attack trains. Default: 60 on mnist-5k, 15 on mnist."""
     seconds_per_attack: float | None = None
@@ -117,7 +118,8 @@ def main(args: Arguments) -> None:
     public = attacks.public_accuracy(scene, split)
     results = assessment.measures(found, scene, public, clean_accuracy(split, activations[1], scene.test.public))
     held_out = torch.cat([scene.held_out.signal, scene.test.signal])
-    results |= assessment.bounds(channel, held_out) | assessment.rank_of_noise(scene)
+    input_bits = 8 * digits.test_images[0].numel()
+    results |= assessment.bounds(channel, held_out, scene.rng("bounds"), input_bits) | assessment.rank_of_noise(scene)
     assessment.write(found, results, args.output, record)
 
 

@@ -28,9 +28,8 @@ from shredder.arguments import NoiseArguments, source_of, with_noise
 from shredder.channels import Channel
 from shredder.images import Images, load_images
 from shredder.metrics import ActivationMoments, clean_accuracy, mean_and_spread, noisy_accuracy
-from shredder.noise import noisy
 from shredder.rowfile import RowFile
-from shredder.sampling import draw_noise
+from shredder.sampling import query_generator
 from shredder.split import SplitNetwork
 
 SHIPPED = Path(__file__).parent / "artifacts" / "alexnet" / "noise" / "additive.npy"
@@ -61,7 +60,8 @@ class Arguments(NoiseArguments):
     """Queries whose clean activations each draw is judged on, at most. Default: 1,000; 100 of imagenet, whose cloud is larger.
     A hundred images leave a standard error of five points, beside the spread over draws."""
     seed: int | None = None
-    """Seed of the draws. Default: from the operating system, so that nobody can guess them."""
+    """Seed of the draws, for experiments alone: whoever guesses it subtracts the noise. Default: a strong generator (ChaCha20),
+    keyed by the operating system."""
     output: Path = Path("runs/alexnet/sample")
     """Folder for the results."""
 
@@ -89,14 +89,14 @@ def write_clean(split: SplitNetwork, images: Images, files: dict[str, RowFile]) 
 def write_noisy(
     channel: Channel, clean: RowFile, file: RowFile, rng: np.random.Generator
 ) -> Iterator[tuple[Tensor, tuple[Tensor | None, Tensor]]]:
-    """Append a noisy activation to `file` for each row of `clean`; yield noisy activations and their noise, few at a time."""
+    """Append a noisy activation to `file` for each row of `clean`; yield noisy activations, and w and n, few at a time."""
     for first in range(0, clean.rows, DRAWS_AT_ONCE):
         # A copy from a map of its own: what is mapped, and has been read, counts as memory in use.
         some = torch.from_numpy(clean.array()[first : first + DRAWS_AT_ONCE].copy())
-        noise = draw_noise(channel.source, len(some), channel.draw, rng)
-        queries = noisy(channel.signal(some), *noise)
+        draws = channel.draws(len(some), rng)
+        queries = channel.applied(channel.signal(some), draws)
         file.append(queries.numpy())
-        yield queries, noise
+        yield queries, channel.tensors(draws)
 
 
 @runs.in_float32
@@ -119,10 +119,10 @@ def main(args: Arguments) -> None:
         images.require_readable(args.skip_corrupt)
         clean, labels = files["original_activations"], torch.from_numpy(files["labels"].array()[:, 0])
         original = torch.from_numpy(clean.array()[:judged_on].copy())
-        judged = channel.signal(original), labels[:judged_on]
+        judged = channel.as_activation(channel.signal(original)), labels[:judged_on]
         moments, columns, n_right = ActivationMoments(judged[0]), [], 0
         with tqdm(total=len(labels), unit="draw", desc="noise") as bar:
-            rng = np.random.default_rng(args.seed)
+            rng = query_generator(args.seed)
             answered = write_noisy(channel, clean, files["noisy_activations"], rng)
             for (queries, noise), truth in zip(answered, labels.split(DRAWS_AT_ONCE), strict=True):
                 snr, accuracy = moments.snr(*noise), noisy_accuracy(split, *judged, *noise)

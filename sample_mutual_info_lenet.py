@@ -16,7 +16,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
@@ -27,8 +26,7 @@ from shredder.arguments import NoiseArguments, source_of, with_noise
 from shredder.channels import Channel
 from shredder.datasets import digit_gt5, load_digits, to_network_input
 from shredder.metrics import ActivationMoments, mean_and_spread, noisy_accuracy
-from shredder.noise import noisy
-from shredder.sampling import draw_noise
+from shredder.sampling import Draws, query_generator
 from shredder.split import SplitNetwork
 
 SHIPPED = Path(__file__).parent / "artifacts" / "lenet" / "noise"
@@ -57,27 +55,29 @@ class Arguments(NoiseArguments):
     n_samples: int | None = None
     """Queries: the first so many test digits. Default: all of them."""
     seed: int | None = None
-    """Seed of the draws. Default: from the operating system, so that nobody can guess them."""
+    """Seed of the draws, for experiments alone: whoever guesses it subtracts the noise. Default: a strong generator (ChaCha20),
+    keyed by the operating system."""
     output: Path = Path("runs/lenet/sample")
     """Folder for the results."""
 
 
 def judge_draws(
-    networks: Mapping[str, tuple[SplitNetwork, Tensor]], images: Tensor, channel: Channel, noise: tuple[Tensor | None, Tensor]
+    networks: Mapping[str, tuple[SplitNetwork, Tensor]], images: Tensor, channel: Channel, draws: Draws
 ) -> dict[str, Tensor]:
     """Each draw over all `images`: its SNR at the first network, and the accuracy of every network; each float64 (Q,).
 
     `networks` maps a column's name to a network and its labels.
     """
-    activations = [channel.signal(split.activations(images)) for split, _ in networks.values()]
+    signals = [channel.signal(split.activations(images)) for split, _ in networks.values()]
+    activations = [channel.as_activation(signal) for signal in signals]
     moments, columns = ActivationMoments(activations[0]), []
-    w, n = noise
+    w, n = channel.tensors(draws)
     with tqdm(total=len(n), unit="draw") as bar:
         for first in range(0, len(n), DRAWS_AT_ONCE):
-            draws = [tensor if tensor is None else tensor[first : first + DRAWS_AT_ONCE] for tensor in (w, n)]
-            judged = [moments.snr(*draws)]
+            some = [tensor if tensor is None else tensor[first : first + DRAWS_AT_ONCE] for tensor in (w, n)]
+            judged = [moments.snr(*some)]
             for (split, labels), sent in zip(networks.values(), activations, strict=True):
-                judged.append(noisy_accuracy(split, sent, labels, *draws))
+                judged.append(noisy_accuracy(split, sent, labels, *some))
             columns.append(torch.stack(judged))
             watched = zip(networks, judged[1:], strict=True)
             bar.set_postfix_str(f"SNR {judged[0].mean():.3g}, " + ", ".join(f"{k} {v.mean():.4f}" for k, v in watched))
@@ -108,23 +108,23 @@ def main(args: Arguments) -> None:
     if not 1 <= n <= len(images):
         raise runs.InputError(f"--n-samples: found {n}, expected 1 to {len(images)}, the test digits of {args.dataset}")
 
-    noise = draw_noise(channel.source, n, args.draw, np.random.default_rng(args.seed))
+    draws = channel.draws(n, query_generator(args.seed))
     original = public.activations(images[:n])
-    draws = judge_draws(networks, images, channel, noise)
+    judged = judge_draws(networks, images, channel, draws)
 
-    results = {"queries": n, "members": len(channel.source), "average SNR": draws["snr"].mean().item()}
+    results = {"queries": n, "members": len(channel.source), "average SNR": judged["snr"].mean().item()}
     for column in networks:
         name = column.replace("_", " ")
-        results[f"average {name}"], results[f"spread of {name}"] = mean_and_spread(draws[column])
+        results[f"average {name}"], results[f"spread of {name}"] = mean_and_spread(judged[column])
     arrays = {
-        "noisy_activations.npy": noisy(channel.signal(original), *noise).numpy(),
+        "noisy_activations.npy": channel.applied(channel.signal(original), draws).numpy(),
         "original_activations.npy": original.numpy(),
         "original_images.npy": images[:n].flatten(1).numpy(),
         "labels.npy": digits[:n, None].numpy(),
     }
-    rows = zip(*(values.tolist() for values in draws.values()), strict=True)
+    rows = zip(*(values.tolist() for values in judged.values()), strict=True)
     files = {args.output / name: runs.npy(array) for name, array in arrays.items()}
-    files[args.output / "draws.csv"] = runs.csv_table(draws, rows)
+    files[args.output / "draws.csv"] = runs.csv_table(judged, rows)
     record.write(args.output / "run.json", files, results)
     runs.report(args.output, results)
 

@@ -185,9 +185,14 @@ def info_nce(critic: nn.Module, features: Tensor, images: Tensor, rows_at_once: 
 
     Van den Oord, Li, Vinyals 2018; K = `rows_at_once`, of which log K is the most that can be shown.
     """
+    return info_nce_rows(critic, features, images, rows_at_once).mean()
+
+
+def info_nce_rows(critic: nn.Module, features: Tensor, images: Tensor, rows_at_once: int = 256) -> Tensor:
+    """The same for each row of whole batches, (m,)."""
     losses = [
-        functional.cross_entropy(critic(some, theirs), torch.arange(len(some)))
+        functional.cross_entropy(critic(some, theirs), torch.arange(len(some)), reduction="none")
         for some, theirs in zip(features.split(rows_at_once), images.split(rows_at_once), strict=True)
         if len(some) == min(rows_at_once, len(features))
     ]
-    return torch.stack(losses).mean()
+    return torch.cat(losses)

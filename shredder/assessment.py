@@ -1,11 +1,13 @@
 """Attacks one after the other: each finished one is kept, and all of them become one table."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
+import torch
+from scipy import stats
 from skimage.metrics import structural_similarity
 from torch import Tensor
 
@@ -14,15 +16,21 @@ from shredder.attacks import QUERIES
 from shredder.channels import Channel
 from shredder.features import Whiten
 from shredder.fresh import Fresh
+from shredder.gallery import identified
 from shredder.keeping import kept
 from shredder.records import RECORD
+from shredder.rounding import entropy_left
 from shredder.scene import Reading, Scene, floor, random
 
-AttackName = Literal["all", "untrained", "trained", "member", "averaging", "reconstruction"]
+AttackName = Literal["all", "untrained", "trained", "member", "averaging", "rounding", "reconstruction"]
 ATTACKS = get_args(AttackName)[1:]
 # Kinds of features from which each attack on a single query reads the private label.
-KINDS = {"trained": ("raw", "whitened"), "member": ("undone",)}
-COLUMNS = ("attack", "private_accuracy", "low", "high", "floor", "ceiling", "seconds", "bits at least", "kind", "reader")
+KINDS = {
+    "trained": ("raw", "whitened", "raw and rounding", "whitened and rounding"),
+    "member": ("undone", "undone and rounding"),
+}
+COLUMNS = ("attack", "private_accuracy", "low", "high", "floor", "ceiling", "seconds", "bits at least", "bits error")
+COLUMNS += ("kind", "reader")
 IMAGE_COLUMNS = ("images", "mean squared error", "PSNR (dB)", "SSIM", "low", "high")
 FILES = ("attacks.csv", "attacks.png", "reconstruction.csv", "reconstruction.png")
 # All that is written or removed in the folder of the results: these, and in its folder `attacks` what is kept of each attack.
@@ -32,21 +40,33 @@ Keep = Callable[[str, Callable[[], dict[str, Any]]], dict[str, Any]]
 
 
 class Found(NamedTuple):
-    """Rows of attacks.csv by attack; rows of reconstruction.csv, and bits; and a figure, if images were guessed."""
+    """What attacks have found.
+
+    Attributes
+    ----------
+    readings : dict
+        Rows of attacks.csv by attack.
+    images : dict
+        Rows of reconstruction.csv, and bits; empty if no images were guessed.
+    gallery : dict
+        As from `identified`; empty if it was not asked for, or no bound is claimed.
+    """
 
     readings: dict[str, dict[str, Any]]
     images: dict[str, Any]
+    gallery: dict[str, Any]
 
 
 def chosen(names: Sequence[str], private_labels: bool) -> list[str]:
     """The attacks that `names` ask for, in the order in which they are run. Raises InputError."""
-    possible = ATTACKS if private_labels else ("reconstruction",)
+    possible = ATTACKS if private_labels else ("rounding", "reconstruction")
     if not names:
         raise runs.InputError(f"--attacks: found none, expected all or some of {', '.join(possible)}")
     impossible = [name for name in names if name not in ("all", *possible)]
     if impossible:
         raise runs.InputError(
-            f"--attacks {' '.join(impossible)}: no private label is left beside the public one; expected reconstruction"
+            f"--attacks {' '.join(impossible)}: no private label is left beside the public one; "
+            f"expected {' or '.join(possible)}"
         )
     return [name for name in possible if "all" in names or name in names]
 
@@ -84,13 +104,16 @@ def assess(
 
     def row(reading: Reading, ceiling: float) -> dict[str, Any]:
         low, high = reading.interval()
+        bits, bits_error = reading.bits_at_least()
         return {
             "private_accuracy": reading.accuracy,
             "low": low,
             "high": high,
             "floor": floor(scene.learning, scene.test),
             "ceiling": ceiling,
-            "bits at least": reading.bits_at_least(),
+            "correct, of": [int(reading.correct.sum()), len(reading.correct)],
+            "bits at least": bits,
+            "bits error": bits_error,
             "held-out nats": reading.held_out_nats,
             "kind": reading.kind,
             "reader": reading.reader,
@@ -104,7 +127,7 @@ def assess(
         kinds = scene.noisy(*KINDS[name])
         return keep(name, lambda: row(attacks.read(scene, kinds, likelihood=name == "member"), highest))
 
-    readings, images = {}, {}
+    readings, images, gallery = {}, {}, {}
     for name in names:
         if name == "untrained":
             readings[name] = keep(name, lambda: row(*untrained()))
@@ -118,9 +141,11 @@ def assess(
                     return row(attacks.averaged(scene, kind, q), ceiling)
 
                 readings[f"averaging {q}"] = keep(f"averaging-{q}", mean_of)
+        elif name == "rounding":
+            gallery = keep(name, lambda: identified(scene)) if scene.channel.bounded else {}
         else:
             images = keep(name, lambda: reconstruction(scene, scene.noisy(), folder))
-    return Found(readings, images)
+    return Found(readings, images, gallery)
 
 
 def reconstruction(scene: Scene, kinds: dict[str, attacks.Inputs], folder: Path) -> dict[str, Any]:
@@ -130,9 +155,11 @@ def reconstruction(scene: Scene, kinds: dict[str, attacks.Inputs], folder: Path)
     shown = {"input": truth, "from clean": guesses["clean"], "from noisy": guesses["noisy"], "mean image": guesses["mean"]}
     pictures = {name: images[:10].reshape(-1, side, side).numpy() for name, images in shown.items()}
     runs.write_together({folder / "reconstruction.png": figures.png(figures.reconstructions(pictures))})
+    bits, error = attacks.image_bits_at_least(scene, kinds[kind])
     return {
         "kind": kind,
-        "bits at least (InfoNCE)": attacks.image_bits_at_least(scene, kinds[kind]),
+        "bits at least (InfoNCE)": bits,
+        "bits error": error,
         "rows": [{"images": name} | quality(truth, images, side) for name, images in guesses.items()],
     }
 
@@ -166,44 +193,83 @@ def measures(found: Found, scene: Scene, public: float, clean_public: float) -> 
     if single:
         name = max(single, key=lambda name: single[name]["private_accuracy"])
         worst, ceiling, guess = single[name]["private_accuracy"], single[name]["ceiling"], random(scene.learning, scene.test)
+        low, high = worst_of(single.values())
+        # Of the reader that held-out rows prefer.
+        label = min(single.values(), key=lambda row: row["held-out nats"])
         results |= {
             "worst attack on one query": name,
             "its private accuracy": worst,
+            "the worst's 95 % interval, low": low,
+            "the worst's 95 % interval, high": high,
             "PA": worst / public,
             "PI": (ceiling - worst) / (ceiling - guess),
-            # Of the reader that held-out rows prefer.
-            "bits at least, private label": min(single.values(), key=lambda row: row["held-out nats"])["bits at least"],
+            "bits at least, private label": label["bits at least"],
+            "bits at least, private label, standard error": label["bits error"],
         }
     if found.images:
+        # The label is a function of the image, so that what is known of one is known of the other.
+        of_image = found.images["bits at least (InfoNCE)"], found.images["bits error"]
+        if single:
+            of_image = max(of_image, (label["bits at least"], label["bits error"]))
+        results["bits at least, image"], results["bits at least, image, standard error"] = of_image
         results["bits at least, image (InfoNCE)"] = found.images["bits at least (InfoNCE)"]
+    if found.gallery:
+        n, gain = found.gallery["candidates"], found.gallery["with rounding"] - found.gallery["exact"]
+        results |= {
+            f"identified among {n}, by exact arithmetic": found.gallery["exact"],
+            f"identified among {n}, with rounding": found.gallery["with rounding"],
+            "standard error of the difference": found.gallery["error"],
+            "rounding gains (standard errors)": gain / found.gallery["error"],
+        }
     return results
 
 
-def bounds(channel: Channel, signal: Tensor) -> dict[str, Any]:
-    """Upper bounds in bits, or "none", and what they rest on; `signal`, (n, *activation shape), of held-out rows.
+def worst_of(rows: Collection[dict[str, Any]]) -> tuple[float, float]:
+    """A 95 % interval of the largest accuracy among attacks' rows: each has its Wilson interval, for all of them at once."""
+    level = 1 - 0.05 / len(rows)
+    tests = [stats.binomtest(*row["correct, of"]).proportion_ci(level, method="wilson") for row in rows]
+    return max(test.low for test in tests), max(test.high for test in tests)
 
-    Noise is drawn anew for every query, so that q of them say at most q times as much as one; of fresh noise, less.
+
+def bounds(channel: Channel, signal: Tensor, rng: np.random.Generator, input_bits: int) -> dict[str, Any]:
+    """Upper bounds in bits, or "none", and what they rest on.
+
+    Parameters
+    ----------
+    channel : Channel
+    signal : Tensor, (n, *activation shape); of Fresh (n, r)
+        Of held-out rows.
+    rng : np.random.Generator
+        As for `Channel.bits_at_most`.
+    input_bits : int
+        What the input is stored in; no bound is above it.
     """
-    bound, source = channel.bits_at_most(signal), channel.source
-    found: dict[str, Any] = {"bits at most, one query": "none" if bound is None else bound}
-    if bound is not None:
-        for q in QUERIES:
-            found[f"bits at most, {q} queries"] = source.bits(signal, q) if isinstance(source, Fresh) else q * bound
-    if isinstance(source, Fresh) and source.form == "quantised":
-        found["the bound rests on"] = "the two levels alone: it holds for any inputs"
-    elif bound is not None:
-        found["the bound rests on"] = f"inputs with the covariance that {len(signal)} held-out activations suggest"
-    elif channel.draw == "verbatim":
-        n = len(source)
-        found["hidden at most"] = f"log2 {n} = {np.log2(n):.3f} bits of the activation: a finite collection used verbatim"
+    source, one = channel.source, channel.bits_at_most(signal, rng)
+    if one is None and channel.draw == "verbatim":
+        hidden = f"log2 {len(source)} = {np.log2(len(source)):.3f} bits of the activation: a finite collection used verbatim"
+        return {"bits at most, one query": "none", "hidden at most": hidden}
+    if one is None:
+        return {"bits at most, one query": "none", "no bound, since": "w * a has no noise where a is 0"}
+    found: dict[str, Any] = {"bits at most, one query": min(one, input_bits)}
+    for q in QUERIES:  # noise is drawn anew for every query, so that q of them say at most q times as much as one
+        found[f"bits at most, {q} queries"] = min(channel.bits_at_most(signal, rng, q), q * one, input_bits)
+    found["bits of an input"] = input_bits
+    rests = f"inputs with the covariance that {len(signal)} held-out activations suggest, at 99 % confidence"
+    if isinstance(source, Fresh):
+        for q in (1, QUERIES[-1]):
+            for_any = source.bits_for_any_inputs(q)
+            found[f"bits at most, any inputs, {q} queries"] = min(for_any, input_bits)
+        found["the finite grid of the noise adds at most (bits a query)"] = entropy_left(len(source.scales), 1)
+        if source.form == "quantised":
+            rests = "the two levels alone: it holds for any inputs"
     else:
-        found["no bound, since"] = "w * a has no noise where a is 0"
-    return found
+        found["of these without any signal (slack)"] = channel.bits_at_most(torch.zeros_like(signal), rng)
+    return found | {"the bound rests on": rests}
 
 
 def rank_of_noise(scene: Scene) -> dict[str, str]:
     """In how many of the activation's dimensions there is noise, if that is known."""
-    d, source = scene.test.signal[0].numel(), scene.channel.source
+    d, source = scene.test.clean[0].numel(), scene.channel.source
     whiten = None if isinstance(source, Fresh) else scene.features.get("whitened")
     if isinstance(source, Fresh):
         return {"rank of the noise's covariance": f"{len(source.scales)} of {d}"}

@@ -10,7 +10,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from shredder.adversaries import Budget, Critic, Likelihood, Loss, cross_entropy, fit, info_nce, perceptron, squared_error
+from shredder.adversaries import (
+    Budget,
+    Critic,
+    Likelihood,
+    Loss,
+    cross_entropy,
+    fit,
+    info_nce,
+    info_nce_rows,
+    perceptron,
+    squared_error,
+)
 from shredder.channels import Channel
 from shredder.features import Features
 from shredder.fresh import Fresh
@@ -87,7 +98,7 @@ def judged(trained: Trained, labels: Tensor, kind: str, reader: str) -> Reading:
     """What a network reads from its features of test rows."""
     with torch.no_grad():
         answers = trained.network(trained.test)
-    nats = functional.cross_entropy(answers, labels).item()
+    nats = functional.cross_entropy(answers, labels, reduction="none")
     return Reading(labels, (answers.argmax(1) == labels).long(), nats, trained.held_out, kind, reader)
 
 
@@ -140,7 +151,7 @@ def untrained(channel: Channel, split: SplitNetwork, activations: Tensor, privat
     """
     with torch.no_grad():
         answers = split.cloud(channel.sent(channel.signal(activations), rng))
-    nats = functional.nll_loss(answers, private).item()
+    nats = functional.nll_loss(answers, private, reduction="none")
     return Reading(private, (answers.argmax(1) == private).long(), nats, math.nan, "its own", "the private network as it is")
 
 
@@ -162,8 +173,11 @@ def reconstructed(scene: Scene, kinds: Mapping[str, Inputs], widths: Iterable[in
     return {"clean": of_clean, "noisy": of_noisy, "mean": mean, "kind": kind}
 
 
-def image_bits_at_least(scene: Scene, inputs: Inputs, width: int = 64) -> float:
-    """InfoNCE on test rows, in bits: a lower bound on I(x; a'), up to the log of the 256 images that are told apart."""
+def image_bits_at_least(scene: Scene, inputs: Inputs, width: int = 64) -> tuple[float, float]:
+    """InfoNCE on test rows, in bits, and its standard error over them.
+
+    A lower bound on I(x; a'), up to the log of the 256 images that are told apart.
+    """
 
     def make(some: Tensor, rng: np.random.Generator) -> nn.Module:
         images = scene.learning.images[:_ROWS_FOR_SPREAD]
@@ -171,8 +185,9 @@ def image_bits_at_least(scene: Scene, inputs: Inputs, width: int = 64) -> float:
 
     trained = train(scene, inputs, "images", make, info_nce, scene.budget.shared(4), "InfoNCE")
     with torch.no_grad():
-        nats = info_nce(trained.network, trained.test, scene.test.images).item()
-    return (math.log(min(256, len(scene.test.signal))) - nats) / math.log(2)
+        nats = info_nce_rows(trained.network, trained.test, scene.test.images)
+    told = math.log(min(256, len(scene.test.signal))) - nats
+    return told.mean().item() / math.log(2), told.std().item() / math.sqrt(len(told)) / math.log(2)
 
 
 def _classes(scene: Scene) -> int:

@@ -9,13 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from shredder.fresh import ROWS_FOR_AN_ELEMENT, Fresh, log_det_at_most
+from shredder import bounds
+from shredder.bounds import ELEMENTS_WITH_COVARIANCE
+from shredder.fresh import Fresh
 from shredder.noise import Collection, Distributions, laplace_fit, noisy
 from shredder.order_statistics import laplace_order_covariance, order_statistics
-from shredder.sampling import Draw, draw_noise
-
-# Elements of an activation; where there are more, they count as independent.
-ELEMENTS_WITH_COVARIANCE = 4000
+from shredder.rounding import to_grid
+from shredder.runs import InputError
+from shredder.sampling import Draw, Draws, draw_noise
 
 
 @dataclass(frozen=True)
@@ -34,15 +35,51 @@ class Channel:
     draw: Draw
 
     def __post_init__(self):
-        draw_noise(self.source, 1, self.draw, np.random.default_rng(0))  # complains of a rule that does not fit
+        self.draws(1, np.random.default_rng(0))  # complains of a rule that does not fit
 
     def signal(self, activations: Tensor) -> Tensor:
-        """t, (n, *activation shape)."""
+        """t, (n, *activation shape); of Fresh (n, r)."""
         return self.source.signal(activations) if isinstance(self.source, Fresh) else activations
 
+    def draws(self, n_queries: int, rng: np.random.Generator) -> Draws:
+        """One draw for each query."""
+        if not isinstance(self.source, Fresh):
+            return draw_noise(self.source, n_queries, self.draw, rng)
+        if self.draw != "fresh":
+            raise InputError(f"--draw {self.draw}: fresh is the rule of what --method fresh learned, and its only one")
+        return Draws(None, self.source.noise(n_queries, rng), self.source.grid[None])
+
+    def applied(self, signal: Tensor, draws: Draws) -> Tensor:
+        """a' of each row of `signal` under a draw of its own, float32 (n, *activation shape): all that leaves the device.
+
+        Where a bound is claimed it is a multiple of the draws' grid, or of Fresh made of such multiples alone.
+        """
+        if isinstance(self.source, Fresh):
+            return self.source.embedded(self.source.released(signal, draws.additive))
+        if draws.grid is None:
+            return noisy(signal, draws.multiplicative, draws.additive)
+        return to_grid(signal.double() + draws.additive, draws.grid).float()
+
+    @property
+    def bounded(self) -> bool:
+        """Whether a bound is claimed of what is sent, which then lies on a grid."""
+        return self.draws(1, np.random.default_rng(0)).grid is not None
+
     def sent(self, signal: Tensor, rng: np.random.Generator) -> Tensor:
-        """a' of each row of `signal`, a fresh draw for each, (n, *activation shape)."""
-        return noisy(signal, *draw_noise(self.source, len(signal), self.draw, rng))
+        """a' of each row of `signal`, a fresh draw for each, float32 (n, *activation shape)."""
+        return self.applied(signal, self.draws(len(signal), rng))
+
+    def as_activation(self, signal: Tensor) -> Tensor:
+        """t in the activation's shape, float32 (n, *activation shape): of Fresh Q t."""
+        if isinstance(source := self.source, Fresh):
+            return (signal @ source.directions.T).view(-1, *source.shape)
+        return signal
+
+    def tensors(self, draws: Draws) -> tuple[Tensor | None, Tensor]:
+        """w and n, float32 (Q, *activation shape), to judge a draw on many activations: a' = w * t + n but for the grid."""
+        if isinstance(self.source, Fresh):
+            return None, self.source.embedded(draws.additive)
+        return draws.multiplicative, draws.additive.float()
 
     def laplace_noise(self) -> "list[LaplaceNoise] | None":
         """The additive noise of each member, or one for all where members do not matter; None where it is not Laplace noise."""
@@ -60,8 +97,8 @@ class Channel:
     def density(self) -> "Density | None":
         """The density of a' given t, where it is that of independent Laplace or Normal values."""
         if isinstance(source := self.source, Fresh):
-            directions, scales = source.directions, source.scales
-            return Density(lambda t: t.flatten(1) @ directions / scales, lambda sent: source.received(sent) / scales, 2)
+            scales = source.scales
+            return Density(lambda t: t / scales, lambda sent: source.received(sent) / scales, 2)
         if self.draw != "elementwise-laplace":
             return None
         (noise,) = self.laplace_noise()
@@ -71,7 +108,7 @@ class Channel:
     def components(self) -> "Components":
         """Moments of w and n given the member; one component where members do not matter.
 
-        Of fresh noise those of `Fresh.received`, with r elements.
+        Of Fresh those of y, with r elements.
         """
         source, laplace = self.source, self.laplace_noise()
         if isinstance(source, Fresh):
@@ -89,33 +126,25 @@ class Channel:
         ranks, location, scale = w.argsort(1).argsort(1), w.mean(1, keepdim=True), w.std(1, correction=0, keepdim=True)
         return Components(location + scale * mean[ranks], scale.square() * variance[ranks], n, zero)
 
-    def bits_at_most(self, signal: Tensor) -> float | None:
-        """Upper bound on the mutual information of input and one a', in bits; None where no theorem gives one.
+    def bits_at_most(self, signal: Tensor, rng: np.random.Generator, queries: int = 1) -> float | None:
+        """Upper bound on the mutual information of input and `queries` a' of it, in bits; None where no theorem gives one.
 
-            I(x; a') <= I(t; a') <= h(a') - h(a' | t) <= 1/2 log2 det(2 pi e (C + N)) - h(n)
-
-        for covariances C of t and N of n, since the Normal distribution has the largest entropy at a given covariance (Cover
-        and Thomas 2006, Theorem 8.6.5). It needs noise that is independent of t and has a density, as additive noise drawn
-        anew; Fresh has bounds of its own. A member is independent of t, too, so that the mean over members of
-        I(t; a' | member) bounds I(t; a').
+        Fresh has bounds of its own. A member is independent of t, so that the mean over members of I(t; a' | member) bounds
+        I(t; a').
 
         Parameters
         ----------
-        signal : Tensor, (n, *activation shape)
-            Rows that say C, n > 9: held-out ones, for a bound that nothing was fitted to. See `log_det_at_most`.
+        signal : Tensor, (n, *activation shape); of Fresh (n, r)
+            Rows that say the covariance of t, n > 9: held-out ones, for a bound that nothing was fitted to.
+        rng : np.random.Generator
+            Of the mixture that Laplace noise is.
         """
         if isinstance(self.source, Fresh):
-            return self.source.bits(signal)
+            return self.source.bits(signal, queries)
         noise = self.laplace_noise()
         if noise is None:
             return None
-        flat, bits = signal.flatten(1).double(), []
-        d = flat.shape[1]
-        for member in noise:
-            few = len(flat) < ROWS_FOR_AN_ELEMENT * d
-            log_det = log_det_at_most(flat, member.variance() if few else member.covariance())
-            bits.append((d / 2 * math.log(2 * math.pi * math.e) + log_det / 2 - member.entropy()) / math.log(2))
-        return float(np.mean(bits))
+        return float(np.mean([of.bits_at_most(signal, rng, queries) for of in noise]))
 
 
 @dataclass(frozen=True)
@@ -158,6 +187,22 @@ class LaplaceNoise:
             return torch.log(2 * math.e * self.scale).sum().item()
         d = len(self.order)
         return d * math.log(2 * math.e * self.scale) - math.lgamma(d + 1)
+
+    def bits_at_most(self, signal: Tensor, rng: np.random.Generator, queries: int = 1) -> float:
+        """What it lets through of `signal`, (n, *activation shape), at most, in bits.
+
+        The smaller of `entropy_bits_at_most`, of one query, and `laplace_bits_at_most`, of independent elements. Infinite where
+        an element has no noise, or neither says anything.
+        """
+        if not (self.scale > 0).all():
+            return math.inf
+        flat, found = signal.flatten(1).double(), []
+        if queries == 1:
+            whole = flat.shape[1] <= ELEMENTS_WITH_COVARIANCE
+            found.append(bounds.entropy_bits_at_most(flat, self.covariance() if whole else self.variance(), self.entropy()))
+        if self.order is None:
+            found.append(bounds.laplace_bits_at_most(flat, self.scale, rng, queries))
+        return min(found, default=math.inf)
 
     @property
     def _ranks(self) -> Tensor:

@@ -6,8 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from shredder.channels import ELEMENTS_WITH_COVARIANCE, Channel, Components
+from shredder.bounds import ELEMENTS_WITH_COVARIANCE
+from shredder.channels import Channel, Components
 from shredder.fresh import Fresh
+from shredder.rounding import lowest_set_bit
 
 # Of a noisy activation, (n, *activation shape) -> (n, F).
 Features = Callable[[Tensor], Tensor]
@@ -24,28 +26,54 @@ _SINGULAR = 1e-10
 def kinds_of_features(channel: Channel, signal: Tensor, rng: np.random.Generator) -> dict[str, Features]:
     """raw: a' as it is. whitened: by the noise's covariance. undone: the member guessed, its expectation undone.
 
-    Of more elements than a covariance can be had of, none is whitened.
+    Of more elements than a covariance can be had of, none is whitened. Where a bound is claimed, whitened (or else raw) and
+    undone ones come with what rounding leaves, too: `rounding_of`.
 
     Parameters
     ----------
     channel : Channel
-    signal : Tensor, (n, *activation shape)
+    signal : Tensor, (n, *activation shape); of Fresh (n, r)
         Of the adversary's own data, before noise.
     rng : np.random.Generator
         Of the draws that the noise's covariance is taken from.
     """
     source = channel.source
-    raw = {"raw": lambda sent: sent.flatten(1)}
+    undo = Undo(channel.components(), signal)
+    kinds: dict[str, Features] = {"raw": lambda sent: sent.flatten(1)}
     if isinstance(source, Fresh):
-        undo = Undo(channel.components(), signal.flatten(1) @ source.directions)
-        whitened = {"whitened": lambda sent: source.received(sent) / source.scales}
-        return raw | whitened | {"undone": lambda sent: undo(source.received(sent))}
-    undone = {"undone": Undo(channel.components(), signal)}
-    if signal[0].numel() > ELEMENTS_WITH_COVARIANCE:
-        return raw | undone
-    rows = torch.from_numpy(rng.integers(len(signal), size=_ROWS_FOR_COVARIANCE))
-    whiten = Whiten(signal[rows], channel.sent(signal[rows], rng))
-    return raw | {"whitened": whiten} | undone
+        kinds["whitened"] = lambda sent: source.received(sent) / source.scales
+        kinds["undone"] = lambda sent: undo(source.received(sent))
+    else:
+        if signal[0].numel() <= ELEMENTS_WITH_COVARIANCE:
+            rows = torch.from_numpy(rng.integers(len(signal), size=_ROWS_FOR_COVARIANCE))
+            kinds["whitened"] = Whiten(signal[rows], channel.sent(signal[rows], rng))
+        kinds["undone"] = undo
+    for kind in ("whitened" if "whitened" in kinds else "raw", "undone") if channel.bounded else ():
+        kinds[f"{kind} and rounding"] = lambda sent, of=kinds[kind]: torch.cat([of(sent), rounding_of(channel, sent)], 1)
+    return kinds
+
+
+def rounding_of(channel: Channel, sent: Tensor) -> Tensor:
+    """What is left of a' beside its value: the lowest set bit of each element, and of Fresh what lies outside its directions.
+
+    Parameters
+    ----------
+    sent : Tensor, float32, (n, *activation shape)
+
+    Returns
+    -------
+    Tensor, float32, (n, D) or, of Fresh, (n, 2 D)
+    """
+    bits = lowest_set_bit(sent.flatten(1))
+    if not isinstance(channel.source, Fresh):
+        return bits
+    return torch.cat([bits, (outside(channel.source, sent) / torch.finfo(torch.float32).eps).float()], 1)
+
+
+def outside(fresh: Fresh, sent: Tensor) -> Tensor:
+    """a' - mu without its part along the directions, float64 (n, D): rounding alone."""
+    moved, q = (sent.double() - fresh.additive.double()).flatten(1), fresh.directions.double()
+    return moved - (moved @ torch.linalg.pinv(q).T) @ q.T
 
 
 class Undo:

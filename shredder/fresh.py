@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import dataclass, fields
-from functools import cache
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -10,21 +9,27 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from shredder import runs
+from shredder import bounds, runs
+from shredder.rounding import grid_of, standard_normal, to_grid
 from shredder.runs import InputError
 from shredder.split import SplitNetwork
 
 # What is sent of a reading u: u itself, c * tanh(u / c), or c * sign(u).
 Form = Literal["linear", "saturated", "quantised"]
-# Of a sample, from which on its whole covariance counts in a bound.
-ROWS_FOR_AN_ELEMENT = 5
 # Of the Jacobians that directions are taken from.
 _JACOBIAN_ELEMENTS = 10**8
+# Rows that directions are added to at once: they stay in the cache.
+_ROWS_AT_ONCE = 256
 
 
 @dataclass(frozen=True)
 class Fresh:
-    """a' = mu + Q (t + s * e),   t = form of P^T a - b,   e standard normal for every query.
+    """a' = mu + Q y,   y = t + s * e rounded to a grid,   t = form of P^T a - b,   e standard normal for every query.
+
+    What leaves the device is y, one number a direction; a' is made of y alone, and the same y gives the same bits. So
+    I(x; a') <= I(x; y) <= I(t; t + s * e) by data processing, however a' is rounded: `shredder.rounding` says what the
+    finite grid of e adds. (Sums of Q t and noise in float32 told the input by their rounding alone, for each product has its
+    own; Mironov 2012.)
 
     Attributes
     ----------
@@ -56,34 +61,57 @@ class Fresh:
         """Of one activation."""
         return tuple(self.additive.shape)
 
-    def coordinates(self, activations: Tensor) -> Tensor:
-        """t of each activation, (n, r)."""
-        return formed(activations.flatten(1) @ self.readings - self.offsets, self.limits, self.form)
+    @property
+    def grid(self) -> Tensor:
+        """What y is a multiple of, float64 (r,): powers of two, see `grid_of`."""
+        return grid_of(self.scales)
 
     def signal(self, activations: Tensor) -> Tensor:
-        """What is sent but for noise: Q t, (n, *activation shape)."""
-        return (self.coordinates(activations) @ self.directions.T).view_as(activations)
+        """t of each activation, float32 (n, r): all that is sent of it but for noise."""
+        return formed(activations.flatten(1) @ self.readings - self.offsets, self.limits, self.form)
+
+    def noise(self, n_queries: int, rng: np.random.Generator) -> Tensor:
+        """s * e of each query, float64 (n_queries, r)."""
+        return self.scales.double() * standard_normal((n_queries, len(self.scales)), rng)
+
+    def released(self, signal: Tensor, noise: Tensor) -> Tensor:
+        """y of t and s * e, each (n, r): float64 (n, r)."""
+        return to_grid(signal.double() + noise, self.grid)
+
+    def embedded(self, y: Tensor) -> Tensor:
+        """mu + Q y of each y, (n, r): float32 (n, *activation shape).
+
+        Summed direction by direction, so that the same y gives the same bits, whatever else is in the batch: a matrix product
+        rounds as its tiles fall.
+        """
+        y, sent = y.float(), self.additive.flatten().expand(len(y), -1).clone()
+        for some, of_some in zip(sent.split(_ROWS_AT_ONCE), y.split(_ROWS_AT_ONCE), strict=True):
+            for direction, column in zip(self.directions.T, of_some.T, strict=True):
+                some += column[:, None] * direction
+        return sent.view(len(y), *self.shape)
+
+    def sent(self, signal: Tensor, rng: np.random.Generator) -> Tensor:
+        """a' of each row of t, (n, r), with noise of its own, float32 (n, *activation shape)."""
+        return self.embedded(self.released(signal, self.noise(len(signal), rng)))
 
     def received(self, sent: Tensor) -> Tensor:
-        """t + s * e of what is sent, (n, r): all that it says of the input."""
+        """y of what is sent, but for rounding, float32 (n, r): all that it says of the input."""
         return (sent - self.additive).flatten(1) @ self.directions
-
-    def draw(self, n_queries: int, rng: np.random.Generator) -> Tensor:
-        """mu + Q (s * e) of each query, float32 (n_queries, *activation shape)."""
-        e = torch.from_numpy(rng.standard_normal((n_queries, len(self.scales)), dtype=np.float32))
-        return self.additive + ((self.scales * e) @ self.directions.T).view(n_queries, *self.shape)
 
     def bits(self, signal: Tensor, queries: int = 1) -> float:
         """What `queries` draws for one input say of it at most, in bits.
 
-        Quantised: `two_level_bits`, whatever the inputs are. Else `gaussian_bits`, for inputs whose t has the covariance of
-        those that `signal`, (n, *activation shape), n > 9, is a sample of; see `log_det_at_most`.
+        Quantised: `bits_for_any_inputs`. Else `gaussian_bits_at_most`, for inputs whose t has the covariance of those that
+        `signal`, (n, r), n > 9, is a sample of.
         """
-        scales = self.scales.double()
         if self.form == "quantised":
-            return two_level_bits(self.limits.double(), scales, queries).item()
-        t = signal.flatten(1).double() @ self.directions.double()
-        return log_det_at_most(t * math.sqrt(queries) / scales, torch.ones_like(scales)) / (2 * math.log(2))
+            return self.bits_for_any_inputs(queries)
+        return bounds.gaussian_bits_at_most(signal, self.scales, queries)
+
+    def bits_for_any_inputs(self, queries: int = 1) -> float:
+        """The same, in bits, whatever the inputs are: by the limits of t. Infinite where there are none (linear)."""
+        carried = bounds.two_level_bits if self.form == "quantised" else bounds.limited_bits
+        return carried(self.limits.double(), self.scales.double(), queries).item()
 
     def files(self, folder: Path) -> dict[Path, bytes]:
         """One `.npy` file in `folder` for each field, to be written together."""
@@ -104,95 +132,6 @@ def formed(coordinates: Tensor, limits: Tensor, form: Form) -> Tensor:
     soft = width * torch.tanh(coordinates / width)
     hard = torch.where(coordinates < 0, -limits, limits)
     return hard + soft - soft.detach() if soft.requires_grad else hard
-
-
-def gaussian_bits(covariance: Tensor, scales: Tensor, queries: int = 1) -> Tensor:
-    """What a Gaussian channel carries at most, in bits.
-
-        I(x; a') <= I(t; t + s * e) <= 1/2 log2 det(I + q S^-1 C S^-1),   S = diag(s)
-
-    The first step is the data processing inequality, the second that at a given covariance the Normal distribution has the
-    largest entropy (Cover and Thomas 2006, Theorems 2.8.1, 8.6.5). The mean of q draws for one input carries all that they
-    say, and has noise of variance s^2 / q.
-
-    Parameters
-    ----------
-    covariance : Tensor, (r, r)
-        C, of t. It may be singular.
-    scales : Tensor, (r,)
-        s, above 0.
-    queries : int
-        q.
-
-    Returns
-    -------
-    Tensor, ()
-    """
-    ratio = queries * covariance / (scales[:, None] * scales)
-    return torch.linalg.slogdet(torch.eye(len(scales), dtype=ratio.dtype) + ratio).logabsdet / (2 * math.log(2))
-
-
-def log_det_at_most(sample: Tensor, noise: Tensor) -> float:
-    """ln det(C + N) of the covariance C that `sample` was drawn with: rather too large than too small, as a bound needs it.
-
-    The determinant of the sample's own covariance is too small on average, for Normal samples and in the first order of 1 / n
-    by ((tr G)^2 + tr G^2) / 2n with G = (C + N)^-1 C, which is added. Of fewer rows than five for each element only
-    variances count, whose product is larger (Hadamard's inequality).
-
-    Parameters
-    ----------
-    sample : Tensor, float64, (n, d)
-        n > 9.
-    noise : Tensor, float64, (d, d) or (d,)
-        N, or its diagonal if it is diagonal.
-
-    Raises
-    ------
-    InputError
-        Of fewer than ten rows.
-    """
-    n, d = sample.shape
-    if n < 10:
-        raise InputError(f"found {n} activations, expected 10 or more, for a bound in bits rests on their spread")
-    if n < ROWS_FOR_AN_ELEMENT * d:
-        return (sample.var(0) + (noise if noise.dim() == 1 else noise.diagonal())).log().sum().item()
-    c = torch.cov(sample.T).reshape(d, d)
-    both = c + (torch.diag(noise) if noise.dim() == 1 else noise)
-    g = torch.linalg.solve(both, c)
-    return (torch.linalg.slogdet(both).logabsdet + (g.trace().square() + (g @ g).trace()) / (2 * n)).item()
-
-
-def two_level_bits(limits: Tensor, scales: Tensor, queries: int = 1) -> Tensor:
-    """What Gaussian channels carry at most whose inputs are -c or c, in bits, for whatever distribution of inputs.
-
-        I(x; a') <= sum over directions of 1 - E[log2(1 + exp(-2 g (g + e)))],   g = sqrt(q) c / s,   e standard normal
-
-    Each term is the capacity of a two-level Gaussian channel, reached where both levels are equally frequent (Richardson and
-    Urbanke 2008, section 4.1), and at most 1 however many queries there are; noise is independent in each direction, so that
-    capacities add up (Cover and Thomas 2006, section 9.4). By Gauss and Hermite's rule.
-
-    Parameters
-    ----------
-    limits, scales : Tensor, (r,)
-        c and s, above 0.
-    queries : int
-        q.
-
-    Returns
-    -------
-    Tensor, ()
-    """
-    points, weights = (torch.from_numpy(values).to(scales.dtype) for values in _hermite())
-    g = (math.sqrt(queries) * limits / scales)[:, None]
-    lost = torch.nn.functional.softplus(-2 * g * (g + points)) @ weights / math.log(2)
-    return (1 - lost).sum()
-
-
-@cache
-def _hermite() -> tuple[np.ndarray, np.ndarray]:
-    """Points and weights, (100,), that integrate over the standard Normal distribution."""
-    points, weights = np.polynomial.hermite_e.hermegauss(100)
-    return points, weights / weights.sum()
 
 
 def active_directions(split: SplitNetwork, activations: Tensor, n: int, rng: np.random.Generator) -> Tensor:
@@ -243,8 +182,10 @@ def load_fresh(folder: Path, shape: tuple[int, ...]) -> Fresh:
         _require(
             array.dtype == np.float32 and array.shape == of_shape and array.size, folder, name, found, f"float32 {of_shape}"
         )
-        infinite = name == "limits" and form == "linear"
-        _require(infinite or np.isfinite(array).all(), folder, name, "NaN or infinity", "finite numbers")
+        if name == "limits" and form == "linear":
+            _require((array == np.inf).all(), folder, name, "finite limits", "infinite ones, for the form is linear")
+            continue
+        _require(np.isfinite(array).all(), folder, name, "NaN or infinity", "finite numbers")
     for name in ("limits", "scales"):
         _require((arrays[name] > 0).all(), folder, name, arrays[name].min(), "numbers above 0")
     q = arrays["directions"].astype(np.float64)

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -9,7 +10,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from shredder import checkpoints
-from shredder.fresh import Form, Fresh, active_directions, formed, gaussian_bits
+from shredder.bounds import gaussian_bits
+from shredder.channels import Channel
+from shredder.fresh import Form, Fresh, active_directions, formed
 from shredder.learning import CURVES, LOG, OutOfReachError, Settings
 from shredder.methods import half_cosine
 from shredder.metrics import ActivationMoments, accuracy, clean_accuracy, mean_and_spread
@@ -22,6 +25,9 @@ _DRAWS_FOR_ACCEPTANCE = 8
 _ROWS_TO_BEGIN_WITH = 5000
 # Share of the wrong answers that are allowed which learning itself stays below, so that held-out accuracy passes.
 _MARGIN = 0.9
+# Directions whose signal has less than this share of the noise's variance are not sent: they say next to nothing of these
+# inputs, and might of others.
+_LEAST_RATIO = 0.01
 # What is left of the learning rate when noise may first be accepted.
 _FINAL_FRACTION = 0.02
 
@@ -96,10 +102,11 @@ class FreshLearning:
 
     @property
     def stored(self) -> Fresh:
-        """What has been learned."""
+        """What has been learned, without the directions that carry nothing."""
         found = {name: parameter.detach().clone() for name, parameter in self.parameters.items()}
         scales, limits = (found.pop(f"log {name}", torch.tensor(math.inf)).exp() for name in ("scales", "limits"))
-        return Fresh(self.form, directions=self.directions, limits=limits.expand_as(scales).clone(), scales=scales, **found)
+        whole = Fresh(self.form, directions=self.directions, limits=limits.expand_as(scales).clone(), scales=scales, **found)
+        return lean(whole, self.learning_set[0][:_ROWS_TO_BEGIN_WITH])
 
     def epoch(self) -> None:
         """Learn from every activation once, validate, accept if it is time and held-out accuracy exceeds the target.
@@ -150,11 +157,12 @@ class FreshLearning:
     def _validate(self, loss: float) -> None:
         fresh, (activations, labels) = self.stored, self.held_out
         signal, epoch = fresh.signal(activations), len(self.curves) + 1
-        reached = np.mean([
-            accuracy(self.split.cloud(signal + fresh.draw(len(signal), self.rng)), labels).item()
-            for _ in range(_DRAWS_FOR_ACCEPTANCE)
-        ])  # fmt: skip
-        snr = ActivationMoments(signal).snr(None, fresh.draw(_DRAWS_FOR_ACCEPTANCE, self.rng)).mean().item()
+        reached = np.mean(
+            [accuracy(self.split.cloud(fresh.sent(signal, self.rng)), labels).item() for _ in range(_DRAWS_FOR_ACCEPTANCE)]
+        )
+        channel = Channel(fresh, "fresh")
+        noise = channel.tensors(channel.draws(_DRAWS_FOR_ACCEPTANCE, self.rng))
+        snr = ActivationMoments(channel.as_activation(signal)).snr(*noise).mean().item()
         self.gap = 0.8 * self.gap + 0.2 * (1 - float(reached) - self.wrong)
         self.curves.append((0, epoch, loss, float(reached), snr, fresh.bits(signal)))
         if epoch > self.settings.min_epochs and reached > self.settings.min_accuracy:
@@ -203,19 +211,31 @@ class FreshLearning:
         self.rng.bit_generator.state = json.loads(state["rng"])
 
 
+def lean(fresh: Fresh, activations: Tensor) -> Fresh:
+    """`fresh` without the directions in which t of these activations has less than a hundredth of the noise's variance.
+
+    Their mean goes to mu. The loudest direction stays in any case.
+    """
+    signal = fresh.signal(activations)
+    ratio = signal.var(0) / fresh.scales.square()
+    kept = ratio > min(_LEAST_RATIO, 0.999 * ratio.max())
+    additive = fresh.additive + (fresh.directions[:, ~kept] @ signal[:, ~kept].mean(0)).view(fresh.shape)
+    columns = {name: getattr(fresh, name)[:, kept] for name in ("readings", "directions")}
+    values = {name: getattr(fresh, name)[kept] for name in ("offsets", "limits", "scales")}
+    return replace(fresh, additive=additive, **columns, **values)
+
+
 def fresh_summary(learning: FreshLearning, activations: Tensor, labels: Tensor) -> dict[str, float | None]:
     """What a run has reached, on test activations and their public labels, which nothing was chosen by."""
     fresh, split = learning.stored, learning.split
     signal = fresh.signal(activations)
     with torch.no_grad():
-        drawn = [
-            accuracy(split.cloud(signal + fresh.draw(len(signal), learning.rng)), labels) for _ in range(_DRAWS_FOR_ACCEPTANCE)
-        ]
+        drawn = [accuracy(split.cloud(fresh.sent(signal, learning.rng)), labels) for _ in range(_DRAWS_FOR_ACCEPTANCE)]
     average, spread = mean_and_spread(torch.stack(drawn))
-    ratio = fresh.coordinates(activations).var(0) / fresh.scales.square()
+    ratio = signal.var(0) / fresh.scales.square()
     return {
         "directions": len(fresh.scales),
-        "directions above a hundredth of the noise": int((ratio > 0.01).sum()),
+        "directions that carried nothing": learning.directions.shape[1] - len(fresh.scales),
         "signal-to-noise ratio of the loudest direction": ratio.max().item(),
         "epochs before acceptance": learning.settings.min_epochs,
         "updates": len(learning.curves) * (len(learning.learning_set[0]) // learning.batch_size),
@@ -225,4 +245,5 @@ def fresh_summary(learning: FreshLearning, activations: Tensor, labels: Tensor) 
         "spread of test accuracy": spread,
         "bits at most, held-out": learning.log[0][-1],
         "bits at most, test": fresh.bits(signal),
+        "bits at most, any inputs": fresh.bits_for_any_inputs(),
     }

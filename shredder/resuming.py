@@ -13,13 +13,13 @@ from torch import Tensor
 from tqdm import tqdm
 
 from shredder import checkpoints, runs
+from shredder.channels import Channel
 from shredder.fresh import Fresh
 from shredder.fresh_learning import FreshLearning, fresh_summary
 from shredder.learning import CURVES, LOG, Learning
 from shredder.metrics import ActivationMoments, clean_accuracy, mean_and_spread, noisy_accuracy
 from shredder.records import RECORD
 from shredder.runs import InputError
-from shredder.sampling import draw_noise
 
 # What methods store, one or the other.
 STORED = ("additive.npy", "multiplicative.npy", "distributions.npy", "orders.npy")
@@ -102,7 +102,8 @@ def member_summary(learning: Learning, activations: Tensor, labels: Tensor) -> d
     accuracy, spread = mean_and_spread(noisy_accuracy(split, activations, labels, *noise))
     moments, drawn_accuracy, drawn_spread = ActivationMoments(activations), None, None
     if len(learning.log) > 1:  # a single tensor has no element-wise spread
-        drawn = draw_noise(learning.stored, len(learning.log), learning.method.draw, learning.rng)
+        channel = Channel(learning.stored, learning.method.draw)
+        drawn = channel.tensors(channel.draws(len(learning.log), learning.rng))
         drawn_accuracy, drawn_spread = mean_and_spread(noisy_accuracy(split, activations, labels, *drawn))
     return {
         "members": len(learning.log),

@@ -25,7 +25,7 @@ class Side:
     Attributes
     ----------
     clean, signal : Tensor, float32, (n, *activation shape)
-        Activations, and what is sent of them but for noise: the same, or t of fresh noise.
+        Activations, and what is sent of them but for noise: the same, or of Fresh t, (n, r).
     private, public : Tensor, int64, (n,)
         Labels.
     images : Tensor, float32, (n, P)
@@ -79,15 +79,17 @@ class Reading:
     ----------
     labels, correct : Tensor, int64, (n,)
         Of the rows that were read; 1 where they were read correctly.
-    nats, held_out_nats : float
-        Cross-entropy on these rows, and that by which the reader was chosen.
+    nats : Tensor, float32, (n,)
+        Cross-entropy of each of these rows.
+    held_out_nats : float
+        The mean cross-entropy by which the reader was chosen.
     kind, reader : str
         Kind of features, and what read them.
     """
 
     labels: Tensor
     correct: Tensor
-    nats: float
+    nats: Tensor
     held_out_nats: float
     kind: str
     reader: str
@@ -97,14 +99,19 @@ class Reading:
         """In [0, 1]."""
         return self.correct.double().mean().item()
 
-    def interval(self) -> tuple[float, float]:
-        """Wilson's 95 % interval of the accuracy, over test rows."""
-        found = stats.binomtest(int(self.correct.sum()), len(self.correct)).proportion_ci(method="wilson")
+    def interval(self, among: int = 1) -> tuple[float, float]:
+        """Wilson's interval of the accuracy, over test rows: of 95 %, or for all of so many readings at once (Bonferroni)."""
+        test = stats.binomtest(int(self.correct.sum()), len(self.correct))
+        found = test.proportion_ci(1 - 0.05 / among, method="wilson")
         return found.low, found.high
 
-    def bits_at_least(self) -> float:
-        """Lower bound on the mutual information of private label and a': the label's entropy minus the cross-entropy."""
-        return stats.entropy(self.labels.bincount().numpy(), base=2) - self.nats / math.log(2)
+    def bits_at_least(self) -> tuple[float, float]:
+        """Lower bound on the mutual information of private label and a', and its standard error over test rows, in bits.
+
+        The label's entropy minus the cross-entropy.
+        """
+        told = stats.entropy(self.labels.bincount().numpy(), base=2) - self.nats.double() / math.log(2)
+        return told.mean().item(), told.std().item() / math.sqrt(len(told))
 
 
 def floor(learning: Side, test: Side) -> float:
