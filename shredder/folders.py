@@ -15,9 +15,11 @@ import filelock
 from shredder import records, runs
 from shredder.runs import InputError
 
-# Says which process works in a folder since when, and which files there are a run's own that no record lists (yet).
+# Says which files in a folder are a run's own, though no record lists them (yet).
 CLAIM = ".claim.json"
+# Says who works there.
 LOCK = ".run.lock"
+_HOLDER = re.compile(r"process \d+, which began [\d:+ -]+,")
 Main = Callable[[Any], None]
 
 
@@ -80,23 +82,30 @@ def claimed(folder: Path, names: Collection[str], record: Collection[str] = (rec
 
 @contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    lock = filelock.FileLock(folder / LOCK, timeout=0)
+    path = folder / LOCK
+    if path.is_file() and path.stat().st_size and not _HOLDER.fullmatch(_text(path)):
+        raise InputError(f"--output {folder}: found {LOCK}, which this run would replace; move it away")
+    lock = filelock.FileLock(path, timeout=0)
     try:
         lock.acquire()
     except filelock.Timeout as error:
-        who, other = "another process", {}
-        with contextlib.suppress(InputError):
-            other = _claim(folder)
-        if "process" in other:
-            who = f"process {other['process']}, which began {other.get('began')},"
+        who = _text(path) if _HOLDER.fullmatch(_text(path)) else "another process"
         raise InputError(f"--output {folder}: {who} is writing there; wait for its end or choose another folder") from error
     try:
+        with contextlib.suppress(OSError):  # Windows lets nobody write to a locked file, nor remove an open one
+            path.write_text(f"process {os.getpid()}, which began {datetime.now().astimezone().isoformat(' ', 'seconds')},")
         yield
     finally:
-        with contextlib.suppress(OSError):  # Windows removes no open file
-            if (folder / LOCK).stat().st_size == 0:  # it is no file of the user's
-                (folder / LOCK).unlink()
+        with contextlib.suppress(OSError):
+            path.unlink()
         lock.release()
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(errors="replace")
+    except OSError:
+        return ""
 
 
 def _claim(folder: Path) -> dict[str, Any]:
@@ -117,8 +126,7 @@ def _note(folder: Path, names: Collection[str]) -> None:
     if not names:
         (folder / CLAIM).unlink(missing_ok=True)
         return
-    claim = {"process": os.getpid(), "began": datetime.now().astimezone().isoformat(" ", "seconds"), "files": sorted(names)}
-    runs.write_together({folder / CLAIM: (json.dumps(claim, indent=2) + "\n").encode()})
+    runs.write_together({folder / CLAIM: (json.dumps({"files": sorted(names)}, indent=2) + "\n").encode()})
 
 
 def _listed(folder: Path, record: Collection[str]) -> set[str]:

@@ -114,6 +114,13 @@ def test_a_run_without_record_owns_what_it_has_written(tmp_path):
     assert names(tmp_path) == ["kept", "run.json", "table.csv"]
 
 
+def test_a_users_own_file_in_the_locks_place(tmp_path):
+    (tmp_path / ".run.lock").write_text("the user's")
+    with pytest.raises(runs.InputError, match=r"found \.run\.lock, which"), claimed(tmp_path):
+        pass
+    assert names(tmp_path) == [".run.lock"] and (tmp_path / ".run.lock").read_text() == "the user's"
+
+
 @pytest.mark.parametrize("content", [b'{"files": 3}', b"[]", b"", b'{"files": [3]}', None])
 def test_a_damaged_claim(tmp_path, content):
     if content is None:
@@ -191,11 +198,11 @@ def test_the_second_run_is_refused_and_a_dead_one_holds_nothing(tmp_path, start)
     """Not even by a child that it has forked, as torch's loaders do; what it has left aside is removed."""
     process = start("--fork", "1")
     partial = f".rows.npy.{process.pid}.partial"
-    assert names(tmp_path) == [".claim.json", ".run.lock", partial]
+    assert names(tmp_path) == [".claim.json", partial, ".run.lock"]
     message = rf"process {process.pid}, which began 20\d\d-\d\d-\d\d \d\d:\d\d:\d\d\S*, is writing there; wait"
     with pytest.raises(runs.InputError, match=message), folders.claimed(tmp_path, ("rows.npy",)):
         pass
-    assert names(tmp_path) == [".claim.json", ".run.lock", partial]
+    assert names(tmp_path) == [".claim.json", partial, ".run.lock"]
     process.kill()
     process.wait()
     assert (tmp_path / partial).stat().st_size > 3_900_000

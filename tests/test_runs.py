@@ -16,6 +16,7 @@ import pytest
 import torch
 
 from shredder import rowfile, runs
+from shredder.activations import reserve
 
 
 @dataclass(frozen=True)
@@ -405,12 +406,12 @@ def test_results_and_exit_status_do_not_depend_on_what_is_printed(tmp_path, end)
     assert (tmp_path / "results").read_bytes() == b"whole"
 
 
-def test_a_full_disk_is_named_whatever_is_written(tmp_path):
-    """Of a small file, of one that grows, and of a block inside `named_errors`."""
+def test_a_full_disk_is_named_whatever_is_written(tmp_path, monkeypatch):
+    """One of several files; and activations that are to be mapped."""
     with pytest.raises(OSError) as error, no_file_larger_than(1000):
         runs.write_together({tmp_path / "small": b"1", tmp_path / "large": bytes(2000)})
     assert error.value.errno == errno.EFBIG and error.value.filename == str(tmp_path / "large")
-    with open(tmp_path / "map", "wb") as file, pytest.raises(OSError) as error:  # noqa: SIM117
-        with no_file_larger_than(1000), runs.named_errors(tmp_path / "map"):
-            file.truncate(2000)
+    monkeypatch.setattr("shredder.activations._BYTES_IN_MEMORY", 0)
+    with pytest.raises(OSError) as error, no_file_larger_than(1000):
+        reserve((250,), {tmp_path / "map": range(2)})
     assert error.value.errno == errno.EFBIG and error.value.filename == str(tmp_path / "map")
