@@ -1,6 +1,7 @@
 """Output folders: one run at a time, nothing of the user's touched, nothing of dead runs left."""
 
 import contextlib
+import importlib
 import json
 import os
 import re
@@ -44,15 +45,33 @@ def claimed(folder):
 
 @pytest.mark.parametrize(
     ("script", "name"),
-    [(train, "orders.npy"), (train, "fresh-form.npy"), (train, "training.csv"), (train, "checkpoint.pt"),
-     (sample, "labels.npy"), (sample, "draws.csv")],
-)  # fmt: skip
+    [
+        ("train_noise_lenet", "orders.npy"),
+        ("train_noise_lenet", "fresh-form.npy"),
+        ("train_noise_lenet", "training.csv"),
+        ("train_noise_lenet", "checkpoint.pt"),
+        ("train_noise_alexnet", "additive.npy"),
+        ("train_noise_alexnet", "test-activations.json"),
+        ("sample_mutual_info_lenet", "labels.npy"),
+        ("sample_mutual_info_alexnet", "draws.csv"),
+        ("attack_lenet", "attacks.csv"),
+        ("attack_lenet", "attacks/averaging-10.json"),
+        ("attack_alexnet", "reconstruction.png"),
+        ("pretrain_lenet", "lenet-digit.safetensors"),
+        ("pretrain_alexnet", "alexnet-digit.safetensors"),
+        ("paper_figures", "figure-7.csv"),
+        ("paper_figures", "attacks.md"),
+    ],
+)
 def test_a_users_own_file_ends_the_run_before_it_begins(tmp_path, monkeypatch, script, name):
-    monkeypatch.setattr(script, "load_digits", lambda *_: pytest.fail("work began"))
+    monkeypatch.setattr(runs, "Record", lambda *_: pytest.fail("work began"))
+    (tmp_path / name).parent.mkdir(exist_ok=True)
     (tmp_path / name).write_bytes(b"the user's")
+    script = importlib.import_module(script)
     with pytest.raises(runs.InputError, match=re.escape(f"--output {tmp_path}: found {name}, which no run record there lists")):
         script.main(script.Arguments(output=tmp_path))
-    assert names(tmp_path) == [name] and (tmp_path / name).read_bytes() == b"the user's"
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [tmp_path / name]
+    assert (tmp_path / name).read_bytes() == b"the user's"
 
 
 @pytest.mark.parametrize(
