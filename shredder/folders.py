@@ -19,7 +19,7 @@ from shredder.runs import InputError
 CLAIM = ".claim.json"
 # Says who works there.
 LOCK = ".run.lock"
-_HOLDER = re.compile(r"process \d+, which began [\d:+ -]+,")
+_HOLDER = r"process \d+, which began [\d:+ -]+,"
 Main = Callable[[Any], None]
 
 
@@ -83,13 +83,13 @@ def claimed(folder: Path, names: Collection[str], record: Collection[str] = (rec
 @contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[None]:
     path = folder / LOCK
-    if path.is_file() and path.stat().st_size and not _HOLDER.fullmatch(_text(path)):
+    if os.path.lexists(path) and not (path.is_file() and re.fullmatch(rf"({_HOLDER})?", _text(path))):
         raise InputError(f"--output {folder}: found {LOCK}, which this run would replace; move it away")
     lock = filelock.FileLock(path, timeout=0)
     try:
         lock.acquire()
     except filelock.Timeout as error:
-        who = _text(path) if _HOLDER.fullmatch(_text(path)) else "another process"
+        who = _text(path) if re.fullmatch(_HOLDER, _text(path)) else "another process"
         raise InputError(f"--output {folder}: {who} is writing there; wait for its end or choose another folder") from error
     try:
         with contextlib.suppress(OSError):  # Windows lets nobody write to a locked file, nor remove an open one

@@ -133,11 +133,15 @@ def test_a_run_without_record_owns_what_it_has_written(tmp_path):
     assert names(tmp_path) == ["kept", "run.json", "table.csv"]
 
 
-def test_a_users_own_file_in_the_locks_place(tmp_path):
-    (tmp_path / ".run.lock").write_text("the user's")
+@pytest.mark.parametrize(
+    "make", [lambda path: path.write_text("the user's"), os.mkfifo, Path.mkdir], ids=["file", "FIFO", "folder"]
+)
+def test_a_users_own_file_in_the_locks_place(tmp_path, make):
+    make(tmp_path / ".run.lock")
+    before = (tmp_path / ".run.lock").stat()
     with pytest.raises(runs.InputError, match=r"found \.run\.lock, which"), claimed(tmp_path):
         pass
-    assert names(tmp_path) == [".run.lock"] and (tmp_path / ".run.lock").read_text() == "the user's"
+    assert names(tmp_path) == [".run.lock"] and (tmp_path / ".run.lock").stat() == before
 
 
 @pytest.mark.parametrize("content", [b'{"files": 3}', b"[]", b"", b'{"files": [3]}', None])
