@@ -12,6 +12,7 @@ import torchvision
 from torch import nn
 from torch.nn import functional
 
+from models.download import download
 from models.weights import WeightsError, load_weights
 
 INPUT_SHAPE = (3, 224, 224)
@@ -97,8 +98,8 @@ def weights_file(variant: Literal["digits", "imagenet"]) -> Path:
     if not path.exists():
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            torch.hub.download_url_to_file(url, str(path), hash_prefix=path.stem.split("-")[-1])
-        except (OSError, RuntimeError) as error:
+            download(url, path, hash_prefix=path.stem.split("-")[-1])
+        except OSError as error:
             raise WeightsError(
                 f"{path}: not there, and could not be downloaded ({error}); fetch {url}, or name it with --weights"
             ) from error

@@ -1,15 +1,22 @@
 """Reading weights from disk, with an error that names the file when they do not fit the network."""
 
+import warnings
 from pathlib import Path
+from typing import Any
 
 import safetensors
 import safetensors.torch
 import torch
-from torch import nn
+from torch import Tensor, nn
+
+# What training frameworks and nn.DataParallel put around a state dict.
+_WRAPPERS = ("state_dict", "model")
+_PREFIX = "module."
+_REAL = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 class WeightsError(ValueError):
-    """A weights file that cannot be read, or that belongs to another network."""
+    """A weights file that cannot be read, or that belongs to another network; the message is one line."""
 
 
 def load_weights(network: nn.Module, path: str | Path) -> None:
@@ -20,40 +27,98 @@ def load_weights(network: nn.Module, path: str | Path) -> None:
     network : nn.Module
         The architecture the weights are for; changed in place.
     path : str or Path
-        A `.safetensors` file, or a state dict written by `torch.save` (any other suffix).
+        A `.safetensors` file, or a state dict written by `torch.save` (any other suffix), itself or as the entry `state_dict`
+        or `model` of a dict; its names may all begin with `module.`. Numbers are float16, bfloat16, float32 or float64.
 
     Raises
     ------
     WeightsError
-        If the file is missing, unreadable, not a state dict, or of another network. Nothing but tensors is ever unpickled.
+        If the file is missing, unreadable, not a state dict, or of another network, or if what it holds are no finite real
+        numbers of the network's precision. Nothing but tensors is ever unpickled.
     """
     path = Path(path)
-    if not path.is_file():
-        raise WeightsError(f"{path}: no such weights file")
+    if not path.is_file():  # a FIFO would be waited for
+        raise WeightsError(f"{path}: " + ("not a regular file, expected weights" if path.exists() else "no such weights file"))
     try:
-        if path.suffix == ".safetensors":
-            found = safetensors.torch.load_file(path)
-        else:
-            found = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of types that torch will no longer have: they are refused below
+            if path.suffix == ".safetensors":
+                found = safetensors.torch.load_file(path)
+            else:
+                found = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load fails with half a dozen exception types on a damaged file
         raise WeightsError(f"{path}: not readable as weights ({type(error).__name__}); "
                            "expected .safetensors or a torch.save state dict") from error  # fmt: skip
-    if not isinstance(found, dict) or not all(isinstance(value, torch.Tensor) for value in found.values()):
-        raise WeightsError(f"{path}: found {type(found).__name__}, expected a state dict (names to tensors)")
     expected = network.state_dict()
-    differences = [
-        f"{name}: found {_shape(found.get(name))}, expected {_shape(expected.get(name))}"
-        for name in [*expected, *(found.keys() - expected.keys())]
-        if _shape(found.get(name)) != _shape(expected.get(name))
-    ]
-    if differences:
-        shown = "; ".join(differences[:3]) + (f"; and {len(differences) - 3} more" if len(differences) > 3 else "")
-        raise WeightsError(f"{path}: weights of another network than {type(network).__name__}: {shown}")
-    broken = [name for name, value in found.items() if not value.isfinite().all()]
-    if broken:
-        raise WeightsError(f"{path}: NaN or infinity in {', '.join(broken)}")
+    try:
+        found = _state_dict(found, expected)
+        _require_fit(found, expected, type(network).__name__)
+    except WeightsError as error:
+        reason = " ".join(str(error).split())  # names in the file may hold line breaks, or be endless
+        raise WeightsError(f"{path}: {reason[:1000]}") from None
     network.load_state_dict(found, strict=True)
 
 
-def _shape(tensor: torch.Tensor | None) -> str:
-    return "nothing" if tensor is None else str(tuple(tensor.shape))
+def _state_dict(found: Any, expected: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The state dict in what a file holds, out of a wrapper and without a prefix where there is just one reading of it."""
+    if isinstance(found, dict):
+        wrapped = [key for key in _WRAPPERS if isinstance(found.get(key), dict)]
+        if len(wrapped) == 1:
+            found = found[wrapped[0]]
+    if not isinstance(found, dict):
+        raise WeightsError(f"found {type(found).__name__}, expected a state dict (names to tensors)")
+    others = {name: value for name, value in found.items() if not (isinstance(name, str) and isinstance(value, Tensor))}
+    if others or not found:
+        shown = _first([f"{name!r} is {type(value).__name__}" for name, value in others.items()]) or "nothing"
+        raise WeightsError(f"found {shown}, expected a state dict (names to tensors)")
+    if found.keys() != expected.keys() and all(name.startswith(_PREFIX) for name in found):
+        return {name.removeprefix(_PREFIX): value for name, value in found.items()}
+    return found
+
+
+def _require_fit(found: dict[str, Tensor], expected: dict[str, Tensor], network: str) -> None:
+    """Raise WeightsError unless `found` has the names, shapes and kinds of `expected`, and finite numbers."""
+    # Those of the network first; then those that only the file has, which tell whose it is.
+    differing = [name for name in expected if _shape(found.get(name)) != _shape(expected[name])]
+    unknown = [name for name in found if name not in expected]
+    texts = [
+        [f"{name}: found {_shape(found.get(name))}, expected {_shape(expected.get(name))}" for name in names]
+        for names in (differing, unknown)
+        if names
+    ]
+    if texts:
+        raise WeightsError(f"weights of another network than {network}: " + "; ".join(map(_first, texts)))
+    odd = [
+        f"{name} is {_plain(value.layout)} {_plain(value.dtype)} on {value.device}"
+        for name, value in found.items()
+        if not _is_plain(value, expected[name])
+    ]
+    if odd:
+        raise WeightsError(f"{_first(odd)}; expected strided tensors of {', '.join(map(_plain, _REAL))}")
+    broken = [name for name, value in found.items() if not value.isfinite().all()]
+    if broken:
+        raise WeightsError(f"NaN or infinity in {', '.join(broken)}")
+    beyond = [name for name, value in found.items() if not value.to(expected[name].dtype).isfinite().all()]
+    if beyond:
+        raise WeightsError(f"numbers beyond {_plain(expected[beyond[0]].dtype)} in {', '.join(beyond)}")
+
+
+def _is_plain(value: Tensor, expected: Tensor) -> bool:
+    """Whether `value` is dense, in memory, and of real numbers; or of the network's own type, where that has integers."""
+    dense = value.layout == torch.strided and value.device.type == "cpu" and not value.is_quantized
+    return dense and value.dtype in (_REAL if expected.is_floating_point() else (expected.dtype,))
+
+
+def _plain(name: Any) -> str:
+    return str(name).removeprefix("torch.")
+
+
+def _shape(tensor: Tensor | None) -> str:
+    if tensor is None:
+        return "nothing"
+    return "tensors of several shapes" if tensor.is_nested else str(tuple(tensor.shape))
+
+
+def _first(texts: list[str]) -> str:
+    """The first three of `texts`, and how many more there are."""
+    return "; ".join(texts[:3]) + (f"; and {len(texts) - 3} more" if len(texts) > 3 else "")

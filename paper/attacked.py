@@ -48,6 +48,14 @@ AT_CUT = {
     "s2": EARLY
     | {"v2": FEW | {"min_accuracy": 0.85}, "fresh, saturated": EARLY["fresh, saturated"] | {"max_accuracy_loss": 0.03}},
 }
+# Columns of further bounds, and what a run record calls them.
+BOUNDS = {
+    "bits at most, 1000 queries": "bits at most, 1000 queries",
+    "bits at most, any inputs": "bits at most, any inputs, 1 queries",
+    "bits at most, any inputs, 1000 queries": "bits at most, any inputs, 1000 queries",
+    "of these without any signal": "of these without any signal (slack)",
+}
+AT_LEAST = ("bits at least, private label", "bits at least, image")
 LABEL_ATTACKS = ("untrained", "trained", "member", *(f"averaging {q}" for q in QUERIES))
 Rows = list[dict[str, Any]]
 
@@ -77,11 +85,11 @@ def figure_attacks(args: Any) -> Rows:
 def lenet_attack(args: Any, cutting_point: str, draw: str) -> Step:
     """All attacks; at earlier cutting points on single queries alone; quick: those that take seconds."""
     if args.quick:
-        few = {"attacks": ("untrained", "trained", "member"), "epochs": 10}
+        few = {"attacks": ("untrained", "trained", "member", "rounding"), "epochs": 10}
     elif cutting_point == "relu5":
         few = {"epochs": 40}
     else:
-        few = {"attacks": ("untrained", "trained", "member", "reconstruction"), "epochs": 15}
+        few = {"attacks": ("untrained", "trained", "member", "rounding", "reconstruction"), "epochs": 15}
     return attack_lenet.main, attack_lenet.Arguments(cutting_point=cutting_point, draw=draw, seed=args.seed, **few)
 
 
@@ -98,15 +106,23 @@ def seen(point: dict[str, Any]) -> dict[str, Any]:
         "after (nats)": after,
         "bits at most": attacked["bits at most, one query"],
     }
-    if "bits at most, 1000 queries" in attacked:
-        row["bits at most, 1000 queries"] = attacked["bits at most, 1000 queries"]
+    for column, name in BOUNDS.items():
+        if name in attacked:
+            row[column] = attacked[name]
     if (folder / "attacks.csv").exists():
         for line in table_at(folder / "attacks.csv"):
             row |= {name: 100 * float(line[name]) for name in ("floor", "ceiling")}
             row[line["attack"]] = 100 * float(line["private_accuracy"])
-        row |= {name: attacked[name] for name in ("PA", "PI", "bits at least, private label")}
+            row |= {f"{line['attack']}, {end}": 100 * float(line[end]) for end in ("low", "high")}
+        row |= {f"worst of one query, {end}": 100 * attacked[f"the worst's 95 % interval, {end}"] for end in ("low", "high")}
+        row |= {name: attacked[name] for name in ("PA", "PI")}
+    for column in AT_LEAST:
+        row |= {name: attacked[name] for name in (column, f"{column}, standard error") if name in attacked}
+    for name, value in attacked.items():
+        if name.startswith("identified among"):
+            row["candidates"] = int(name.split()[2].rstrip(","))
+            row[f"identified{name.split(',')[1]} (%)"] = 100 * value
     if (folder / "reconstruction.csv").exists():
-        row["bits at least, image"] = attacked["bits at least, image (InfoNCE)"]
         row |= {f"SSIM, {line['images']}": float(line["SSIM"]) for line in table_at(folder / "reconstruction.csv")}
     return row
 
@@ -118,31 +134,56 @@ def table_at(path: Path) -> list[dict[str, str]]:
 
 
 def markdown(rows: Rows) -> str:
-    """The rows as a table; in bold what the worst attack on a single query reads, and on many, where that is more."""
-    pairs = {
-        "public accuracy, without noise (%)": ("public accuracy (%)", "without noise (%)"),
-        "MI estimate before, after (nats)": ("MI estimate before (nats)", "after (nats)"),
-        "bits at most: one query, 1,000": ("bits at most", "bits at most, 1000 queries"),
-        "floor, ceiling": ("floor", "ceiling"),
-        **{name: (name,) for name in LABEL_ATTACKS},
-        "PA, PI": ("PA", "PI"),
-        "bits at least: label, image": ("bits at least, private label", "bits at least, image"),
-        "SSIM: noisy, clean": ("SSIM, noisy", "SSIM, clean"),
-    }
-    lines = [f"| method, draw | cut | {' | '.join(pairs)} |", "|---|---|" + "---|" * len(pairs)]
+    """The rows as two tables: what is promised and what was read; and what the paper measures."""
+    read = ["method, draw, cut", "public accuracy, without noise (%)", "bits at most: one query, 1,000"]
+    read += ["bits at least: label, image", "floor, ceiling (%)", "worst attack: one query, 1,000 (%)"]
+    read += ["identified: exact, with rounding (%)"]
+    measured = ["method, draw, cut", "MI estimate before, after (nats)", "untrained (%)", "trained (%)", "member (%)", "PA, PI"]
+    measured += ["SSIM: noisy, clean"]
+    tables = [[read], [measured]]
     for row in rows:
         name = row["method"] if row["draw"] == "fresh" else f"{row['method']}, {row['draw']}"
-        name = name if row["network"] == "lenet" else f"AlexNet: {name}"
+        name = f"{name}, {row['cutting point']}" if row["network"] == "lenet" else f"AlexNet: {name}, {row['cutting point']}"
         if "unreached" in row:
-            lines.append(f"| {name} | {row['cutting point']} | not reached: {row['unreached']} |" + " |" * (len(pairs) - 1))
+            tables[0].append([name, f"not reached: {row['unreached']}", *[""] * 5])
             continue
-        # The untrained network does not read what is sent.
-        read = [[name for name in some if name in row] for some in (LABEL_ATTACKS[1:3], LABEL_ATTACKS[1:])]
-        bold = {max(some, key=row.get, default="") for some in read}
-        cells = [", ".join(_text(row[column]) for column in columns if column in row) for columns in pairs.values()]
-        cells = [f"**{cell}**" if title in bold else cell for title, cell in zip(pairs, cells, strict=True)]
-        lines.append(f"| {name} | {row['cutting point']} | {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+        tables[0].append(
+            [
+                name,
+                _both(row, "public accuracy (%)", "without noise (%)"),
+                _both(row, "bits at most", "bits at most, 1000 queries"),
+                ", ".join(_with_error(row, column) for column in AT_LEAST if column in row),
+                _both(row, "floor", "ceiling"),
+                _worst(row),
+                _both(row, "identified by exact arithmetic (%)", "identified with rounding (%)"),
+            ]
+        )
+        of_paper = [_both(row, "MI estimate before (nats)", "after (nats)"), *(_both(row, name) for name in LABEL_ATTACKS[:3])]
+        tables[1].append([name, *of_paper, _both(row, "PA", "PI"), _both(row, "SSIM, noisy", "SSIM, clean")])
+    return "\n\n".join("\n".join(_lines(table)) for table in tables) + "\n"
+
+
+def _lines(table: list[list[str]]) -> list[str]:
+    first, *others = (f"| {' | '.join(cells)} |" for cells in table)
+    return [first, "|---" * len(table[0]) + "|", *others]
+
+
+def _both(row: dict[str, Any], *columns: str) -> str:
+    return ", ".join(_text(row[column]) for column in columns if column in row)
+
+
+def _with_error(row: dict[str, Any], column: str) -> str:
+    return f"{row[column]:.2f} +- {row[f'{column}, standard error']:.2f}"
+
+
+def _worst(row: dict[str, Any]) -> str:
+    """The worst attack on one query with its interval, and on many. The untrained network does not read what is sent."""
+    single = [row[name] for name in LABEL_ATTACKS[1:3] if name in row]
+    if not single:
+        return ""
+    low, high = (row[f"worst of one query, {end}"] for end in ("low", "high"))
+    often = [row[name] for name in LABEL_ATTACKS[3:] if name in row]
+    return f"{max(single):.1f} ({low:.1f} to {high:.1f})" + (f", {max(often):.1f}" if often else "")
 
 
 def _text(value: float | str) -> str:

@@ -1,10 +1,13 @@
 """The edge runs once over the images; what it sends is kept, in memory or, past a size, in a file that is mapped."""
 
+import hashlib
 import json
 import math
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -42,6 +45,8 @@ def reserve(shape: tuple[int, ...], files: Mapping[Path, Images]) -> None:
     if new:
         runs.require_space(next(iter(new)).parent, sum(new.values()))
     for path, size in new.items():
+        if path.exists() and not path.is_file():  # opening a FIFO would wait for ever
+            raise runs.InputError(f"{path}: not a regular file, expected activations there, or nothing")
         path.with_suffix(".json").unlink(missing_ok=True)
         with open(path, "wb") as file, runs.named_errors(path):
             file.truncate(size)
@@ -60,7 +65,7 @@ def cached_activations(
         Of one activation.
     path : Path
         Where activations go that are too many for memory, with a note beside them (`.json`) that an interrupted pass is
-        continued from, and a finished one found again by; see `remove`.
+        continued from, and a finished one found again by; it has their SHA-256, which is compared then. See `remove`.
     fingerprint : str
         Weights and cutting point, as text. A file of another fingerprint, or of other images, is written anew.
     skip_corrupt : bool
@@ -74,23 +79,26 @@ def cached_activations(
     Raises
     ------
     InputError
-        If the disk is too small; or, after the whole pass, if images could not be decoded and are not to be skipped.
+        If the disk is too small, or what stands at `path` is no file; or, after the whole pass, if images could not be decoded
+        and are not to be skipped.
     """
     reserve(shape, {path: images})
     full_shape, fingerprint, note = (len(images), *shape), fingerprint + images.digest(), path.with_suffix(".json")
     mapped = 4 * math.prod(full_shape) > _BYTES_IN_MEMORY
     kept = torch.from_numpy(np.memmap(path, np.float32, "r+", shape=full_shape)) if mapped else torch.empty(full_shape)
-    # Rows kept so far; with the unreadable ones, those that were seen.
-    n, images.unreadable[:] = _noted(note, fingerprint, images) if mapped else (0, [])
+    # Rows kept so far, and their digest; with the unreadable ones, those that were seen.
+    n, images.unreadable[:], digest = _noted(note, fingerprint, images, kept) if mapped else (0, [], None)
 
     for batch, (rows, _, activations) in enumerate(edge_pass(split, images, n + len(images.unreadable)), start=1):
         kept[n : n + len(rows)] = activations
+        if mapped:
+            digest.update(kept[n : n + len(rows)].numpy())
         n += len(rows)
         if mapped and (batch % _BATCHES_BETWEEN_NOTES == 0 or n + len(images.unreadable) == len(images)):
             with open(path, "r+b") as file, runs.named_errors(path):  # the rows have to be on disk before the note says so
                 os.fsync(file.fileno())
             state = {"fingerprint": fingerprint, "kept": n, "unreadable": images.unreadable}
-            runs.write_together({note: json.dumps(state).encode()})
+            runs.write_together({note: json.dumps(state | {"sha256": _seal(digest, state)}).encode()})
     images.require_readable(skip_corrupt)
     readable = torch.ones(len(images), dtype=torch.bool)
     readable[images.unreadable] = False
@@ -103,15 +111,38 @@ def remove(path: Path) -> None:
     path.with_suffix(".json").unlink(missing_ok=True)
 
 
-def _noted(note: Path, fingerprint: str, images: Images) -> tuple[int, list[int]]:
-    """Rows kept and rows unreadable, as `note` says; none, if it is of another pass or an image has been replaced since."""
+def _noted(note: Path, fingerprint: str, images: Images, kept: Tensor) -> tuple[int, list[int], Any]:
+    """Rows kept and rows unreadable, as `note` says, and SHA-256 of the former's activations.
+
+    None of either, if the note is of another pass, or an image has been replaced since; or if a bit of it, or of those
+    activations, is another one than was written, which is said.
+    """
+    nothing = 0, [], hashlib.sha256()
+    if not note.exists():
+        return nothing
     try:
-        state = json.loads(note.read_text())
-        if state["fingerprint"] == fingerprint and all(images.make([row])[0] is None for row in state["unreadable"]):
-            return state["kept"], state["unreadable"]
-    except (OSError, ValueError, KeyError, TypeError):
-        pass
-    return 0, []
+        with runs.open_regular(note) as file:
+            state = json.loads(file.read())
+        if state["fingerprint"] != fingerprint:
+            return nothing
+        seal, n = state.pop("sha256"), state["kept"]
+        digest = hashlib.sha256(kept[:n].numpy())
+        damaged = seal != _seal(digest, state)
+    except Exception:  # there may be anything in a damaged note
+        damaged = True
+    if damaged:
+        print(f"{note}: does not fit what is kept beside it; all activations are computed anew", file=sys.stderr)
+        return nothing
+    if any(images.make([row])[0] is not None for row in state["unreadable"]):
+        return nothing
+    return n, state["unreadable"], digest
+
+
+def _seal(digest: Any, state: dict) -> str:
+    """SHA-256 of the rows that `digest` has seen and of what a note says of them."""
+    both = digest.copy()
+    both.update(json.dumps(state).encode())
+    return both.hexdigest()
 
 
 def _size(path: Path) -> int | None:

@@ -37,8 +37,8 @@ def identified(scene: Scene) -> dict[str, Any]:
         that of a single query; `weight`.
     """
     galleries = {name: _gallery(scene, getattr(scene, name), name) for name in ("held_out", "test")}
-    chosen = max(_WEIGHTS, key=lambda weight: _hits(*galleries["held_out"], weight).mean().item())
-    exact, helped = (_hits(*galleries["test"], weight) for weight in (0.0, chosen))
+    chosen = max(_WEIGHTS, key=lambda weight: hits(*galleries["held_out"], weight).mean().item())
+    exact, helped = (hits(*galleries["test"], weight) for weight in (0.0, chosen))
     n = len(exact)
     error = max((helped - exact).std().item() / math.sqrt(n), 1 / n)
     return {
@@ -64,7 +64,7 @@ def compared(channel: Channel, signal: Tensor, sent: Tensor) -> tuple[Tensor, Te
         y, t = (channel.source.received(sent) / fresh.scales).double(), (signal / fresh.scales).double()
         # What a device would send that sums in float32: each candidate's own rounding outside the directions.
         own = outside(fresh, fresh.additive.double() + channel.as_activation(signal).double())
-        return -torch.cdist(y, t).square() / 2, _by_distance(outside(fresh, sent), own)
+        return -torch.cdist(y, t).square() / 2, by_distance(outside(fresh, sent), own)
     likelihood, rounding = [], []
     for row in sent.flatten(1).double():
         noise = row - signal.flatten(1).double()
@@ -74,7 +74,7 @@ def compared(channel: Channel, signal: Tensor, sent: Tensor) -> tuple[Tensor, Te
     return torch.stack(likelihood), torch.stack(rounding)
 
 
-def _by_distance(rounding: Tensor, own: Tensor) -> Tensor:
+def by_distance(rounding: Tensor, own: Tensor) -> Tensor:
     """-|rounding_i - own_j|^2 / 2 in units of the variance of the true pairs, (n, n)."""
     distances = torch.cdist(rounding, own).square()
     variance = distances.diagonal().mean() / rounding.shape[1]
@@ -94,7 +94,7 @@ def _log_density(noise: Tensor, location: Tensor, scale: Tensor, order: Tensor |
     return found
 
 
-def _hits(likelihood: Tensor, rounding: Tensor, weight: float) -> Tensor:
+def hits(likelihood: Tensor, rounding: Tensor, weight: float) -> Tensor:
     """Whether each query's best candidate is its own, float64 (n,); among k that are equally good, 1 / k."""
     score = likelihood + weight * rounding
     best = score == score.amax(1, keepdim=True)

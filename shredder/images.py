@@ -1,11 +1,14 @@
 """Images of 3x224x224 for AlexNet, digits or ImageNet's: decoded and resized in workers when they are asked for."""
 
+import errno
 import hashlib
+import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -14,16 +17,23 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import DataLoader
+from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from models.alexnet import INPUT_SHAPE
 from shredder.datasets import SPLIT_SEED, load_digits
-from shredder.runs import InputError
+from shredder.runs import InputError, open_regular
 
 _TRANSFORMS = torchvision.models.AlexNet_Weights.IMAGENET1K_V1.transforms()
 # Of ImageNet's pixels in [0, 1] by channel, (3, 1, 1): what torchvision's weights were trained with.
 _MEAN, _STD = (torch.tensor(values, dtype=torch.float32).view(3, 1, 1) for values in (_TRANSFORMS.mean, _TRANSFORMS.std))
 # SHA-256 of ILSVRC 2012's thousand WordNet ids, sorted, a line each. Their order is that of the weights' answers.
 _WORDNET_IDS = "385e0240499426c022b773be1ae4da780f057b89c9694c7f47199f62746b6edd"
+# Of image files, whatever their names end in: others make PIL start programs (EPS), or have no decoder worth its trust.
+_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "AVIF")
+# Modes of 8 bits a channel. PIL turns 16 bits and floating point into RGB by cutting off: white or black pictures.
+_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
+# Of one image, as it is and when its shorter side is 256: PIL warns of a bomb above this many.
+_PIXELS_AT_MOST = 89_478_485
 BATCH_SIZE = 50
 # Each has two batches waiting at most, of 30 MB.
 _WORKERS = min(8, torch.get_num_threads())
@@ -57,13 +67,16 @@ class Images:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def __getitems__(self, rows: list[int]) -> tuple[list[int], Tensor | list[Tensor | None]]:
-        return rows, self.make(rows)
+    def __getitems__(self, rows: list[int]) -> tuple[list[int], Tensor | list[Tensor | None] | OSError]:
+        try:
+            return rows, self.make(rows)
+        except OSError as error:  # of the disk; raised in a worker, its message would be a whole traceback
+            return rows, error
 
     def digest(self) -> str:
         """SHA-256 of names and labels, in their order: other images have another one."""
         text = "\n".join(f"{name} {label}" for name, label in zip(self.names, self.labels.tolist(), strict=True))
-        return hashlib.sha256(text.encode()).hexdigest()
+        return hashlib.sha256(os.fsencode(text)).hexdigest()  # bytes of a name that are not UTF-8 stay what they are
 
     def batches(self, first: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """Rows and their images, (b,) and float32 (b, 3, 224, 224), from row `first` on; unreadable ones are left out."""
@@ -77,27 +90,45 @@ class Images:
             generator=torch.Generator(),  # or it would take its seed from torch's global one
         )
         for rows, images, unreadable in loader:
+            if isinstance(images, OSError):
+                raise images
             self.unreadable.extend(unreadable)
-            yield rows, images
+            yield torch.tensor(rows, dtype=torch.long), torch.from_numpy(images)
 
     def require_readable(self, skip_corrupt: bool) -> None:
         """Raise InputError, naming and counting the unreadable images, unless they may be skipped and others are left."""
         if not self.unreadable:
             return
-        named = ", ".join(str(self.names[row]) for row in self.unreadable[:5])
+        named = ", ".join(_printable(str(self.names[row])) for row in self.unreadable[:5])
         message = f"{len(self.unreadable)} of {len(self)} images cannot be decoded: {named}"
         message += f", and {len(self.unreadable) - 5} more" if len(self.unreadable) > 5 else ""
         if not skip_corrupt or len(self.unreadable) == len(self):
-            raise InputError(f"{message}. Replace or remove them, or leave them out with --skip-corrupt")
+            raise InputError(
+                f"{message}. Expected 8-bit {', '.join(_FORMATS)} of at most {_PIXELS_AT_MOST / 1e6:.0f} million pixels. "
+                "Replace or remove them, or leave them out with --skip-corrupt"
+            )
         print(f"left out: {message}")
 
 
-def _stacked(batch: tuple[list[int], Tensor | list[Tensor | None]]) -> tuple[Tensor, Tensor, list[int]]:
-    if isinstance(batch[1], Tensor):
-        return torch.tensor(batch[0]), batch[1], []
-    made = {row: image for row, image in zip(*batch, strict=True) if image is not None}
-    images = torch.stack(list(made.values())) if made else torch.empty(0, *INPUT_SHAPE)
-    return torch.tensor(list(made), dtype=torch.long), images, [row for row in batch[0] if row not in made]
+def _stacked(batch: tuple[list[int], Tensor | list[Tensor | None] | OSError]) -> tuple[list[int], Any, list[int]]:
+    """Rows, their images stacked, and unreadable rows; as numpy's, which go through a pipe.
+
+    Tensors from a worker go through shared memory, of which a container has 64 MB unless it is told otherwise; where it is
+    full, the main process waits for ever.
+    """
+    rows, made = batch
+    if isinstance(made, OSError):
+        return rows, made, []
+    if isinstance(made, Tensor):
+        return rows, made.numpy(), []
+    images = {row: image for row, image in zip(rows, made, strict=True) if image is not None}
+    stacked = torch.stack(list(images.values())) if images else torch.empty(0, *INPUT_SHAPE)
+    return list(images), stacked.numpy(), [row for row in rows if row not in images]
+
+
+def _printable(name: str) -> str:
+    """`name` as any terminal takes it: bytes that are not UTF-8 as `\\xe9`."""
+    return os.fsencode(name).decode(errors="backslashreplace")
 
 
 # Functions of the module, which reach workers that are not forked, too.
@@ -113,13 +144,19 @@ def _decode_all(paths: list[str], rows: list[int]) -> list[Tensor | None]:
 
 def _decode(path: str) -> Tensor | None:
     """An image file as torchvision's weights expect it; None if it cannot be decoded."""
-    try:
-        with Image.open(path) as image:
-            return _TRANSFORMS(image.convert("RGB"))
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # what PIL raises for damaged files
-        if getattr(error, "errno", None):  # the disk's error, not the image's
+    with open_regular(Path(path)) as file:
+        try:
+            with Image.open(file, formats=_FORMATS) as image:
+                short, long = sorted(image.size)
+                if image.mode not in _MODES or max(short, 256**2 / short) * long > _PIXELS_AT_MOST:
+                    return None
+                return _TRANSFORMS(image.convert("RGB"))
+        except MemoryError:
             raise
-        return None
+        except Exception as error:  # decoders raise all kinds of them for damaged files
+            if getattr(error, "errno", None) not in (None, errno.EINVAL):  # the disk's error, not that of a place in the file
+                raise
+            return None
 
 
 def load_images(name: str, data_root: str | Path, part: Literal["train", "test"], n_images: int | None = None) -> Images:
@@ -157,20 +194,49 @@ def load_images(name: str, data_root: str | Path, part: Literal["train", "test"]
 
 
 def _image_folder(folder: Path) -> tuple[list[str], Tensor]:
-    """Paths and classes of an ImageNet folder, after checking that its classes are the weights' classes, in their order."""
-    try:
-        found = torchvision.datasets.ImageFolder(folder)
-    except FileNotFoundError as error:
-        reason = error if folder.is_dir() else "no such folder"
-        raise InputError(f"--data-root: {folder}: {reason}; expected <WordNet id>/*.JPEG in 1,000 folders") from error
-    if len(found.classes) != 1000:
-        raise InputError(f"--data-root: {folder}: found {len(found.classes)} classes, expected ImageNet's 1,000")
-    if hashlib.sha256("\n".join(found.classes).encode()).hexdigest() != _WORDNET_IDS:
+    """Paths and classes of an ImageNet folder, after checking that its classes are the weights' classes, in their order.
+
+    Both are as torchvision's ImageFolder has them, but for what it does without a word: hidden files and folders (of an editor,
+    of a system) are left out and counted, and a link to a folder inside a class, which may lead to all classes, is an error.
+    """
+    if not folder.is_dir():
+        raise InputError(f"--data-root: {folder}: no such folder; expected <WordNet id>/*.JPEG in 1,000 folders")
+    classes = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir())
+    hidden = [str(folder / name) for name in classes if name.startswith(".")]
+    classes = [name for name in classes if not name.startswith(".")]
+    odd = [_printable(name) for name in classes if not re.fullmatch(r"n\d{8}", name)]
+    named = f", among them {', '.join(odd[:3])}" if odd else ""
+    if len(classes) != 1000:
+        raise InputError(f"--data-root: {folder}: found {len(classes)} classes{named}, expected ImageNet's 1,000")
+    if hashlib.sha256(os.fsencode("\n".join(classes))).hexdigest() != _WORDNET_IDS:
         raise InputError(
-            f"--data-root: {folder}: found 1,000 folders, {found.classes[0]} to {found.classes[-1]}, that are not named by the "
+            f"--data-root: {folder}: found 1,000 folders, {classes[0]} to {classes[-1]}{named}, that are not named by the "
             "WordNet ids of ILSVRC 2012; their order is that of the network's answers"
         )
-    return [path for path, _ in found.samples], torch.tensor(found.targets)
+    paths, targets = [], []
+    for target, name in enumerate(classes):
+        found = _files(os.path.join(folder, name), hidden)
+        if not found:
+            raise InputError(f"--data-root: {folder}: no image in {name}, expected {', '.join(IMG_EXTENSIONS)}")
+        paths += found
+        targets += [target] * len(found)
+    if hidden:
+        print(f"left out: {len(hidden)} hidden files or folders: {', '.join(map(_printable, hidden[:3]))}")
+    return paths, torch.tensor(targets)
+
+
+def _files(folder: str, hidden: list[str]) -> list[str]:
+    """The image files in `folder` and below, in ImageFolder's order; what is left out is added to `hidden`."""
+    found = []
+    for place, folders, names in os.walk(folder):
+        images = [name for name in names if name.lower().endswith(IMG_EXTENSIONS)]
+        hidden += [os.path.join(place, name) for name in folders + images if name.startswith(".")]
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for path in (os.path.join(place, name) for name in folders):
+            if os.path.islink(path):
+                raise InputError(f"--data-root: {_printable(path)}: found a link to a folder in a class, expected images")
+        found += [(place, name) for name in images if not name.startswith(".")]
+    return [os.path.join(place, name) for place, name in sorted(found)]
 
 
 def to_alexnet_input(images: Tensor) -> Tensor:

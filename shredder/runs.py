@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import dataclasses
+import errno
 import functools
 import hashlib
 import io
@@ -12,13 +13,15 @@ import os
 import platform
 import shutil
 import signal
+import stat
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 import torch
@@ -180,20 +183,60 @@ def csv_table(header: Iterable[str], rows: Iterable[Iterable[Any]]) -> bytes:
     return buffer.getvalue().encode()
 
 
+def open_regular(path: Path) -> BinaryIO:
+    """`path`, open for reading, if it is a regular file: reading from a FIFO or a device may never end. Raises OSError."""
+    # Without O_NONBLOCK, which Windows has no need of, opening a FIFO waits for somebody who writes.
+    file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | getattr(os, "O_NONBLOCK", 0)))  # noqa: SIM115
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    return file
+
+
+# A `.npy` header of numbers is shorter than this; numpy reads one of at most 10,000 bytes.
+_HEADER_BYTES = 2**14
+_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+
+
 def read_array(path: Path, flag: str = "") -> np.ndarray:
-    """Read a `.npy` file; `flag` goes before the file's name in the message. Raises InputError; never unpickles."""
+    """Read a `.npy` file of numbers or text, never unpickled; `flag` goes before the file's name in the message.
+
+    Nothing that the header says is believed: memory is taken for what the file holds, and only if that is what it says.
+
+    Raises
+    ------
+    InputError
+        If there is no such regular file, or it holds no array of real numbers or text, or other bytes than its header says.
+    """
     try:
-        with open(path, "rb") as file:
-            return np.lib.format.read_array(file, allow_pickle=False)
+        with open_regular(path) as file, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # how a header is spelled does not matter, and what it says is looked at below
+            return _checked_array(file)
     except FileNotFoundError as error:
         raise InputError(f"{flag} {path}: no such file, expected a .npy array".lstrip()) from error
-    except (ValueError, EOFError, OSError, MemoryError) as error:
-        raise InputError(f"{flag} {path}: not a readable .npy array of numbers ({error})".lstrip()) from error
+    except Exception as error:  # numpy has its headers read by Python's own parser, which fails in a dozen ways
+        reason = " ".join(f"{getattr(error, 'strerror', None) or error or type(error).__name__}".split())[:200]
+        raise InputError(f"{flag} {path}: not a readable .npy array of numbers ({reason})".lstrip()) from error
+
+
+def _checked_array(file: BinaryIO) -> np.ndarray:
+    head = io.BytesIO(file.read(_HEADER_BYTES))
+    version = np.lib.format.read_magic(head)
+    if version not in _HEADERS:
+        raise ValueError(f"format version {version}, expected 1.0 or 2.0")
+    shape, columns_first, dtype = _HEADERS[version](head)
+    if dtype.kind not in "biufU":
+        raise ValueError(f"found {dtype}")
+    n_bytes, found = math.prod(shape) * dtype.itemsize, os.fstat(file.fileno()).st_size - head.tell()
+    if any(type(n) is not int or n < 0 for n in shape) or n_bytes != found:
+        raise ValueError(f"the header says {dtype} {shape}, {n_bytes} bytes, and {found} follow it")
+    file.seek(head.tell())
+    return np.fromfile(file, dtype, math.prod(shape)).reshape(shape, order="F" if columns_first else "C")
 
 
 def sha256(path: Path) -> str:
     """The file's SHA-256, in hexadecimal."""
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

@@ -1,6 +1,8 @@
 """The edge runs once: what it sends is the same in memory and on disk, and an interrupted pass is not begun again."""
 
+import hashlib
 import json
+import os
 from collections import OrderedDict
 from types import SimpleNamespace
 
@@ -176,18 +178,88 @@ def test_a_file_of_another_fingerprint_is_written_anew(split, seen, mapped, tmp_
     assert seen == []
 
 
-@pytest.mark.parametrize("note", [None, b"", b"{", b"[]", b"null", b'{"kept": 230}', b"\xff\xfe"])
-def test_damaged_note(split, seen, mapped, tmp_path, note):
+def test_a_finished_note_fits_its_rows(split, mapped, tmp_path):
+    """The seal, from its definition: SHA-256 of the activations, and of the note without it."""
+    cached(split, some_images(bad=BAD), tmp_path, skip_corrupt=True)
+    state = json.loads((tmp_path / "activations.json").read_text())
+    n_bytes = 4 * 64 * (N - len(BAD))
+    rows, seal = (tmp_path / "activations.f32").read_bytes()[:n_bytes], state.pop("sha256")
+    assert state["kept"] == N - len(BAD) and state["unreadable"] == BAD
+    assert seal == hashlib.sha256(rows + json.dumps(state).encode()).hexdigest()
+
+
+def altered(**changes):
+    return lambda note: json.dumps(json.loads(note) | changes).encode()
+
+
+DAMAGED = [b"", b"{", b"[]", b"null", b'{"kept": 230}', b"\xff\xfe", b"[" * 100_000, b'"sha256"']
+DAMAGED += [altered(kept=kept) for kept in (-1, 0, 180, 231, 2**70, "9", None, [230], True, float("nan"), 230.0)]
+DAMAGED += [altered(unreadable=rows) for rows in ([3], ["3"], [10**9], [-1], 3, None, {}, [[]])]
+DAMAGED += [altered(sha256=seal) for seal in (None, 0, "", "a" * 64)]
+
+
+@pytest.mark.parametrize("note", [None, *DAMAGED])
+def test_damaged_note(split, seen, mapped, tmp_path, capsys, note):
     """Nobody knows then what the file holds, so it is written anew."""
     expected = [tensor.clone() for tensor in cached(split, some_images(), tmp_path)]
     if note is None:
         (tmp_path / "activations.json").unlink()
     else:
-        (tmp_path / "activations.json").write_bytes(note)
+        whole = (tmp_path / "activations.json").read_bytes()
+        (tmp_path / "activations.json").write_bytes(note(whole) if callable(note) else note)
     seen.clear()
+    capsys.readouterr()
     assert_same_bits(cached(split, some_images(), tmp_path), expected)
     assert sum(seen) == N
     assert json.loads((tmp_path / "activations.json").read_text())["kept"] == N
+    said = capsys.readouterr().err
+    assert (f"{tmp_path / 'activations.json'}: {ANEW}" in said) == (note is not None)
+
+
+ANEW = "does not fit what is kept beside it; all activations are computed anew\n"
+
+
+@pytest.mark.parametrize("place", [0, 4 * 64 * 100 + 2, 4 * 64 * N - 1])
+def test_a_flipped_bit_is_noticed(split, seen, mapped, tmp_path, capsys, place):
+    """In what a finished pass has kept: found again with another bit, it would be learned from."""
+    expected = [tensor.clone() for tensor in cached(split, some_images(), tmp_path)]
+    with open(tmp_path / "activations.f32", "r+b") as file:
+        file.seek(place)
+        byte = file.read(1)[0]
+        file.seek(place)
+        file.write(bytes([byte ^ 4]))
+    seen.clear()
+    assert_same_bits(cached(split, some_images(), tmp_path), expected)
+    assert sum(seen) == N and ANEW in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("row", "left"), [(99, N), (100, N - 100)])
+def test_a_flipped_bit_in_an_unfinished_pass(split, seen, mapped, tmp_path, monkeypatch, row, left):
+    """Where the note says that it is kept, not behind it."""
+    (tmp_path / "whole").mkdir()
+    expected = cached(split, some_images(), tmp_path / "whole")
+    note_after(monkeypatch, 2)
+    with pytest.raises(KeyboardInterrupt):
+        cached(split, some_images(interrupted_at=170), tmp_path)
+    with open(tmp_path / "activations.f32", "r+b") as file:
+        file.seek(4 * 64 * row)
+        file.write(b"flip")
+    seen.clear()
+    assert_same_bits(cached(split, some_images(), tmp_path), expected)
+    assert sum(seen) == left
+
+
+@pytest.mark.parametrize("name", ["activations.f32", "activations.json"])
+def test_a_fifo_is_not_waited_for(split, mapped, tmp_path, name):
+    if name.endswith("json"):
+        expected = [tensor.clone() for tensor in cached(split, some_images(), tmp_path)]
+        (tmp_path / name).unlink()
+    os.mkfifo(tmp_path / name)
+    if name.endswith("json"):
+        assert_same_bits(cached(split, some_images(), tmp_path), expected)
+    else:
+        with pytest.raises(InputError, match=f"^{tmp_path / name}: not a regular file"):
+            cached(split, some_images(), tmp_path)
 
 
 @pytest.mark.parametrize("left", [None, 0, 4 * 64 * 100])

@@ -13,7 +13,6 @@ from urllib.error import URLError
 import numpy as np
 import pytest
 import torch
-import torchvision
 
 import sample_mutual_info_lenet as sample
 import train_noise_lenet as train
@@ -221,7 +220,7 @@ def test_mnist_without_a_network(pair, tmp_path, monkeypatch, script):
     def no_network(*args, **kwargs):
         raise URLError("no network")
 
-    monkeypatch.setattr(torchvision.datasets.mnist, "download_and_extract_archive", no_network)
+    monkeypatch.setattr(torch.hub, "download_url_to_file", no_network)
     arguments = (pair if script is sample else {"output": tmp_path / "output"}) | {"data_root": tmp_path / "empty"}
     with pytest.raises(runs.InputError) as error:
         script.main(script.Arguments(dataset="mnist", **arguments))

@@ -74,8 +74,8 @@ def test_fit_error_knows_no_scale(seed, scale, shift):
 
 def test_draws_have_the_stored_order_location_and_scale():
     kept = Distributions.fitted(tensors())
-    _, drawn = draw_noise(kept, 4000, "order-preserving", np.random.default_rng(1))
-    assert drawn.shape == (4000, *SHAPE) and drawn.dtype == torch.float32
+    _, drawn, _ = draw_noise(kept, 4000, "order-preserving", np.random.default_rng(1))
+    assert drawn.shape == (4000, *SHAPE) and drawn.dtype == torch.float64
     values = drawn.flatten(1)
     # Each draw falls along one of the stored orders, and members are drawn uniformly.
     fits = torch.stack([(values[:, order].diff(dim=1) <= 0).all(1) for order in kept.orders], 1)
@@ -90,7 +90,7 @@ def test_draws_have_the_stored_order_location_and_scale():
 
 def test_distributions_and_their_tensors_are_drawn_alike():
     members = tensors(20)
-    of_tensors = draw_noise(Collection(None, members), 30, "order-preserving", np.random.default_rng(7))[1]
+    of_tensors = draw_noise(Collection(None, members), 30, "order-preserving", np.random.default_rng(7)).additive
     of_kept = draw_noise(Distributions.fitted(members), 30, "order-preserving", np.random.default_rng(7))[1]
     assert_allclose(of_tensors, of_kept, rtol=1e-5, atol=1e-5)
 
@@ -228,9 +228,10 @@ def test_three_steps_of_lenet(tmp_path, public_labels):
     noisy, clean = (np.load(tmp_path / "sample" / f"{name}_activations.npy") for name in ("noisy", "original"))
     columns = (tmp_path / "sample" / "draws.csv").read_text().splitlines()[0]
     assert columns == "snr,public_accuracy" + (",private_accuracy" if public_labels == "gt5" else "")
-    # Each query's noise falls along one of the stored orders.
+    # Each query's noise falls along one of the stored orders, but for a step of its grid.
+    step = parameters[:, 1].max() / 256
     for noise in (noisy - clean).reshape(5, 120):
-        assert sum((np.diff(noise[order]) <= 1e-4).all() for order in orders) == 1
+        assert sum((np.diff(noise[order]) <= step).all() for order in orders) == 1
 
 
 def test_same_seed_same_bits(tmp_path):
@@ -332,9 +333,9 @@ def test_three_steps_of_alexnet(tmp_path):
     record = json.loads((tmp_path / "sample" / "run.json").read_text())
     assert record["arguments"]["draw"] == "order-preserving" and record["results"]["members"] == 2
     noisy, clean = (np.load(tmp_path / "sample" / f"{name}_activations.npy") for name in ("noisy", "original"))
-    orders = np.load(named["orders"])
+    orders, step = np.load(named["orders"]), np.load(named["distributions"])[:, 1].max() / 256
     for values in (noisy - clean).reshape(3, -1):
-        assert sum((np.diff(values[order]) <= 1e-4).all() for order in orders) == 1
+        assert sum((np.diff(values[order]) <= step).all() for order in orders) == 1
 
 
 def test_each_version_has_its_own_draw(tmp_path):

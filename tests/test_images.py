@@ -1,8 +1,12 @@
 """Images for AlexNet: each has its own label, its pixels are torchvision's, and what cannot be read is named."""
 
 import dataclasses
+import hashlib
 import io
+import os
+import pickle
 import re
+from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +19,7 @@ from torch.nn import functional
 from torchvision.transforms import CenterCrop, Compose, Normalize, Resize, ToTensor
 
 from models.alexnet import INPUT_SHAPE
-from shredder.images import BATCH_SIZE, load_images
+from shredder.images import BATCH_SIZE, _stacked, load_images
 from shredder.runs import InputError
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -193,6 +197,57 @@ def test_a_folder_with_few_classes(tmp_path):
         load_images("imagenet", tmp_path, "test")
 
 
+def test_an_odd_folder_is_named(linked_sample):
+    (linked_sample / "val" / "thumbs").mkdir()
+    with pytest.raises(InputError, match=r"val: found 1001 classes, among them thumbs, expected ImageNet's 1,000$"):
+        load_images("imagenet", linked_sample, "test")
+    (linked_sample / "val" / "n01440764").unlink()
+    with pytest.raises(InputError, match=r"found 1,000 folders, n01443537 to thumbs, among them thumbs, that are not named"):
+        load_images("imagenet", linked_sample, "test")
+
+
+def test_hidden_folders_and_files_are_left_out_and_counted(linked_sample, replace_image, capsys):
+    """An editor's copies, and what macOS puts beside a file: no class, and no images of one."""
+    expected = load_images("imagenet", linked_sample, "test")
+    first = Path(expected.names[0])
+    content = first.read_bytes()
+    replace_image(first, content)
+    for copy in (".ipynb_checkpoints/x.png", f"{first.parent.name}/.ipynb_checkpoints/x.JPEG", f"{first.parent.name}/._x.JPEG"):
+        place = linked_sample / "val" / copy
+        place.parent.mkdir(exist_ok=True)
+        place.write_bytes(content)
+    capsys.readouterr()
+    found = load_images("imagenet", linked_sample, "test")
+    assert found.names == expected.names and torch.equal(found.labels, expected.labels) and found.digest() == expected.digest()
+    said = capsys.readouterr().out
+    assert said.startswith(f"left out: 3 hidden files or folders: {linked_sample / 'val' / '.ipynb_checkpoints'}, ")
+    assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize("target", [".", "..", "elsewhere"])
+def test_a_link_to_a_folder_in_a_class(linked_sample, replace_image, target):
+    """Followed, one to the parent gave 40,001 images, those of all classes as this one's."""
+    path = Path(load_images("imagenet", linked_sample, "test", 1).names[0])
+    replace_image(path, path.read_bytes())
+    (path.parent / "elsewhere").mkdir()
+    (path.parent / "loop").symlink_to(target)
+    with pytest.raises(InputError, match=f"^--data-root: {path.parent / 'loop'}: found a link to a folder in a class"):
+        load_images("imagenet", linked_sample, "test")
+
+
+def test_paths_are_those_of_image_folder(linked_sample, replace_image):
+    """With folders in a class, files that are no images, and images that are linked."""
+    path = Path(load_images("imagenet", linked_sample, "test", 1).names[0])
+    replace_image(path, path.read_bytes())
+    for name in ("images/b.png", "images/a.JPG", "A/z.bmp", "readme.txt", "z.webp"):
+        (path.parent / name).parent.mkdir(exist_ok=True)
+        (path.parent / name).touch()
+    (path.parent / "y.jpeg").symlink_to(path)
+    found, expected = load_images("imagenet", linked_sample, "test"), torchvision.datasets.ImageFolder(linked_sample / "val")
+    order = np.random.default_rng(5000).permutation(1005)
+    assert [expected.samples[row] for row in order] == list(zip(found.names, found.labels.tolist(), strict=True))
+
+
 def test_a_class_without_images(linked_sample, replace_image):
     path = Path(load_images("imagenet", linked_sample, "test", 1).names[0])
     replace_image(path, b"")
@@ -209,6 +264,17 @@ def test_a_thousand_folders_of_other_names(tmp_path):
 
 
 def damaged(path, kind):
+    if kind == "AVIF":
+        head, mark, data = encoded("RGB", (300, 300), "AVIF").partition(b"mdat")
+        return head + mark + bytes(len(data))  # PIL says RuntimeError
+    if kind in ("I;16", "I", "F"):  # PIL cuts these off: white, or black
+        buffer = io.BytesIO()
+        Image.fromarray(np.full((300, 300), 0.5) * {"F": 1}.get(kind, 60_000)).convert(kind).save(buffer, "TIFF")
+        return buffer.getvalue()
+    if kind == "a line of 89,000 pixels, 256 times as wide when it is enlarged":
+        buffer = io.BytesIO()
+        Image.new("L", (89_000, 1)).save(buffer, "PNG")
+        return buffer.getvalue()
     if kind == "truncated":
         return Path(path).read_bytes()[:3000]
     if kind == "a text":
@@ -220,7 +286,13 @@ def damaged(path, kind):
     return bytes(content)
 
 
-@pytest.mark.parametrize("kind", ["truncated", "a text", "4 gigapixels, it says"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *("truncated", "a text", "4 gigapixels, it says", "AVIF", "I;16", "I", "F"),
+        "a line of 89,000 pixels, 256 times as wide when it is enlarged",
+    ],
+)
 def test_unreadable_images_are_left_out_and_named(linked_sample, replace_image, capsys, kind):
     names = load_images("imagenet", linked_sample, "test", 60).names
     bad = [3, 51]  # one in each batch
@@ -237,6 +309,62 @@ def test_unreadable_images_are_left_out_and_named(linked_sample, replace_image, 
         images.require_readable(skip_corrupt=False)
     images.require_readable(skip_corrupt=True)
     assert re.fullmatch(f"left out: {named}\n", capsys.readouterr().out)
+
+
+def test_16_bits_a_channel_are_scaled_where_pil_scales_them(linked_sample, replace_image):
+    """In colour: half as bright is 127, not white."""
+    path = load_images("imagenet", linked_sample, "test", 1).names[0]
+    replace_image(path, b"P6 300 300 65535\n" + b"\x7f\xff" * 3 * 300 * 300)
+    (_, made), *_ = load_images("imagenet", linked_sample, "test", 1).batches()
+    torch.testing.assert_close(pixels_of(made), torch.full_like(made, 127 / 255), rtol=0, atol=1 / 255)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize(
+    ("put", "reason"), [(os.mkfifo, "not a regular file"), (os.mkdir, "Is a directory"), (str, "No such file")]
+)
+def test_what_is_no_file_ends_the_pass_in_one_line(linked_sample, replace_image, workers, put, reason):
+    """A FIFO is not waited for; and it is not the image that is at fault, so it is not left out."""
+    images = load_images("imagenet", linked_sample, "test", 2)
+    path = Path(images.names[1])
+    replace_image(path, b"")
+    path.unlink()
+    put(path)
+    with pytest.raises(OSError, match=reason) as error:
+        everything(dataclasses.replace(images, workers=workers))
+    assert error.value.filename == str(path) and "\n" not in str(error.value)
+
+
+def test_a_name_that_is_not_utf_8(linked_sample, replace_image, capsys):
+    """Read like any other, and printed on any terminal, with its byte."""
+    path = Path(load_images("imagenet", linked_sample, "test", 1).names[0])
+    content = path.read_bytes()
+    replace_image(path, content)
+    latin = path.with_name(os.fsdecode(b"caf\xe9 1.JPEG"))
+    path.rename(latin)
+    images = load_images("imagenet", linked_sample, "test", 1)
+    assert images.names == [str(latin)] and len(everything(images)[1]) == 1
+    expected = hashlib.sha256(os.fsencode(str(latin)) + b" %d" % images.labels[0]).hexdigest()
+    assert images.digest() == expected
+    latin.write_bytes(b"")
+    images = load_images("imagenet", linked_sample, "test", 2)
+    everything(images)
+    images.require_readable(skip_corrupt=True)
+    assert "caf\\xe9 1.JPEG" in capsys.readouterr().out.encode("ascii").decode()
+
+
+def test_batches_need_no_shared_memory(imagenet_sample, monkeypatch):
+    """Of which a container has 64 MB: what a worker sends goes through a pipe, and the main process waits for nothing."""
+
+    def full(*args):
+        raise RuntimeError("no space left in /dev/shm")
+
+    images = load_images("imagenet", imagenet_sample, "test", 2)
+    batch = _stacked(images.__getitems__([0, 1]))
+    for name in ("_share_fd_cpu_", "_share_filename_cpu_"):
+        monkeypatch.setattr(torch.UntypedStorage, name, full)
+    rows, sent, unreadable = pickle.loads(bytes(ForkingPickler.dumps(batch)))
+    assert rows == [0, 1] and unreadable == [] and np.array_equal(sent, torch.stack(images.make([0, 1])))
 
 
 def test_many_unreadable_images_are_counted(capsys):

@@ -21,8 +21,10 @@ import sample_mutual_info_alexnet as sample
 from models.alexnet import CUTTING_POINTS, pretrained_alexnet
 from models.weights import WeightsError
 from shredder import runs
+from shredder.channels import Channel
 from shredder.images import load_images
 from shredder.noise import Collection
+from shredder.rounding import to_grid
 from shredder.sampling import draw_noise
 from shredder.split import SplitNetwork
 
@@ -87,7 +89,8 @@ def draws(additive, n, how="elementwise-laplace", seed=0):
     """The additive noise of `n` queries, as the script draws it: some at a time, from one generator."""
     collection, rng = Collection(None, torch.from_numpy(np.load(additive))), np.random.default_rng(seed)
     sizes = [min(sample.DRAWS_AT_ONCE, n - first) for first in range(0, n, sample.DRAWS_AT_ONCE)]
-    return torch.cat([draw_noise(collection, size, how, rng)[1] for size in sizes])
+    found = [draw_noise(collection, size, how, rng) for size in sizes]
+    return torch.cat([some.additive for some in found]), found[0].grid
 
 
 # What is written.
@@ -122,10 +125,12 @@ def test_activations_are_what_the_edge_sends_for_them(sampled, split):
 
 def test_noisy_activations_are_the_draws_on_top(sampled, additive):
     found = arrays(sampled)
-    noise = draws(additive, N)
-    np.testing.assert_array_equal(found["noisy_activations"], found["original_activations"] + noise.numpy())
-    # What an adversary has to subtract, up to the rounding of the sum.
-    np.testing.assert_allclose(found["noisy_activations"] - found["original_activations"], noise, atol=1e-4)
+    noise, grid = draws(additive, N)
+    np.testing.assert_array_equal(
+        found["noisy_activations"], to_grid(torch.from_numpy(found["original_activations"]) + noise, grid)
+    )
+    # What an adversary has to subtract, up to half a step of the grid.
+    assert (np.abs(found["noisy_activations"] - found["original_activations"] - noise.numpy()) <= grid.numpy() / 2).all()
 
 
 def test_draws_are_judged_one_by_one(sampled, additive, split):
@@ -134,7 +139,7 @@ def test_draws_are_judged_one_by_one(sampled, additive, split):
     a = torch.from_numpy(found["original_activations"][:JUDGED_ON])
     labels = torch.from_numpy(found["labels"][:JUDGED_ON, 0])
     snr, accuracy = [], []
-    for n in draws(additive, N):
+    for n in draws(additive, N)[0].float():
         exact = a.double()
         snr.append((exact.square().mean() / (exact - (exact + n)).var(correction=0)).item())
         with torch.no_grad():
@@ -315,7 +320,7 @@ def test_a_disk_too_small_is_noticed_before_the_edge_runs(additive, old, monkeyp
     ("owner", "name", "call"),
     [
         pytest.param(SplitNetwork, "activations", 2, id="while the edge runs"),
-        pytest.param(sample, "draw_noise", 2, id="while noise is drawn"),
+        pytest.param(Channel, "applied", 2, id="while noise is drawn"),
         pytest.param(os, "fsync", 3, id="while files are synced"),
     ],
 )

@@ -12,7 +12,7 @@ from torch import nn
 from models.lenet import CUTTING_POINTS
 from shredder.noise import Collection, initial_noise
 from shredder.runs import InputError
-from shredder.sampling import draw_noise, redraw_elements, redraw_in_order
+from shredder.sampling import draw_noise, query_generator, redraw_elements, redraw_in_order
 
 SHAPE = (16, 5, 5)
 # Seeds are fixed and bounds lie four standard deviations of the estimate away: one stream in 16,000 would exceed one.
@@ -119,7 +119,7 @@ def test_moments_of_redraws():
 
 def test_redraw_of_elements_by_hand():
     """Element by element over the members: means 2 and 10, standard deviations 1 and 0, each divided by N."""
-    found = redraw_elements(torch.tensor([[1.0, 10.0], [3.0, 10.0]]), 1000, np.random.default_rng(0)).double()
+    found = redraw_elements(torch.tensor([[1.0, 10.0], [3.0, 10.0]]), 1000, np.random.default_rng(0)).additive
     assert found.shape == (1000, 2) and torch.equal(found[:, 1], torch.full((1000,), 10.0).double())
     # Of a Laplace of scale 1 the mean distance from its location is 1, and so is that distance's standard deviation.
     assert (found[:, 0] - 2).abs().mean().item() == pytest.approx(1, abs=SIGMAS / 1000**0.5)
@@ -130,9 +130,9 @@ def test_moments_of_redrawn_elements(additive):
     draws = 4000
     tensors = additive.additive.double().numpy()
     location, scale = tensors.mean(0), tensors.std(0)
-    found = redraw_elements(additive.additive, draws, np.random.default_rng(0))
-    assert found.shape == (draws, *SHAPE) and found.dtype == torch.float32
-    found = found.double().numpy()
+    found = redraw_elements(additive.additive, draws, np.random.default_rng(0)).additive
+    assert found.shape == (draws, *SHAPE) and found.dtype == torch.float64
+    found = found.numpy()
     # In units of their standard errors: the mean's is sqrt(2 / draws) scales; the mean distance's is 1 / sqrt(draws) scales;
     # the variance's is sqrt((24 - 4) / draws) squared scales, since the fourth moment is 24 and the variance 2.
     errors = [
@@ -148,7 +148,7 @@ def test_moments_of_redrawn_elements(additive):
 
 def test_redrawn_elements_are_laplace_and_independent(additive):
     draws, tensors = 1000, additive.additive.double().numpy()
-    found = redraw_elements(additive.additive, draws, np.random.default_rng(1)).double().numpy()
+    found = redraw_elements(additive.additive, draws, np.random.default_rng(1)).additive.numpy()
     standard = ((found - tensors.mean(0)) / tensors.std(0)).reshape(draws, -1)
     assert stats.kstest(standard.flatten(), "laplace").pvalue > 1e-4
     assert min(stats.kstest(element, "laplace").pvalue for element in standard.T) > 1e-4 / 400
@@ -162,17 +162,18 @@ def test_redrawn_elements_are_laplace_and_independent(additive):
 
 def test_one_member_leaves_its_elements_no_room():
     tensor = torch.tensor([[[0.25, -3.0]]])
-    assert torch.equal(redraw_elements(tensor, 3, np.random.default_rng(0)), tensor.expand(3, 1, 2))
+    _, drawn, grid = redraw_elements(tensor, 3, np.random.default_rng(0))
+    assert torch.equal(drawn, tensor.expand(3, 1, 2).double()) and not grid.any()
 
 
 @pytest.mark.parametrize("how", ["verbatim", "order-preserving", "elementwise-laplace"])
 def test_without_multiplicative_tensors(additive, how):
     """What each rule does with the additive ones; none answers with a multiplicative tensor."""
-    w, n = draw_noise(additive, 500, how, np.random.default_rng(0))
-    assert w is None and n.shape == (500, *SHAPE) and n.dtype == torch.float32
+    w, n, grid = draw_noise(additive, 500, how, np.random.default_rng(0))
+    assert w is None and n.shape == (500, *SHAPE) and (grid is None) == (how == "verbatim")
     stored, rng = additive.additive, np.random.default_rng(0)
     if how == "elementwise-laplace":
-        assert torch.equal(n, redraw_elements(stored, 500, rng))
+        assert torch.equal(n, redraw_elements(stored, 500, rng).additive)
     if how == "verbatim":
         assert torch.equal(n, stored[drawn_members(n, additive)])
     if how == "order-preserving":
@@ -182,7 +183,7 @@ def test_without_multiplicative_tensors(additive, how):
         assert (rises.sum(1) == 1).all() and (rises.sum(0) > 0).all()
         assert len({tensor.numpy().tobytes() for tensor in n}) == 500
         rng.integers(20, size=500)  # the members, which are chosen first
-        assert torch.equal(n, redraw_in_order(stored[rises.int().argmax(1)], "laplace", rng))
+        assert torch.equal(n.float(), redraw_in_order(stored[rises.int().argmax(1)], "laplace", rng))
 
 
 def test_elementwise_laplace_is_for_additive_tensors_alone(collection):
@@ -192,13 +193,13 @@ def test_elementwise_laplace_is_for_additive_tensors_alone(collection):
 
 
 def test_verbatim_returns_stored_pairs(collection):
-    w, n = draw_noise(collection, 500, "verbatim", np.random.default_rng(0))
+    w, n, _ = draw_noise(collection, 500, "verbatim", np.random.default_rng(0))
     members = drawn_members(n, collection)
     assert torch.equal(n, collection.additive[members]) and torch.equal(w, collection.multiplicative[members])
 
 
 def test_order_preserving_keeps_the_pair(collection):
-    w, n = draw_noise(collection, 500, "order-preserving", np.random.default_rng(0))
+    w, n, _ = draw_noise(collection, 500, "order-preserving", np.random.default_rng(0))
     members = drawn_members(n, collection)
     stored = collection.multiplicative[members]
     assert torch.equal(n, collection.additive[members])
@@ -211,7 +212,7 @@ def test_order_preserving_keeps_the_pair(collection):
 @pytest.mark.parametrize("how", ["verbatim", "order-preserving"])
 def test_members_are_drawn_uniformly(collection, how):
     """Pearson's statistic of 5,000 draws among 20 members, below the quantile that one stream in 10,000 exceeds."""
-    _, n = draw_noise(collection, 5000, how, np.random.default_rng(0))
+    _, n, _ = draw_noise(collection, 5000, how, np.random.default_rng(0))
     counts = drawn_members(n, collection).bincount(minlength=20).numpy()
     assert counts.sum() == 5000 and np.square(counts - 250).sum() / 250 < stats.chi2.ppf(1 - 1e-4, df=19)
 
@@ -222,9 +223,15 @@ def test_same_seed_same_bits_without_multiplicative_tensors(additive, how):
     assert torch.equal(first, again) and not torch.equal(first, other)
 
 
+def test_without_a_seed_nobody_can_repeat_the_draws():
+    first, again = (query_generator(None).integers(2**63, size=100) for _ in range(2))
+    assert type(query_generator(None).bit_generator).__name__ == "ChaCha" and not (first == again).any()
+    assert (query_generator(3).integers(2**63, size=100) == np.random.default_rng(3).integers(2**63, size=100)).all()
+
+
 @pytest.mark.parametrize("how", ["verbatim", "order-preserving"])
 def test_same_seed_same_bits(collection, how):
-    first, again, other = (draw_noise(collection, 50, how, np.random.default_rng(seed)) for seed in (1, 1, 2))
+    first, again, other = (draw_noise(collection, 50, how, np.random.default_rng(seed))[:2] for seed in (1, 1, 2))
     assert all(map(torch.equal, first, again)) and not any(map(torch.equal, first, other))
 
 
