@@ -9,7 +9,6 @@ attacked is the image: decoders guess its 56 x 56 grey pixels from noisy activat
 `--output`/attacks.
 """
 
-import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -18,7 +17,7 @@ import torch
 from torch.nn import functional
 
 from models.alexnet import CUTTING_POINTS, pretrained_alexnet, weights_file
-from shredder import assessment, attacks, runs
+from shredder import assessment, attacks, folders, runs
 from shredder.activations import edge_pass
 from shredder.adversaries import Budget
 from shredder.arguments import NoiseArguments, noise_files, source_of, with_noise
@@ -26,7 +25,7 @@ from shredder.assessment import AttackName
 from shredder.channels import Channel
 from shredder.images import load_images
 from shredder.metrics import clean_accuracy
-from shredder.resuming import fingerprint
+from shredder.resuming import digest, fingerprint
 from shredder.scene import Scene, Side
 from shredder.split import SplitNetwork
 
@@ -78,6 +77,8 @@ def side_of(split: SplitNetwork, channel: Channel, args: Arguments, part: str, n
     return Side(clean, channel.signal(clean), labels, labels, torch.cat(seen))
 
 
+@runs.in_float32
+@folders.claims(*assessment.WRITTEN)
 def main(args: Arguments) -> None:
     """Attack, write."""
     args = with_noise(args, args.dataset != "imagenet", "digits", additive=SHIPPED)
@@ -91,15 +92,14 @@ def main(args: Arguments) -> None:
     budget.check()
     channel = Channel(source_of(args, CUTTING_POINTS[args.cutting_point]), args.draw)
     split = SplitNetwork(pretrained_alexnet(variant, args.weights), args.cutting_point)
-    runs.prepare_output(args.output)
 
     train = side_of(split, channel, args, "train", args.images)
     test = side_of(split, channel, args, "test", args.images // 2)
     n = len(train.signal) // 10
     scene = Scene(channel, train.rows(slice(n, None)), train.rows(slice(n)), test, budget, args.seed)
-    images = hashlib.sha256(train.images.numpy()).hexdigest()
+    seen = digest(train.images, train.public, test.images, test.public)
     key = fingerprint(replace(args, attacks=()), args.weights, *noise_files(args))
-    keep = assessment.keeper(args.output / "attacks", f"{key} {images} {record.commit}")
+    keep = assessment.keeper(args.output / "attacks", f"{key} {seen} {record.commit}")
     found = assessment.assess(scene, names, None, keep, args.output)
     public = attacks.public_accuracy(scene, split), clean_accuracy(split, test.clean, test.public)
     results = assessment.measures(found, scene, *public)

@@ -19,14 +19,14 @@ import torch
 from torch import Tensor
 
 from models.lenet import CUTTING_POINTS, WEIGHTS, pretrained_lenet
-from shredder import assessment, attacks, runs
+from shredder import assessment, attacks, folders, runs
 from shredder.adversaries import Budget
 from shredder.arguments import NoiseArguments, noise_files, source_of, with_noise
 from shredder.assessment import AttackName
 from shredder.channels import Channel
 from shredder.datasets import Digits, digit_gt5, held_out_tenth, load_digits, to_network_input
 from shredder.metrics import clean_accuracy
-from shredder.resuming import fingerprint
+from shredder.resuming import digest, fingerprint
 from shredder.scene import Reading, Scene, Side
 from shredder.split import SplitNetwork
 
@@ -81,6 +81,8 @@ def scene_of(args: Arguments, channel: Channel, activations: tuple[Tensor, Tenso
     return Scene(channel, train.rows(learning), train.rows(held_out), test, budget, args.seed)
 
 
+@runs.in_float32
+@folders.claims(*assessment.WRITTEN)
 def main(args: Arguments) -> None:
     """Attack, compare with floor and ceiling, write."""
     names = assessment.chosen(args.attacks, private_labels=args.public_labels == "gt5")
@@ -97,7 +99,6 @@ def main(args: Arguments) -> None:
     channel = Channel(source_of(args, CUTTING_POINTS[args.cutting_point]), args.draw)
     split = SplitNetwork(pretrained_lenet(classes, args.public_weights), args.cutting_point)
     private = SplitNetwork(pretrained_lenet(10, args.private_weights), args.cutting_point)
-    runs.prepare_output(args.output)
 
     digits = load_digits(args.dataset, args.data_root)
     images = [to_network_input(some) for some in (digits.train_images, digits.test_images)]
@@ -111,7 +112,8 @@ def main(args: Arguments) -> None:
 
     # Which attacks are asked for is no part of what a finished one is known by; the code is.
     key = fingerprint(replace(args, attacks=()), args.public_weights, args.private_weights, *noise_files(args))
-    keep = assessment.keeper(args.output / "attacks", f"{key} {record.commit}")
+    seen = digest(digits.train_images, digits.train_labels, digits.test_images, digits.test_labels)
+    keep = assessment.keeper(args.output / "attacks", f"{key} {seen} {record.commit}")
     found = assessment.assess(scene, names, untrained if classes == 2 else None, keep, args.output)
     public = attacks.public_accuracy(scene, split)
     results = assessment.measures(found, scene, public, clean_accuracy(split, activations[1], scene.test.public))

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from paper import attacked, plots, published, rows
-from shredder import figures, runs
+from shredder import figures, folders, runs
 
 # The rows of each figure, and how they are drawn.
 FIGURES = {
@@ -28,6 +28,10 @@ FIGURES = {
     "table": (rows.table, None),
     "attacks": (attacked.figure_attacks, plots.attacks),
 }
+
+TITLES = {name: f"figure-{name}" if draw else "table-lenet" for name, (_, draw) in FIGURES.items()}
+# All that is written, some of it by each call.
+WRITTEN = (*(f"{title}.{end}" for title in TITLES.values() for end in ("csv", "png")), "attacks.md")
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,8 @@ class Arguments:
     """Folder for figures and tables."""
 
 
+@runs.in_float32
+@folders.claims(*WRITTEN)
 def main(args: Arguments) -> None:
     """Make the points that are missing, draw, write."""
     record = runs.Record(args)
@@ -68,24 +74,24 @@ def main(args: Arguments) -> None:
             raise runs.InputError(f"--{name}: found {getattr(args, name)}, expected a rate above 0 Mbit/s")
     if not args.networks:
         raise runs.InputError("--networks: found none, expected lenet, alexnet or both")
-    runs.prepare_output(args.output)
-    seconds = {}
+    seconds, files = {}, {}
     for name in [name for name in FIGURES if name != "attacks"] if args.figure == "all" else [args.figure]:
         begin, (make, draw) = time.perf_counter(), FIGURES[name]
         of_figure = make(args)
         if not of_figure:
             raise runs.InputError(f"--figure {name}: no point was reached, so that nothing is to be drawn; see above")
         columns = list(dict.fromkeys(column for row in of_figure for column in row))
-        title = f"figure-{name}" if draw else "table-lenet"
+        title = TITLES[name]
         content = runs.csv_table(columns, [[row.get(column, "") for column in columns] for row in of_figure])
-        files = {args.output / f"{title}.csv": content}
+        written = {args.output / f"{title}.csv": content}
         if name == "attacks":
-            files[args.output / "attacks.md"] = attacked.markdown(of_figure).encode()
+            written[args.output / "attacks.md"] = attacked.markdown(of_figure).encode()
         if figure := draw and draw(of_figure):
-            files[args.output / f"{title}.png"] = figures.png(figure)
-        runs.write_together(files)
+            written[args.output / f"{title}.png"] = figures.png(figure)
+        runs.write_together(written)
+        files |= written
         seconds[f"{title} (s)"] = time.perf_counter() - begin
-    runs.write_together({args.output / "run.json": record.content(seconds)})
+    record.write(args.output / "run.json", files, seconds)
     runs.report(args.output, seconds)
 
 

@@ -19,8 +19,8 @@ from torch import Tensor
 from torch.nn import functional
 from tqdm import tqdm
 
-from models.lenet import LeNet
-from shredder import runs
+from models.lenet import WEIGHTS, LeNet
+from shredder import folders, runs
 from shredder.datasets import Digits, digit_gt5, load_digits, to_network_input
 from shredder.metrics import accuracy
 
@@ -81,11 +81,12 @@ def train(network: LeNet, images: Tensor, labels: Tensor, args: Arguments, rng: 
             bar.set_postfix(loss=f"{loss.item():.4f}")
 
 
+@runs.in_float32
+@folders.claims(*(path.name for path in WEIGHTS.values()), record=[path.with_suffix(".json").name for path in WEIGHTS.values()])
 def main(args: Arguments) -> None:
     """Train, report, write `lenet-*.safetensors` and its run record."""
     record = runs.Record(args)
     runs.require_at_least(args, epochs=1, batch_size=1, learning_rate=0, weight_decay=0, shift=0, seed=0)
-    runs.prepare_output(args.output)
     mnist, mnist_5k = load_digits("mnist", args.data_root), load_digits("mnist-5k")
     rows = unseen_by(mnist, mnist_5k)
     label = digit_gt5 if args.n_classes == 2 else (lambda digits: digits)
@@ -102,9 +103,8 @@ def main(args: Arguments) -> None:
         for name, digits in {"mnist": mnist, "mnist-5k": mnist_5k}.items():
             predictions = network(to_network_input(digits.test_images))
             results[f"accuracy on {name}'s test set"] = accuracy(predictions, label(digits.test_labels)).item()
-    name = "lenet-digit.safetensors" if args.n_classes == 10 else "lenet-digit-gt5.safetensors"
-    path = args.output / name
-    runs.write_together({path: save(network.state_dict()), path.with_suffix(".json"): record.content(results)})
+    path = args.output / WEIGHTS[args.n_classes].name
+    record.write(path.with_suffix(".json"), {path: save(network.state_dict())}, results)
     runs.report(args.output, results)
 
 

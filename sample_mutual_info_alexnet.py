@@ -22,18 +22,20 @@ from torch import Tensor
 from tqdm import tqdm
 
 from models.alexnet import CUTTING_POINTS, INPUT_SHAPE, pretrained_alexnet
-from shredder import runs
+from shredder import folders, runs
 from shredder.activations import edge_pass
 from shredder.arguments import NoiseArguments, source_of, with_noise
 from shredder.channels import Channel
 from shredder.images import Images, load_images
 from shredder.metrics import ActivationMoments, clean_accuracy, mean_and_spread, noisy_accuracy
-from shredder.runs import RowFile
+from shredder.rowfile import RowFile
 from shredder.sampling import query_generator
 from shredder.split import SplitNetwork
 
 SHIPPED = Path(__file__).parent / "artifacts" / "alexnet" / "noise" / "additive.npy"
 DRAWS = ("snr", "accuracy")
+# All that is written.
+WRITTEN = ("noisy_activations.npy", "original_activations.npy", "original_images.npy", "labels.npy", "draws.csv")
 # Draws made and judged at once.
 DRAWS_AT_ONCE = 100
 
@@ -97,6 +99,8 @@ def write_noisy(
         yield queries, channel.tensors(draws)
 
 
+@runs.in_float32
+@folders.claims(*WRITTEN)
 def main(args: Arguments) -> None:
     """Draw, judge, write."""
     args = with_noise(args, args.dataset != "imagenet", "digits", additive=SHIPPED)
@@ -108,7 +112,6 @@ def main(args: Arguments) -> None:
     split = SplitNetwork(pretrained_alexnet("imagenet" if imagenet else "digits", args.weights), args.cutting_point)
     images = load_images(args.dataset, args.data_root, "test", args.n_samples)
     judged_on = args.judged_on or (100 if imagenet else 1000)
-    runs.prepare_output(args.output)
 
     with ExitStack() as stack:
         files = open_files(args.output, shape, len(images), stack)
@@ -141,10 +144,8 @@ def main(args: Arguments) -> None:
             "accuracy of the queries as served": n_right / len(labels),
         }
         table = runs.csv_table(DRAWS, zip(snr.tolist(), accuracy.tolist(), strict=True))
-        runs.write_together(
-            {file.path: file for file in files.values()}
-            | {args.output / "draws.csv": table, args.output / "run.json": record.content(results)}
-        )
+        written = {file.path: file for file in files.values()} | {args.output / "draws.csv": table}
+        record.write(args.output / "run.json", written, results)
     runs.report(args.output, results)
 
 

@@ -21,7 +21,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from models.lenet import CUTTING_POINTS, WEIGHTS, pretrained_lenet
-from shredder import runs
+from shredder import folders, runs
 from shredder.arguments import NoiseArguments, source_of, with_noise
 from shredder.channels import Channel
 from shredder.datasets import digit_gt5, load_digits, to_network_input
@@ -30,6 +30,8 @@ from shredder.sampling import Draws, query_generator
 from shredder.split import SplitNetwork
 
 SHIPPED = Path(__file__).parent / "artifacts" / "lenet" / "noise"
+# All that is written.
+WRITTEN = ("noisy_activations.npy", "original_activations.npy", "original_images.npy", "labels.npy", "draws.csv")
 # Draws judged at once: one matrix product serves them all.
 DRAWS_AT_ONCE = 50
 
@@ -83,6 +85,8 @@ def judge_draws(
     return dict(zip(("snr", *networks), torch.cat(columns, dim=1), strict=True))
 
 
+@runs.in_float32
+@folders.claims(*WRITTEN)
 def main(args: Arguments) -> None:
     """Draw, judge, write."""
     shipped = {name: SHIPPED / f"{name}.npy" for name in ("additive", "multiplicative")}
@@ -103,7 +107,6 @@ def main(args: Arguments) -> None:
     n = len(images) if args.n_samples is None else args.n_samples
     if not 1 <= n <= len(images):
         raise runs.InputError(f"--n-samples: found {n}, expected 1 to {len(images)}, the test digits of {args.dataset}")
-    runs.prepare_output(args.output)
 
     draws = channel.draws(n, query_generator(args.seed))
     original = public.activations(images[:n])
@@ -120,13 +123,9 @@ def main(args: Arguments) -> None:
         "labels.npy": digits[:n, None].numpy(),
     }
     rows = zip(*(values.tolist() for values in judged.values()), strict=True)
-    runs.write_together(
-        {args.output / name: runs.npy(array) for name, array in arrays.items()}
-        | {
-            args.output / "draws.csv": runs.csv_table(judged, rows),
-            args.output / "run.json": record.content(results),
-        }
-    )
+    files = {args.output / name: runs.npy(array) for name, array in arrays.items()}
+    files[args.output / "draws.csv"] = runs.csv_table(judged, rows)
+    record.write(args.output / "run.json", files, results)
     runs.report(args.output, results)
 
 

@@ -19,13 +19,13 @@ from typing import Annotated, Literal
 from tyro.conf import arg
 
 from models.alexnet import CUTTING_POINTS, pretrained_alexnet, weights_file
-from shredder import runs
+from shredder import folders, runs
 from shredder.activations import cached_activations, remove, reserve
 from shredder.arguments import MethodArguments, MethodName, completed, learner
 from shredder.images import load_images
 from shredder.learning import OutOfReachError, Settings
 from shredder.metrics import clean_accuracy
-from shredder.resuming import fingerprint, finish, learn, summary
+from shredder.resuming import WRITTEN, fingerprint, finish, learn, summary
 from shredder.split import SplitNetwork
 
 DISTRIBUTION = {"learn_redrawn": True, "max_sse": 0.1, "alpha": 1e-4}
@@ -40,6 +40,8 @@ DEFAULTS = {
     ("fresh", "suite"): {"form": "saturated", "learning_rate": 1e-2, "directions": 64}
     | {"members": 1, "batch_size": 600, "epochs": 100, "min_epochs": 79},
 }
+# Where activations go that are too many for memory, of the training and of the test images, and notes of how far they are.
+ACTIVATIONS = ("train-activations.f32", "test-activations.f32", "train-activations.json", "test-activations.json")
 # Where a method has none of its own.
 COMMON = {"members": 20, "epochs": 40, "min_epochs": 0, "batch_size": 100}
 
@@ -88,6 +90,8 @@ def with_defaults(args: Arguments) -> Arguments:
     return replace(completed(args, DEFAULTS, **COMMON), weights=weights)
 
 
+@runs.in_float32
+@folders.claims(*WRITTEN, *ACTIVATIONS)
 def main(args: Arguments) -> None:
     """Learn, report, write what was learned and its records."""
     args = with_defaults(args)
@@ -101,10 +105,9 @@ def main(args: Arguments) -> None:
     variant = "imagenet" if args.dataset == "imagenet" else "digits"
     split = SplitNetwork(pretrained_alexnet(variant, args.weights), args.cutting_point)
     train, test = (load_images(args.dataset, args.data_root, part, n) for part, n in (("train", args.images), ("test", None)))
-    runs.prepare_output(args.output)
 
     shape = CUTTING_POINTS[args.cutting_point]
-    files = {args.output / "train-activations.f32": train, args.output / "test-activations.f32": test}
+    files = {args.output / name: part for name, part in zip(ACTIVATIONS, (train, test), strict=False)}
     reserve(shape, files)
     of_activations = fingerprint(args, args.weights, only=("dataset", "images", "cutting_point"))
     (activations, labels), (test_activations, test_labels) = (

@@ -19,13 +19,13 @@ from typing import Annotated, Literal
 from tyro.conf import arg
 
 from models.lenet import CUTTING_POINTS, WEIGHTS, pretrained_lenet
-from shredder import runs
+from shredder import folders, runs
 from shredder.arguments import MethodArguments, MethodName, completed, learner
 from shredder.datasets import digit_gt5, held_out_tenth, load_digits, to_network_input
 from shredder.learning import Settings
 from shredder.methods import PrivateTerm
 from shredder.metrics import clean_accuracy
-from shredder.resuming import fingerprint, finish, learn, summary
+from shredder.resuming import WRITTEN, digest, fingerprint, finish, learn, summary
 from shredder.split import SplitNetwork
 
 # An epoch over the 3,600 learning digits of mnist-5k has a fifteenth of the updates that one over MNIST's 54,000 has.
@@ -107,6 +107,8 @@ def with_defaults(args: Arguments) -> Arguments:
     return replace(args, weights=args.weights or WEIGHTS[10 if args.public_labels == "digits" else 2])
 
 
+@runs.in_float32
+@folders.claims(*WRITTEN)
 def main(args: Arguments) -> None:
     """Learn, report, write what was learned and its records."""
     args = with_defaults(args)
@@ -119,7 +121,6 @@ def main(args: Arguments) -> None:
         raise runs.InputError("--private-labels: the digit is public here and no label is left; expected --public-labels gt5")
     split = SplitNetwork(pretrained_lenet(10 if args.public_labels == "digits" else 2, args.weights), args.cutting_point)
     private_network = pretrained_lenet(10, args.private_weights) if args.private_labels else None
-    runs.prepare_output(args.output)
 
     digits = load_digits(args.dataset, args.data_root)
     public = digit_gt5 if args.public_labels == "gt5" else lambda labels: labels
@@ -135,7 +136,8 @@ def main(args: Arguments) -> None:
         settings = replace(settings, min_accuracy=clean_accuracy(split, *held_out) - args.max_accuracy_loss)
     learning_set = activations[learning_rows], labels[learning_rows]
     learning = learner(args, split, learning_set, held_out, settings, private)
-    learn(learning, args.output, fingerprint(args, args.weights, *([args.private_weights] if private else [])))
+    weights = [args.weights, *([args.private_weights] if private else [])]
+    learn(learning, args.output, fingerprint(args, *weights) + digest(digits.train_images, digits.train_labels))
 
     test_activations = split.activations(to_network_input(digits.test_images))
     results = summary(learning, test_activations, public(digits.test_labels)) | {"accuracy to exceed": settings.min_accuracy}

@@ -5,7 +5,7 @@ import dataclasses
 import hashlib
 import json
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,16 @@ import sample_mutual_info_lenet
 import train_noise_alexnet
 import train_noise_lenet
 from models import alexnet, lenet
-from shredder import runs
+from shredder import folders, records, runs
+from shredder.keeping import kept
 from shredder.learning import OutOfReachError
 from shredder.resuming import fingerprint
 
 # Where a point's steps write.
 FOLDERS = ("noise", "sample", "attacks")
+# Files of a point's own; and the arrays of step 2 that are removed when their information is known.
+WRITTEN = ("point.json", "report.txt")
+ARRAYS = [name for name in sample_mutual_info_lenet.WRITTEN if name.endswith(".npy")]
 # A script's main, and the arguments it is to be called with.
 Step = tuple[Callable[[Any], None], Any]
 
@@ -101,11 +105,16 @@ def measured(
         `estimates`. Where too many members missed their accuracy, `unreached` instead: the reason. And `folder`, the point's.
     """
     steps = [learn, sample, *([attack] if attack else [])]
-    of_point = [fingerprint(arguments, *_weights(arguments)) for _, arguments in steps] + [n_splits, image_columns]
-    place = folder / hashlib.sha256(json.dumps(of_point).encode()).hexdigest()[:16]
-    point = kept(place / "point.json", lambda: _measure(place, steps, n_splits, image_columns))
-    for array in (place / "sample").glob("*.npy"):  # up to a gigabyte a point, and quickly made again
-        array.unlink()
+    of_point = json.dumps([fingerprint(arguments, *_weights(arguments)) for _, arguments in steps] + [n_splits, image_columns])
+    place = folder / hashlib.sha256(of_point.encode()).hexdigest()[:16]
+    with folders.claimed(place, WRITTEN):
+        for name in FOLDERS:
+            if reason := _damage(place / name, but=ARRAYS if name == "sample" else ()):
+                print(f"{reason}; the point is made anew")
+                (place / "point.json").unlink(missing_ok=True)
+        point = kept(place / "point.json", lambda: _measure(place, steps, n_splits, image_columns), of_point)
+        for name in ARRAYS:  # up to a gigabyte a point, and quickly made again
+            (place / "sample" / name).unlink(missing_ok=True)
     return point | {"folder": place}
 
 
@@ -125,7 +134,7 @@ def _measure(place: Path, steps: list[Step], n_splits: int, image_columns: int |
             _step(step, output=place / name, **files)
     information = estimates(place / "sample", n_splits, image_columns)
     results = {
-        name: json.loads((place / step / "run.json").read_text())["results"]
+        name: records.read(place / step / records.RECORD)["results"]
         for name, step, _ in zip(("learned", "sampled", "attacked"), FOLDERS, steps, strict=False)
     }
     return {"information": information} | results
@@ -157,18 +166,22 @@ def estimates(sample: Path, n_splits: int, image_columns: int | None = None) -> 
     return values
 
 
-def kept(path: Path, make: Callable[[], Any]) -> Any:
-    """What `make` returns, as JSON has it, made once and kept at `path`."""
-    if not path.exists():
-        runs.write_together({path: (json.dumps(make(), indent=2) + "\n").encode()})
-    return json.loads(path.read_text())
-
-
 def _step(step: Step, **files: Path) -> None:
-    """Run a script's main on its arguments with `files` filled in, unless its record is there already."""
+    """Run a script's main on its arguments with `files` filled in, unless its record is there, and all that it lists."""
     main, arguments = step
-    if not (files["output"] / "run.json").exists():
+    if not (files["output"] / records.RECORD).exists() or _damage(files["output"]):
         main(dataclasses.replace(arguments, **files))
+
+
+def _damage(folder: Path, but: Collection[str] = ()) -> str | None:
+    """What is wrong with the files that the record in `folder` lists, if there is one, but for those named `but`."""
+    if not (folder / records.RECORD).exists():
+        return None
+    try:
+        records.require_whole(folder, but)
+    except runs.InputError as error:
+        return str(error)
+    return None
 
 
 def _weights(arguments: Any) -> list[Path]:

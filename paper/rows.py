@@ -11,9 +11,10 @@ import torch
 
 from models import alexnet, lenet
 from paper import published
-from paper.points import alexnet_point, kept, lenet_point
+from paper.points import alexnet_point, lenet_point
 from shredder.datasets import load_digits, to_network_input
 from shredder.images import to_alexnet_input
+from shredder.keeping import kept
 from shredder.split import SplitNetwork
 
 # Of ten digits, in %.

@@ -48,7 +48,7 @@ def reserve(shape: tuple[int, ...], files: Mapping[Path, Images]) -> None:
         if path.exists() and not path.is_file():  # opening a FIFO would wait for ever
             raise runs.InputError(f"{path}: not a regular file, expected activations there, or nothing")
         path.with_suffix(".json").unlink(missing_ok=True)
-        with open(path, "wb") as file:
+        with open(path, "wb") as file, runs.named_errors(path):
             file.truncate(size)
             if hasattr(os, "posix_fallocate"):  # writing to a hole of a mapped file on a full disk would kill the process
                 os.posix_fallocate(file.fileno(), 0, size)
@@ -95,7 +95,7 @@ def cached_activations(
             digest.update(kept[n : n + len(rows)].numpy())
         n += len(rows)
         if mapped and (batch % _BATCHES_BETWEEN_NOTES == 0 or n + len(images.unreadable) == len(images)):
-            with open(path, "r+b") as file:  # the rows have to be on disk before the note says so
+            with open(path, "r+b") as file, runs.named_errors(path):  # the rows have to be on disk before the note says so
                 os.fsync(file.fileno())
             state = {"fingerprint": fingerprint, "kept": n, "unreadable": images.unreadable}
             runs.write_together({note: json.dumps(state | {"sha256": _seal(digest, state)}).encode()})

@@ -11,7 +11,7 @@ import numpy as np
 from torch import Tensor
 from tyro.conf import FlagCreatePairsOff
 
-from shredder import runs
+from shredder import records, runs
 from shredder.fresh import Form, Fresh, load_fresh
 from shredder.fresh_learning import FreshLearning
 from shredder.learning import Learning, Settings
@@ -171,6 +171,8 @@ def with_noise(args: Any, fits: bool, shipped_for: str, **shipped: Path) -> Any:
 
 def source_of(args: Any, shape: tuple[int, ...]) -> Collection | Distributions | Fresh:
     """What `args`, of a class with NoiseArguments' flags, name; checked against the activation's shape. Raises InputError."""
+    for path in noise_files(args):
+        records.require_intact(path)
     tensors = (args.additive, args.multiplicative, args.distributions, args.orders)
     if args.fresh is None:
         return load_noise(*tensors, shape, args.skip_rows)

@@ -1,6 +1,5 @@
 """Attacks one after the other: each finished one is kept, and all of them become one table."""
 
-import json
 import time
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
@@ -18,6 +17,8 @@ from shredder.channels import Channel
 from shredder.features import Whiten
 from shredder.fresh import Fresh
 from shredder.gallery import identified
+from shredder.keeping import kept
+from shredder.records import RECORD
 from shredder.rounding import entropy_left
 from shredder.scene import Reading, Scene, floor, random
 
@@ -32,6 +33,8 @@ COLUMNS = ("attack", "private_accuracy", "low", "high", "floor", "ceiling", "sec
 COLUMNS += ("kind", "reader")
 IMAGE_COLUMNS = ("images", "mean squared error", "PSNR (dB)", "SSIM", "low", "high")
 FILES = ("attacks.csv", "attacks.png", "reconstruction.csv", "reconstruction.png")
+# All that is written or removed in the folder of the results: these, and in its folder `attacks` what is kept of each attack.
+WRITTEN = (*FILES, *(f"attacks/{name}.json" for name in ("ceiling", *ATTACKS, *(f"averaging-{q}" for q in QUERIES))))
 # Finds what is kept under a name, or makes and keeps it.
 Keep = Callable[[str, Callable[[], dict[str, Any]]], dict[str, Any]]
 
@@ -72,16 +75,11 @@ def keeper(folder: Path, fingerprint: str) -> Keep:
     """Keeps what is made in `folder`, with its seconds and the arguments it was made with."""
 
     def keep(name: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        path = folder / f"{name}.json"
-        if path.exists():
-            state = json.loads(path.read_text())
-            if state["fingerprint"] == fingerprint:
-                return state["found"]
-        begin = time.perf_counter()
-        found = make()
-        found["seconds"] = time.perf_counter() - begin
-        runs.write_together({path: (json.dumps({"fingerprint": fingerprint, "found": found}, indent=2) + "\n").encode()})
-        return found
+        def timed() -> dict[str, Any]:
+            begin = time.perf_counter()
+            return {**make(), "seconds": time.perf_counter() - begin}
+
+        return kept(folder / f"{name}.json", timed, fingerprint)
 
     return keep
 
@@ -280,7 +278,7 @@ def rank_of_noise(scene: Scene) -> dict[str, str]:
 
 def write(found: Found, results: dict[str, Any], folder: Path, record: runs.Record) -> None:
     """Write attacks.csv and its figure, and reconstruction.csv if images were guessed; remove what other noise has left."""
-    written = {folder / "run.json": record.content(results)}
+    written: dict[Path, bytes | None] = dict.fromkeys(folder / name for name in FILES)
     if found.readings:
         rows = [[name, *(row[column] for column in COLUMNS[1:])] for name, row in found.readings.items()]
         written[folder / "attacks.csv"] = runs.csv_table(COLUMNS, rows)
@@ -288,10 +286,9 @@ def write(found: Found, results: dict[str, Any], folder: Path, record: runs.Reco
     if found.images:
         rows = [[row[column] for column in IMAGE_COLUMNS] for row in found.images["rows"]]
         written[folder / "reconstruction.csv"] = runs.csv_table(IMAGE_COLUMNS, rows)
-    runs.write_together(written)
-    for name in FILES:
-        if folder / name not in written and not (found.images and name == "reconstruction.png"):
-            (folder / name).unlink(missing_ok=True)
+        if (folder / "reconstruction.png").exists():  # drawn when the images were guessed
+            written[folder / "reconstruction.png"] = (folder / "reconstruction.png").read_bytes()
+    record.write(folder / RECORD, written, results)
     for name, row in found.readings.items():
         print(f"{name:15} {row['private_accuracy']:.4f}  floor {row['floor']:.4f}, ceiling {row['ceiling']:.4f}")
     runs.report(folder, results)

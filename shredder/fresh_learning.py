@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from shredder import checkpoints
 from shredder.bounds import gaussian_bits
 from shredder.channels import Channel
 from shredder.fresh import Form, Fresh, active_directions, formed
-from shredder.learning import LOG, OutOfReachError, Settings
+from shredder.learning import CURVES, LOG, OutOfReachError, Settings
 from shredder.methods import half_cosine
 from shredder.metrics import ActivationMoments, accuracy, clean_accuracy, mean_and_spread
 from shredder.runs import InputError
@@ -185,9 +186,24 @@ class FreshLearning:
         }
 
     def restore(self, state: dict) -> None:
-        """Continue from what `state` returned: the bits that follow are those that would have followed."""
+        """Continue from what `state` returned: the bits that follow are those that would have followed.
+
+        Raises ValueError, TypeError or KeyError if it is of another method, or broken.
+        """
+        expected = self.state() | {"multiplier": (0.0,) * 3}
+        # As Adam's state is after its first step.
+        of_each = {"step": torch.tensor(0.0), "exp_avg": None, "exp_avg_sq": None}
+        expected["optimizer"]["state"] = {
+            i: {name: p.detach() if value is None else value for name, value in of_each.items()}
+            for i, p in enumerate(self.parameters.values())
+        }
+        checkpoints.require_like(state, expected, "the state")
+        checkpoints.require_rows(state["log"], len(LOG) + 1, "log")
+        checkpoints.require_rows(state["curves"], len(CURVES) + 1, "curves")
         with torch.no_grad():
             for name, parameter in self.parameters.items():
+                if state["parameters"][name].shape != parameter.shape:
+                    raise ValueError(f"{name} is {tuple(state['parameters'][name].shape)}, expected {tuple(parameter.shape)}")
                 parameter.copy_(state["parameters"][name])
         self.optimizer.load_state_dict(state["optimizer"])
         self.log_multiplier, self.wrong, self.gap = state["multiplier"]

@@ -25,7 +25,7 @@ from shredder.runs import InputError, open_regular
 
 _TRANSFORMS = torchvision.models.AlexNet_Weights.IMAGENET1K_V1.transforms()
 # Of ImageNet's pixels in [0, 1] by channel, (3, 1, 1): what torchvision's weights were trained with.
-_MEAN, _STD = (torch.tensor(values).view(3, 1, 1) for values in (_TRANSFORMS.mean, _TRANSFORMS.std))
+_MEAN, _STD = (torch.tensor(values, dtype=torch.float32).view(3, 1, 1) for values in (_TRANSFORMS.mean, _TRANSFORMS.std))
 # SHA-256 of ILSVRC 2012's thousand WordNet ids, sorted, a line each. Their order is that of the weights' answers.
 _WORDNET_IDS = "385e0240499426c022b773be1ae4da780f057b89c9694c7f47199f62746b6edd"
 # Of image files, whatever their names end in: others make PIL start programs (EPS), or have no decoder worth its trust.

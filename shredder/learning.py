@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from shredder import runs
+from shredder import checkpoints, runs
 from shredder.methods import Batch, Method
 from shredder.metrics import ActivationMoments, noisy_accuracy
 from shredder.noise import Collection, Distributions
@@ -236,7 +236,16 @@ class Learning:
         }
 
     def restore(self, state: dict) -> None:
-        """Continue from what `state` returned: the bits that follow are those that would have followed."""
+        """Continue from what `state` returned: the bits that follow are those that would have followed.
+
+        Raises ValueError, TypeError or KeyError if it is of another method, or broken.
+        """
+        checkpoints.require_like(state, self.state(), "the state")
+        width = len(self.limits)
+        checkpoints.require_rows(state["log"], len(LOG) + width, "log")
+        checkpoints.require_rows(state["curves"], len(CURVES) + width, "curves")
+        checkpoints.require_as_many(state["active"], range(self.settings.parallel + 1), "active")
+        checkpoints.require_as_many(state["accepted"], range(len(state["log"]), len(state["log"]) + 1), "accepted")
         self.active, self.accepted = state["active"], state["accepted"]
         self.log, self.curves, self.n_begun = state["log"], state["curves"], state["begun"]
         self.rng.bit_generator.state = json.loads(state["rng"])

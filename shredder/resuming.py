@@ -1,6 +1,6 @@
 """Step 1 from the learner to the files: a progress bar, a checkpoint that a killed run continues from, results."""
 
-import io
+import hashlib
 import json
 import time
 from collections.abc import Collection, Mapping
@@ -9,22 +9,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from shredder import runs
+from shredder import checkpoints, runs
 from shredder.channels import Channel
 from shredder.fresh import Fresh
 from shredder.fresh_learning import FreshLearning, fresh_summary
 from shredder.learning import CURVES, LOG, Learning
 from shredder.metrics import ActivationMoments, clean_accuracy, mean_and_spread, noisy_accuracy
+from shredder.records import RECORD
 from shredder.runs import InputError
 
-CHECKPOINT = "checkpoint.pt"
 # What methods store, one or the other.
 STORED = ("additive.npy", "multiplicative.npy", "distributions.npy", "orders.npy")
 STORED += tuple(f"fresh-{field.name}.npy" for field in fields(Fresh))
+LOGS = ("training.csv", "curves.csv")
+# All that `learn` and `finish` write or remove.
+WRITTEN = (*STORED, *LOGS, *checkpoints.NAMES)
 _SECONDS_BETWEEN_CHECKPOINTS = 2.0
 
 
@@ -33,6 +35,14 @@ def fingerprint(args: Any, *weights: Path, only: Collection[str] = ()) -> str:
     places = [name for name, value in vars(args).items() if isinstance(value, Path)]
     flags = {name: value for name, value in vars(args).items() if name not in places and (not only or name in only)}
     return json.dumps(flags) + "".join(map(runs.sha256, weights))
+
+
+def digest(*tensors: Tensor) -> str:
+    """SHA-256 of the elements of `tensors`, say of inputs and labels: part of what tells one run from another."""
+    found = hashlib.sha256()
+    for tensor in tensors:
+        found.update(tensor.contiguous().numpy())
+    return found.hexdigest()
 
 
 def learn(learning: Learning | FreshLearning, folder: Path, fingerprint: str) -> None:
@@ -48,12 +58,16 @@ def learn(learning: Learning | FreshLearning, folder: Path, fingerprint: str) ->
     Raises
     ------
     InputError
-        If the checkpoint is of a run with other arguments, or damaged; or if the accuracy target is out of reach, or learning
+        If the checkpoint is of a run with other arguments, or damaged, as is the one before it, or its state is not of such a
+        run; or if the accuracy target is out of reach, or learning
         leaves the range of numbers: the logs are written then.
     """
-    checkpoint = folder / CHECKPOINT
-    if checkpoint.exists():
-        learning.restore(_read_checkpoint(checkpoint, fingerprint))
+    if kept := checkpoints.read(folder, fingerprint):
+        path, state = kept
+        try:
+            learning.restore(state)
+        except (ValueError, TypeError, KeyError) as error:
+            raise InputError(f"{path}: not the state of such a run ({error}); remove it to begin anew") from error
     settings, written = learning.settings, time.monotonic()
     with tqdm(unit="member-epoch", initial=len(learning.curves), smoothing=0.05) as bar:
         while len(learning.log) < settings.members:
@@ -61,7 +75,7 @@ def learn(learning: Learning | FreshLearning, folder: Path, fingerprint: str) ->
                 learning.epoch()
             except InputError:  # there is nothing to go on from, and the next attempt will have other arguments
                 runs.write_together(logs(learning, folder))
-                checkpoint.unlink(missing_ok=True)
+                checkpoints.remove(folder)
                 raise
             latest = learning.curves[-max(1, len(learning.curves) - bar.n) :]
             loss, accuracy, snr = np.mean([row[2 : len(CURVES)] for row in latest], axis=0)
@@ -73,9 +87,7 @@ def learn(learning: Learning | FreshLearning, folder: Path, fingerprint: str) ->
             )
             bar.update(len(latest))
             if time.monotonic() - written > _SECONDS_BETWEEN_CHECKPOINTS:
-                buffer = io.BytesIO()
-                torch.save({"fingerprint": fingerprint, "state": learning.state()}, buffer)
-                runs.write_together({checkpoint: buffer.getvalue()})
+                checkpoints.write(folder, fingerprint, learning.state())
                 written = time.monotonic()
 
 
@@ -117,33 +129,16 @@ def member_summary(learning: Learning, activations: Tensor, labels: Tensor) -> d
 
 def logs(learning: Learning | FreshLearning, folder: Path) -> dict[Path, bytes]:
     """What has happened so far: a row for each accepted member, and one for each member and epoch."""
+    rows = (LOG, learning.log), (CURVES, learning.curves)
     return {
-        folder / "training.csv": runs.csv_table(LOG + tuple(learning.limits), learning.log),
-        folder / "curves.csv": runs.csv_table(CURVES + tuple(learning.limits), learning.curves),
+        folder / name: runs.csv_table(columns + tuple(learning.limits), of_name)
+        for name, (columns, of_name) in zip(LOGS, rows, strict=True)
     }
 
 
 def finish(learning: Learning | FreshLearning, folder: Path, record: runs.Record, results: Mapping[str, Any]) -> None:
     """Write what was learned, its logs and the run record to `folder`, remove the checkpoint, and print the results."""
-    stored = learning.stored.files(folder)
-    runs.write_together(stored | logs(learning, folder) | {folder / "run.json": record.content(results)})
-    for name in STORED:  # what another method has left there does not belong to this record
-        if folder / name not in stored:
-            (folder / name).unlink(missing_ok=True)
-    (folder / CHECKPOINT).unlink(missing_ok=True)
+    others = dict.fromkeys(folder / name for name in STORED)  # what another method has left does not belong to this record
+    record.write(folder / RECORD, others | learning.stored.files(folder) | logs(learning, folder), results)
+    checkpoints.remove(folder)
     runs.report(folder, results)
-
-
-def _read_checkpoint(path: Path, fingerprint: str) -> dict:
-    try:
-        found = torch.load(path, weights_only=True)
-    except Exception as error:  # torch.load fails with half a dozen exception types on a damaged file
-        raise InputError(f"{path}: not readable as a checkpoint ({type(error).__name__}); remove it to begin anew") from error
-    if not isinstance(found, dict) or found.keys() != {"fingerprint", "state"}:
-        raise InputError(f"{path}: not a checkpoint of this suite; remove it to begin anew")
-    if found["fingerprint"] != fingerprint:
-        raise InputError(
-            f"{path}: an unfinished run with other arguments, {found['fingerprint']}; found {fingerprint}. "
-            "Finish that one with its own command, choose another --output, or remove the file"
-        )
-    return found["state"]

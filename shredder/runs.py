@@ -4,35 +4,34 @@ import contextlib
 import csv
 import dataclasses
 import errno
+import functools
 import hashlib
 import io
 import json
 import math
 import os
 import platform
-import resource
 import shutil
+import signal
 import stat
-import subprocess
 import sys
+import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 import torch
 import tyro
 
 from models.weights import WeightsError
+from shredder import provenance, terminal
 
-_REPOSITORY = Path(__file__).parents[1]
-# A growing file is synced, and its pages given back, after so many bytes: the kernel takes several times longer to find pages
-# for a whole large file than to use the same ones again.
-_UNSYNCED_BYTES = 64 * 2**20
+if TYPE_CHECKING:
+    from shredder.rowfile import RowFile
 
 
 class InputError(ValueError):
@@ -46,9 +45,15 @@ class InputError(ValueError):
 def script(main: Callable[[Any], None], arguments: type) -> None:
     """Read the dataclass `arguments` from the command line and run `main` on it.
 
-    A user's mistake and a failing disk end in one line on stderr and exit status 1, without a traceback.
+    A user's mistake and a failing disk end in one line on stderr and exit status 1, without a traceback. Whether anybody reads
+    what is printed decides nothing. SIGTERM and SIGHUP end the run as Ctrl-C does, with what is written aside removed.
     """
+    terminal.unimportant()
     args = tyro.cli(arguments)
+    for name in ("SIGTERM", "SIGHUP"):  # Windows has no SIGHUP; nohup has it ignored
+        number = getattr(signal, name, None)
+        if number and signal.getsignal(number) == signal.SIG_DFL:
+            signal.signal(number, _end)
     try:
         main(args)
     except (InputError, WeightsError) as error:
@@ -56,7 +61,26 @@ def script(main: Callable[[Any], None], arguments: type) -> None:
     except OSError as error:
         sys.exit(f"error: {error.filename or 'input or output'}: {error.strerror or error}")
     except KeyboardInterrupt:
-        sys.exit("interrupted: every file on disk is whole")
+        sys.exit("interrupted: no file is half-written, and a run.json lists the files that belong to it by their SHA-256")
+
+
+def _end(number: int, _frame: Any) -> None:
+    sys.exit(128 + number)  # as shells say it
+
+
+def in_float32(main: Callable[[Any], None]) -> Callable[[Any], None]:
+    """Decorates a script's `main`, which takes torch's own default for granted, whatever the caller's is."""
+
+    @functools.wraps(main)
+    def run(args: Any) -> None:
+        callers = torch.get_default_dtype()
+        torch.set_default_dtype(torch.float32)
+        try:
+            main(args)
+        finally:
+            torch.set_default_dtype(callers)
+
+    return run
 
 
 def require_at_least(args: Any, **minima: float) -> None:
@@ -78,11 +102,9 @@ def require_one_of(args: Any, **choices: Iterable[str]) -> None:
 
 def prepare_output(folder: Path) -> None:
     """Make `folder` and see that files can be written there, before any work is done. Raises InputError."""
-    probe = folder / ".probe"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        probe.touch()
-        probe.unlink()
+        tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
         raise InputError(f"--output {folder}: not a folder that can be written ({error.strerror})") from error
 
@@ -97,115 +119,56 @@ def require_space(folder: Path, n_bytes: int) -> None:
 # Files: whole or not at all.
 
 
-def write_together(files: Mapping[Path, "bytes | RowFile"]) -> None:
+def write_together(files: Mapping[Path, "bytes | RowFile | None"]) -> None:
     """Write all of `files`, or none: each is written aside and synced to disk, and only when all are, they are renamed.
 
-    A power cut between two renames leaves some old and some new files, each of them whole. A RowFile has been written
-    aside already.
+    They are renamed in the order given, and where there is None for a content, the file is removed: a record that comes last
+    stands for what it lists, and a power cut before leaves files that are whole and an old record that does not list them. A
+    RowFile has been written aside already.
 
     Raises
     ------
     OSError
-        Whatever the disk says; nothing half-written is left then, and what stood under these names still stands.
+        Whatever the disk says, naming the file; nothing half-written is left then, and what stood under these names still
+        stands.
     """
-    aside = {path: _aside(path) for path in files}
+    aside = {path: aside_of(path) for path, content in files.items() if content is not None}
+    path = None
     try:
-        for path, content in files.items():
+        for path, partial in aside.items():
+            content = files[path]
             path.parent.mkdir(parents=True, exist_ok=True)
-            with content.finished() if isinstance(content, RowFile) else open(aside[path], "wb") as file:
+            with open(partial, "wb") if isinstance(content, bytes) else content.finished() as file:
                 if isinstance(content, bytes):
                     file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-        for path, partial in aside.items():
-            os.replace(partial, path)
-    except OSError as error:  # a full disk does not say which file it had no room for
+        for path in files:
+            if path in aside:
+                os.replace(aside[path], path)
+            else:
+                path.unlink(missing_ok=True)
+    except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         for partial in aside.values():
             partial.unlink(missing_ok=True)
 
 
-def _aside(path: Path) -> Path:
-    return path.with_name(f".{path.name}.partial")
+@contextlib.contextmanager
+def named_errors(path: Path) -> Iterator[None]:
+    """Errors of the disk inside the `with` block name `path`: a full disk does not say which file it had no room for."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno is not None:
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise
 
 
-class RowFile:
-    """A `.npy` file that grows by rows, so that it may be larger than memory; `write_together` gives it its name.
-
-    Parameters
-    ----------
-    path : Path
-        Where it will be. Until then it stands aside, and is removed when the `with` block ends without its being written.
-    row_shape : tuple of int
-    dtype : numpy dtype
-    """
-
-    def __init__(self, path: Path, row_shape: tuple[int, ...], dtype: type):
-        self.row_shape, self.dtype, self.rows = row_shape, np.dtype(dtype), 0
-        self.path, self.partial, self._unsynced = path, _aside(path), 0
-        self._thread, self._writing = ThreadPoolExecutor(1), None
-        self._file = open(self.partial, "wb")  # noqa: SIM115
-        self._write_header()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self._thread.shutdown()
-        with contextlib.suppress(OSError):  # what a full disk had no room for is dropped anyway
-            self._file.close()
-        self.partial.unlink(missing_ok=True)
-
-    def append(self, rows: np.ndarray) -> None:
-        """Add `rows`, (n, *row_shape) of the file's dtype, written by a thread: they may not change before the next call."""
-        if rows.shape[1:] != self.row_shape or rows.dtype != self.dtype:
-            raise ValueError(f"{self.partial}: {rows.dtype} {rows.shape} among rows of {self.dtype} {self.row_shape}")
-        self._wait()
-        self._writing = self._thread.submit(self._write, np.ascontiguousarray(rows))
-        self.rows += len(rows)
-
-    def _wait(self) -> None:
-        """Wait for the rows that are being written; raise what went wrong with them."""
-        writing, self._writing = self._writing, None
-        with self._named_errors():
-            if writing:
-                writing.result()
-
-    @contextlib.contextmanager
-    def _named_errors(self):
-        try:
-            yield
-        except OSError as error:  # a full disk does not say which file it had no room for
-            raise OSError(error.errno, error.strerror, str(self.path)) from error
-
-    def _write(self, rows: np.ndarray) -> None:
-        self._unsynced += self._file.write(rows.data)
-        if self._unsynced > _UNSYNCED_BYTES:
-            self._file.flush()
-            os.fsync(self._file.fileno())
-            if hasattr(os, "posix_fadvise"):
-                os.posix_fadvise(self._file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-            self._unsynced = 0
-
-    def array(self) -> np.memmap:
-        """The rows so far, mapped from disk, copied on write since torch warns of read-only arrays."""
-        return np.lib.format.open_memmap(self.finished().name, mode="c")
-
-    def finished(self) -> BinaryIO:
-        """The file, still open, with the number of rows in its header."""
-        self._wait()
-        with self._named_errors():
-            self._file.seek(0)
-            self._write_header()
-            self._file.seek(0, os.SEEK_END)
-            self._file.flush()
-        return self._file
-
-    def _write_header(self) -> None:
-        # numpy pads a header so that its length does not depend on the number of rows.
-        header = {"descr": self.dtype.str, "fortran_order": False, "shape": (self.rows, *self.row_shape)}
-        np.lib.format.write_array_header_1_0(self._file, header)
+def aside_of(path: Path) -> Path:
+    """Where `path` is written until it is whole: a name of this process alone, or two would write into one file."""
+    return path.with_name(f".{path.name}.{os.getpid()}.partial")
 
 
 def npy(array: np.ndarray) -> bytes:
@@ -290,51 +253,62 @@ class Record:
     def __init__(self, args: Any, command: str | None = None):
         self.args = args
         self.command = command or Path(sys.argv[0]).name
-        self.commit = _git("rev-parse", "HEAD")
-        changes = _git("status", "--porcelain", "--untracked-files=no")
-        self.dirty = None if changes is None else bool(changes)
+        self.commit, self.dirty = provenance.commit()
         self.started = time.perf_counter()
 
-    def content(self, results: Mapping[str, Any]) -> bytes:
-        """`run.json`'s content, with `results` (names that carry their unit, to values)."""
+    def write(self, path: Path, files: Mapping[Path, "bytes | RowFile | None"], results: Mapping[str, Any]) -> None:
+        """Write `files` as `write_together` does, and last the record at `path`, which lists each with its SHA-256."""
+        digests = {
+            file.relative_to(path.parent).as_posix(): _digest(content) for file, content in files.items() if content is not None
+        }
+        write_together({**files, path: self.content(results, path.parent, digests)})
+
+    def content(
+        self, results: Mapping[str, Any], folder: Path = provenance.REPOSITORY, files: Mapping[str, str] | None = None
+    ) -> bytes:
+        """`run.json`'s content.
+
+        Parameters
+        ----------
+        results : mapping
+            Names that carry their unit, to values.
+        folder : Path
+            Where the record will be. Paths among its arguments are relative to it; see `provenance.path_text`, and
+            `records.path_in`, which follows them.
+        files : mapping of str to str, optional
+            Files of the result, and their SHA-256. A record without is read as an old one: its paths are relative to the
+            repository, and whoever reads its files cannot tell whether they are the run's.
+        """
+        arguments = {
+            name: provenance.path_text(value, folder, name in provenance.FOLLOWED)
+            if isinstance(value, Path)
+            else provenance.plain(value)
+            for name, value in dataclasses.asdict(self.args).items()
+        }
         record = {
             "command": self.command,
-            "arguments": {name: _plain(value) for name, value in dataclasses.asdict(self.args).items()},
+            "arguments": arguments,
             "commit": self.commit,
             "uncommitted changes": self.dirty,
             "versions": {"python": platform.python_version()}
             | {name: version(name) for name in ("torch", "torchvision", "numpy", "scipy", "scikit-image", "mlxtend")},
             "device": f"{platform.machine()} CPU, {torch.get_num_threads()} threads",
             "seconds": round(time.perf_counter() - self.started, 2),
-            "peak memory (MB)": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
-            "results": {name: _plain(value) for name, value in results.items()},
+            "peak memory (MB)": provenance.peak_memory(),
+            "results": {name: provenance.plain(value) for name, value in results.items()},
         }
-        return (json.dumps(record, indent=2) + "\n").encode()
+        return (json.dumps(record if files is None else record | {"files": files}, indent=2) + "\n").encode()
 
 
-def _plain(value: Any) -> Any:
-    """A value as JSON knows it: floats to six significant digits; paths relative to the repository, outside it a name alone."""
-    if isinstance(value, Path) and value.is_relative_to(_REPOSITORY):
-        value = value.relative_to(_REPOSITORY)
-    if isinstance(value, Path) and value.is_absolute():  # where a machine keeps its files is no part of a record
-        value = Path("...") / value.name
-    if isinstance(value, float):
-        return float(f"{value:.6g}") if math.isfinite(value) else str(value)  # JSON knows no infinity
-    if value is None or isinstance(value, bool | int | str):
-        return value
-    return str(value)
-
-
-def _git(*command: str) -> str | None:
-    with contextlib.suppress(OSError, subprocess.CalledProcessError):
-        found = subprocess.run(["git", *command], cwd=_REPOSITORY, capture_output=True, text=True, check=True)
-        return found.stdout.strip()
-    return None
+def _digest(content: "bytes | RowFile") -> str:
+    if isinstance(content, bytes):
+        return hashlib.sha256(content).hexdigest()
+    return sha256(Path(content.finished().name))
 
 
 def report(folder: Path, results: Mapping[str, Any]) -> None:
     """Print what a run has reached, a line each, and where its files are."""
     width = max(map(len, results))
     for name, value in results.items():
-        print(f"{name:<{width}}  {_plain(value)}")
+        print(f"{name:<{width}}  {provenance.plain(value)}")
     print(f"written to {folder}")

@@ -238,44 +238,6 @@ def test_accuracy_out_of_reach(tmp_path, quick_digits):
     assert not list(tmp_path.glob("*.npy")) and not (tmp_path / "run.json").exists()
 
 
-def saved(value):
-    buffer = io.BytesIO()
-    torch.save(value, buffer)
-    return buffer.getvalue()
-
-
-@pytest.mark.parametrize("content", [b"damaged", saved({}), saved([1])])
-def test_damaged_checkpoint(tmp_path, quick_digits, content):
-    checkpoint = tmp_path / "checkpoint.pt"
-    checkpoint.write_bytes(content)
-    with pytest.raises(runs.InputError, match=re.escape(str(checkpoint)) + ": not (readable as )?a checkpoint"):
-        train.main(train.Arguments(**SMALL, min_accuracy=0, output=tmp_path))
-    assert checkpoint.read_bytes() == content
-
-
-def interrupted_after(write):
-    def writing(files):
-        write(files)
-        raise KeyboardInterrupt
-
-    return writing
-
-
-def test_checkpoint_of_other_arguments(tmp_path, quick_digits, monkeypatch):
-    checkpoint = tmp_path / "checkpoint.pt"
-    monkeypatch.setattr("shredder.resuming._SECONDS_BETWEEN_CHECKPOINTS", -1)
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("shredder.resuming.runs.write_together", interrupted_after(runs.write_together))
-        train.main(train.Arguments(**SMALL, min_accuracy=0.9999, output=tmp_path))
-    unfinished = checkpoint.read_bytes()
-    for other in ({"seed": 1, "min_accuracy": 0.9999}, {"min_accuracy": 0.5}):
-        with pytest.raises(runs.InputError, match="an unfinished run with other arguments") as error:
-            train.main(train.Arguments(**SMALL, **other, output=tmp_path))
-        assert str(checkpoint) in str(error.value) and "--output" in str(error.value)
-        # The other run's work is not lost.
-        assert checkpoint.read_bytes() == unfinished
-
-
 @pytest.mark.parametrize(
     ("script", "flags", "message"),
     [

@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -87,6 +88,49 @@ def test_a_point_that_is_out_of_reach_is_kept(tmp_path):
     made = points.measured(tmp_path, (train.main, unreachable), (broken, SAMPLE), n_splits=2)
     assert "best held-out accuracy" in made["unreached"]
     assert made == points.measured(tmp_path, (broken, unreachable), (broken, SAMPLE), n_splits=2)
+
+
+@pytest.fixture(scope="module")
+def point(tmp_path_factory, mnist_5k):
+    """A finished point, for tests to copy."""
+    folder = tmp_path_factory.mktemp("points")
+    made = points.measured(folder, (train.main, LEARN), (sample.main, SAMPLE), n_splits=2)
+    return folder, made["folder"].name, {name: value for name, value in made.items() if name != "folder"}
+
+
+@pytest.mark.parametrize("name", ["point.json", "noise/distributions.npy", "noise/curves.csv", "sample/draws.csv"])
+@pytest.mark.parametrize("change", [None, b"", b"{}", b"\xff\x00"], ids=["missing", "empty", "JSON", "bytes"])
+def test_a_damaged_point_is_made_anew(tmp_path, point, capsys, name, change):
+    """With the same values, and that is said."""
+    folder, place, expected = point
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    file = tmp_path / place / name
+    before = file.read_bytes()
+    file.unlink() if change is None else file.write_bytes(change)
+    made = points.measured(tmp_path, (train.main, LEARN), (sample.main, SAMPLE), n_splits=2)
+    assert made.pop("folder") == tmp_path / place and made == expected
+    assert name == "point.json" or file.read_bytes() == before
+    if not (name == "point.json" and change is None):
+        assert f"{file}: " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("step", ["noise", "sample"])
+def test_a_damaged_record_of_a_point(tmp_path, point, step):
+    """It says no longer which files are the point's: one line that names it."""
+    folder, place, _ = point
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    (tmp_path / place / step / "run.json").write_bytes(b'{"arguments"')
+    with pytest.raises(runs.InputError, match=rf"{place}/{step}/run\.json: not readable as a run record \(\w+\)$"):
+        points.measured(tmp_path, (train.main, LEARN), (sample.main, SAMPLE), n_splits=2)
+
+
+def test_a_users_own_file_among_a_points(tmp_path, point):
+    _, place, _ = point
+    (tmp_path / place / "sample").mkdir(parents=True)
+    (tmp_path / place / "sample" / "labels.npy").write_bytes(b"the user's")
+    with pytest.raises(runs.InputError, match=r"found labels\.npy"):
+        points.measured(tmp_path, (train.main, LEARN), (sample.main, SAMPLE), n_splits=2)
+    assert (tmp_path / place / "sample" / "labels.npy").read_bytes() == b"the user's"
 
 
 def test_other_mistakes_are_no_points(tmp_path):

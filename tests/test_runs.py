@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 import torch
 
-from shredder import runs
+from shredder import rowfile, runs
+from shredder.activations import reserve
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ def rows_of(n, shape=(2, 3), dtype=np.float32, seed=0):
 def test_row_file_is_read_back(tmp_path, shape, dtype, sizes):
     """Whatever the number of rows, the header says it, and where they begin: numpy reads what was appended."""
     parts = [rows_of(size, shape, dtype, seed) for seed, size in enumerate(sizes)]
-    with runs.RowFile(tmp_path / "rows.npy", shape, dtype) as file:
+    with rowfile.RowFile(tmp_path / "rows.npy", shape, dtype) as file:
         for part in parts:
             file.append(part)
         runs.write_together({tmp_path / "rows.npy": file})
@@ -86,7 +87,7 @@ def test_row_file_is_read_back(tmp_path, shape, dtype, sizes):
 def test_row_file_takes_rows_that_lie_apart(tmp_path):
     """Slices and transposes, whose elements are not in a row in memory."""
     whole = rows_of(8, (4, 6))
-    with runs.RowFile(tmp_path / "rows.npy", (4, 3), np.float32) as file:
+    with rowfile.RowFile(tmp_path / "rows.npy", (4, 3), np.float32) as file:
         file.append(whole[::2, :, 1::2])
         file.append(rows_of(4, (3, 4)).transpose(0, 2, 1))
         runs.write_together({tmp_path / "rows.npy": file})
@@ -96,9 +97,9 @@ def test_row_file_takes_rows_that_lie_apart(tmp_path):
 
 @pytest.mark.parametrize("unsynced", [0, 200])
 def test_row_file_that_is_synced_as_it_grows(tmp_path, monkeypatch, unsynced):
-    monkeypatch.setattr(runs, "_UNSYNCED_BYTES", unsynced)
+    monkeypatch.setattr(rowfile, "_UNSYNCED_BYTES", unsynced)
     parts = [rows_of(5, seed=seed) for seed in range(10)]
-    with runs.RowFile(tmp_path / "rows.npy", (2, 3), np.float32) as file:
+    with rowfile.RowFile(tmp_path / "rows.npy", (2, 3), np.float32) as file:
         for part in parts:
             file.append(part)
         runs.write_together({tmp_path / "rows.npy": file})
@@ -108,7 +109,7 @@ def test_row_file_that_is_synced_as_it_grows(tmp_path, monkeypatch, unsynced):
 def test_row_file_maps_the_rows_so_far(tmp_path):
     """Between appends, as often as one likes; what is written to the map stays out of the file."""
     first, second = rows_of(3), rows_of(2, seed=1)
-    with runs.RowFile(tmp_path / "rows.npy", (2, 3), np.float32) as file:
+    with rowfile.RowFile(tmp_path / "rows.npy", (2, 3), np.float32) as file:
         assert file.array().shape == (0, 2, 3)
         file.append(first)
         mapped = file.array()
@@ -127,7 +128,7 @@ def test_row_file_maps_the_rows_so_far(tmp_path):
     [(2, (2, 3), np.float64), (2, (2, 3), np.int64), (2, (3, 2), np.float32), (2, (2, 3, 1), np.float32), (2, (), np.float32)],
 )
 def test_row_file_refuses_other_rows(tmp_path, n, shape, dtype):
-    with runs.RowFile(tmp_path / "rows.npy", (2, 3), np.float32) as file:
+    with rowfile.RowFile(tmp_path / "rows.npy", (2, 3), np.float32) as file:
         file.append(rows_of(1))
         with pytest.raises(ValueError, match=r"rows\.npy.*among rows of float32 \(2, 3\)"):
             file.append(rows_of(n, shape, dtype))
@@ -138,9 +139,9 @@ def test_row_file_refuses_other_rows(tmp_path, n, shape, dtype):
 @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError, None])
 def test_row_file_that_is_not_finished_leaves_nothing_behind(tmp_path, error):
     (tmp_path / "rows.npy").write_bytes(b"old")
-    with contextlib.suppress(error or OSError), runs.RowFile(tmp_path / "rows.npy", (2, 3), np.float32) as file:
+    with contextlib.suppress(error or OSError), rowfile.RowFile(tmp_path / "rows.npy", (2, 3), np.float32) as file:
         file.append(rows_of(1000))
-        assert names(tmp_path) == [".rows.npy.partial", "rows.npy"]
+        assert names(tmp_path) == [f".rows.npy.{os.getpid()}.partial", "rows.npy"]
         if error:
             raise error
     assert names(tmp_path) == ["rows.npy"] and (tmp_path / "rows.npy").read_bytes() == b"old"
@@ -161,7 +162,7 @@ def test_row_file_is_written_with_others_or_not_at_all(tmp_path, monkeypatch):
         rows.write_bytes(b"old")
         table.write_bytes(b"old")
         synced.clear()
-        with runs.RowFile(rows, (2, 3), np.float32) as file:
+        with rowfile.RowFile(rows, (2, 3), np.float32) as file:
             file.append(rows_of(4))
             with pytest.raises(OSError) as error:
                 runs.write_together(dict([(rows, file), (table, b"new")][::order]))
@@ -169,7 +170,7 @@ def test_row_file_is_written_with_others_or_not_at_all(tmp_path, monkeypatch):
         assert names(tmp_path) == ["rows.npy", "table.csv"] and rows.read_bytes() == table.read_bytes() == b"old"
     synced.clear()
     full_at = 0
-    with runs.RowFile(rows, (2, 3), np.float32) as file:
+    with rowfile.RowFile(rows, (2, 3), np.float32) as file:
         file.append(rows_of(4))
         runs.write_together({rows: file, table: b"new"})
     assert names(tmp_path) == ["rows.npy", "table.csv"] and table.read_bytes() == b"new"
@@ -191,7 +192,7 @@ def no_file_larger_than(n_bytes):
 def test_row_file_on_a_full_disk(tmp_path, rows_at_once):
     """The thread's error comes to light, and nothing stays."""
     with pytest.raises(OSError) as error, no_file_larger_than(10_000):  # noqa: SIM117
-        with runs.RowFile(tmp_path / "rows.npy", (2, 3), np.float32) as file:
+        with rowfile.RowFile(tmp_path / "rows.npy", (2, 3), np.float32) as file:
             for _ in range(2000):
                 file.append(rows_of(rows_at_once))
     assert error.value.errno == errno.EFBIG
@@ -205,7 +206,7 @@ def full_disk(monkeypatch):
     def write(self, rows):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(runs.RowFile, "_write", write)
+    monkeypatch.setattr(rowfile.RowFile, "_write", write)
 
 
 # The error comes to light with whatever comes after the rows.
@@ -219,7 +220,7 @@ NEXT = {
 @pytest.mark.parametrize("then", NEXT)
 def test_row_file_raises_what_its_thread_met(tmp_path, full_disk, then):
     (tmp_path / "rows.npy").write_bytes(b"old")
-    with runs.RowFile(tmp_path / "rows.npy", (2, 3), np.float32) as file:
+    with rowfile.RowFile(tmp_path / "rows.npy", (2, 3), np.float32) as file:
         file.append(rows_of(4))
         with pytest.raises(OSError) as error:
             NEXT[then](file, tmp_path)
@@ -229,7 +230,7 @@ def test_row_file_raises_what_its_thread_met(tmp_path, full_disk, then):
 
 @pytest.mark.parametrize("then", NEXT)
 def test_row_file_says_which_file_the_disk_has_no_room_for(tmp_path, full_disk, then):
-    with runs.RowFile(tmp_path / "rows.npy", (2, 3), np.float32) as file:
+    with rowfile.RowFile(tmp_path / "rows.npy", (2, 3), np.float32) as file:
         file.append(rows_of(4))
         with pytest.raises(OSError) as error:
             NEXT[then](file, tmp_path)
@@ -314,8 +315,12 @@ def test_require_at_least():
 
 
 def test_prepare_output_leaves_nothing_behind(tmp_path):
+    """Nor does it touch a file of the name that it once tried folders with."""
     runs.prepare_output(tmp_path / "new" / "folder")
     assert names(tmp_path / "new" / "folder") == []
+    (tmp_path / ".probe").write_text("the user's")
+    runs.prepare_output(tmp_path)
+    assert (tmp_path / ".probe").read_text() == "the user's"
 
 
 @pytest.mark.parametrize(
@@ -361,3 +366,52 @@ def test_script_lets_a_bug_be_seen(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["script.py"])
     with pytest.raises(ZeroDivisionError):
         runs.script(main, Arguments)
+
+
+# The terminal.
+
+PRINTS = """if True:
+    import sys, time
+    from dataclasses import dataclass
+    from pathlib import Path
+    from tqdm import tqdm
+    from shredder import runs
+
+    @dataclass
+    class Arguments:
+        output: Path = Path("results")
+
+    def main(args):
+        for _ in tqdm(range(3)):
+            print("x" * 100_000, "caf\\udce9")
+            sys.stdout.flush()
+        print("error", file=sys.stderr)
+        runs.write_together({args.output: b"whole"})
+        runs.report(args.output, {"accuracy": 0.5})
+
+    runs.script(main, Arguments)
+"""
+
+
+@pytest.mark.parametrize("end", ["| head -c1 >&3", "2>&1 | true", ">&-", "2>&-", "<&- >&- 2>&-", "> /dev/full 2>&1"])
+def test_results_and_exit_status_do_not_depend_on_what_is_printed(tmp_path, end):
+    """The reader goes away, the stream is closed, the disk of a log is full; and no stream's place is taken by a file."""
+    command = f'{{ "$@" ; echo $? > {tmp_path}/status; }} {end}'
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+    subprocess.run(
+        ["sh", "-c", f"exec 3>&1; {command}", "sh", sys.executable, "-c", PRINTS, "--output", str(tmp_path / "results")],
+        cwd=Path(__file__).parents[1], env=environment, capture_output=True,
+    )  # fmt: skip
+    assert (tmp_path / "status").read_text() == "0\n"
+    assert (tmp_path / "results").read_bytes() == b"whole"
+
+
+def test_a_full_disk_is_named_whatever_is_written(tmp_path, monkeypatch):
+    """One of several files; and activations that are to be mapped."""
+    with pytest.raises(OSError) as error, no_file_larger_than(1000):
+        runs.write_together({tmp_path / "small": b"1", tmp_path / "large": bytes(2000)})
+    assert error.value.errno == errno.EFBIG and error.value.filename == str(tmp_path / "large")
+    monkeypatch.setattr("shredder.activations._BYTES_IN_MEMORY", 0)
+    with pytest.raises(OSError) as error, no_file_larger_than(1000):
+        reserve((250,), {tmp_path / "map": range(2)})
+    assert error.value.errno == errno.EFBIG and error.value.filename == str(tmp_path / "map")

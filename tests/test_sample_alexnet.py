@@ -5,6 +5,7 @@ import json
 import math
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -386,11 +387,11 @@ def test_an_image_that_cannot_be_decoded(imagenet, linked_sample, tmp_path, repl
     expected = run(tmp_path / "whole", data_root=linked_sample, n_samples=12, **imagenet)
     replace_image(path, path.read_bytes()[:1000])
     output = tmp_path / "output"
-    output.mkdir()
-    (output / "labels.npy").write_bytes(b"of an earlier run")
+    shutil.copytree(tmp_path / "whole", output)
+    earlier = contents(output)
     with pytest.raises(runs.InputError, match=f"1 of 12 images cannot be decoded: {path}.*--skip-corrupt"):
         run(output, data_root=linked_sample, n_samples=12, **imagenet)
-    assert contents(output) == {"labels.npy": b"of an earlier run"}
+    assert contents(output) == earlier
     found = run(output, data_root=linked_sample, n_samples=12, skip_corrupt=True, **imagenet)
     assert f"left out: 1 of 12 images cannot be decoded: {path}" in capsys.readouterr().out
     for name in ("labels", "original_images"):

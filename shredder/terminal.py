@@ -1,0 +1,43 @@
+"""The terminal, or the pipe or file in its place: results stand, and a run's exit status is theirs, whether it reads or not."""
+
+import contextlib
+import os
+import sys
+from typing import Any, TextIO
+
+
+class Unimportant:
+    """A text stream without errors: what its reader, its disk or its encoding will not take is dropped."""
+
+    def __init__(self, stream: TextIO):
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """As of any stream."""
+        with contextlib.suppress(OSError, ValueError):  # a pipe's reader has gone; the stream is closed
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """As of any stream."""
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def unimportant() -> None:
+    """Let no output to stdout or stderr fail from now on; open them on nothing where the process was started without."""
+    # Where they are closed, the next file that is opened takes their place, and receives what libraries print.
+    with contextlib.suppress(OSError):
+        while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
+            pass
+        os.close(number)
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            stream = open(os.devnull, "w")  # noqa: SIM115
+        elif hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # a file's name may hold anything
+        setattr(sys, name, Unimportant(stream))
