@@ -1,7 +1,6 @@
-"""What earlier runs left, read without trust: run records, tables, arrays. Every refusal is one line that names the file."""
+"""What step 2 left, read without trust: its record, tables, arrays. Every refusal is one line that names the file."""
 
 import csv
-import json
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -10,10 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from shredder import runs
+from shredder import records
 from shredder.runs import InputError
-
-_REPOSITORY = Path(__file__).parents[1]
 
 
 @dataclass(frozen=True)
@@ -25,27 +22,17 @@ class RunRecord:
     path : Path
     arguments, results : mapping
         By flag, with underscores; by name with unit.
-    files : mapping of str to str
-        SHA-256 of the files beside it, by name; records of before have none.
     """
 
     path: Path
     arguments: Mapping[str, Any]
     results: Mapping[str, Any]
-    files: Mapping[str, str]
 
     @classmethod
     def read(cls, path: Path) -> "RunRecord":
-        """Raises InputError, naming the file, where it is missing or no run record."""
-        require_file(path, "the record of a run")
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError) as error:
-            raise InputError(f"{path}: not a readable run record ({_line(error)})") from error
-        parts = [content.get(name, {}) for name in ("arguments", "results", "files")] if isinstance(content, dict) else []
-        if not parts or not all(isinstance(part, dict) for part in parts):
-            raise InputError(f"{path}: not a run record; expected an object of arguments and results")
-        return cls(path, *parts)
+        """As `records.read`."""
+        content = records.read(path)
+        return cls(path, content["arguments"], content["results"])
 
     def argument(self, flag: str, kind: type = str) -> Any:
         """A flag's value, of `kind`; None where it was not given, or not known yet. Raises InputError."""
@@ -62,22 +49,15 @@ class RunRecord:
         return value
 
     def path_of(self, flag: str) -> Path | None:
-        """Where the file or folder is that the flag named; None where it named none, or it is no longer there.
-
-        A path of a record is absolute, or relative to the record's own folder; those of before are relative to the repository.
-        """
+        """Where the file or folder is that the flag named; None where it named none, or it is no longer there."""
         value = self.argument(flag)
-        if value is None:
-            return None
-        places = (self.path.parent / value, _REPOSITORY / value)  # an absolute path is itself in both
-        return next((place for place in places if os.path.exists(place)), None)
+        place = None if value is None else records.path_in(self.path, value)
+        return place if place and os.path.exists(place) else None
 
     def verified(self, path: Path) -> Path:
-        """`path`, a file beside the record, whose digest is the one that the record has, if it has one. Raises InputError."""
+        """`path`, a file beside the record, if it is there and still the one that the record lists. Raises InputError."""
         require_file(path, f"it beside {self.path.name}, as step 2 writes it")
-        expected = self.files.get(path.name)
-        if expected is not None and (found := runs.sha256(path)) != expected:
-            raise InputError(f"{path}: found SHA-256 {found}, expected {expected}, of {self.path}: damaged, or another run's")
+        records.require_intact(path)
         return path
 
 
