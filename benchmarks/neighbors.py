@@ -7,8 +7,8 @@ activations, 1,024 + 120 columns; AlexNet's has its shape, 150,528 + 9,216 colum
 twelve minutes, of which the original's k-d tree takes most.
 """
 
+import math
 import multiprocessing
-import resource
 import statistics
 import tempfile
 import time
@@ -26,6 +26,7 @@ import ite
 from ite import neighbors
 from ite.cost.information import joint_and_product
 from shredder import runs
+from shredder.provenance import peak_memory
 
 
 @dataclass(frozen=True)
@@ -172,7 +173,7 @@ def measured(work: Callable, *args: object) -> dict[str, object]:
     """What `work` returns, and the peak memory of this process."""
     warnings.simplefilter("ignore", ite.UnsupportedEstimate)
     results = work(*args)
-    return {"peak memory (GB)": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9} | results
+    return {"peak memory (GB)": (peak_memory() or math.nan) * 2**20 / 1e9} | results
 
 
 def measured_in_own_process(work: Callable, *args: object) -> dict[str, object]:

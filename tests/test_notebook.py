@@ -83,7 +83,7 @@ def test_a_damaged_alexnet_sample_is_refused_before_any_work(tmp_path, notebook)
     sample(sample_mutual_info_lenet, tmp_path / "sample", 3)
     (tmp_path / "alexnet_sample").mkdir()
     (tmp_path / "alexnet_sample" / "run.json").write_text("{")
-    with pytest.raises(InputError, match=r"alexnet_sample/run\.json: not a readable run record"):
+    with pytest.raises(InputError, match=r"alexnet_sample/run\.json: not readable as a run record"):
         notebook()
     assert not (tmp_path / "figures").exists()
 
