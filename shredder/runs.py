@@ -33,6 +33,9 @@ from shredder import provenance, terminal
 if TYPE_CHECKING:
     from shredder.rowfile import RowFile
 
+# Packages whose versions decide about results.
+_RECORDED = ("torch", "torchvision", "numpy", "scipy", "scikit-image", "mlxtend", "randomgen")
+
 
 class InputError(ValueError):
     """A user's mistake; the message names the file or flag, what was found and what was expected."""
@@ -290,8 +293,7 @@ class Record:
             "arguments": arguments,
             "commit": self.commit,
             "uncommitted changes": self.dirty,
-            "versions": {"python": platform.python_version()}
-            | {name: version(name) for name in ("torch", "torchvision", "numpy", "scipy", "scikit-image", "mlxtend")},
+            "versions": {"python": platform.python_version()} | {name: version(name) for name in _RECORDED},
             "device": f"{platform.machine()} CPU, {torch.get_num_threads()} threads",
             "seconds": round(time.perf_counter() - self.started, 2),
             "peak memory (MB)": provenance.peak_memory(),
