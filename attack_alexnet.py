@@ -30,7 +30,7 @@ from shredder.scene import Scene, Side
 from shredder.split import SplitNetwork
 
 SHIPPED = Path(__file__).parent / "artifacts" / "alexnet" / "noise" / "additive.npy"
-# Of the side of a guessed image, in pixels.
+# Side of a guessed image, in pixels.
 SIDE = 56
 
 

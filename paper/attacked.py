@@ -16,7 +16,7 @@ from shredder.attacks import QUERIES
 LENET = {
     "v1": ({"method": "additive", "max_accuracy_loss": 0.03}, ("elementwise-laplace", "verbatim")),
     "v2": ({"method": "self-supervised", "members": 20}, ("order-preserving", "verbatim")),
-    # Of two labels at the default scale, which is for ten, few members reach their accuracy.
+    # At the default scale, which is for ten labels, few members of two labels reach their accuracy.
     "v3": (
         {"method": "distribution", "members": 20, "scale": 1.0, "epochs": 300, "min_epochs": 299, "max_accuracy_loss": 0.03},
         ("order-preserving",),

@@ -17,7 +17,7 @@ from shredder.images import to_alexnet_input
 from shredder.keeping import kept
 from shredder.split import SplitNetwork
 
-# Of ten digits, in %.
+# Error of a guess among ten digits, in %.
 GUESSING = 90.0
 N_PARAMETERS = 61_706  # LeNet's, with ten classes
 # Scales b that Fig. 8 tries at each cutting point, in units of the activations' root mean square.

@@ -19,7 +19,7 @@ from shredder.fresh import Fresh
 from shredder.gallery import identified
 from shredder.keeping import kept
 from shredder.records import RECORD
-from shredder.rounding import entropy_left
+from shredder.rounding import bits_left
 from shredder.scene import Reading, Scene, floor, random
 
 AttackName = Literal["all", "untrained", "trained", "member", "averaging", "rounding", "reconstruction"]
@@ -194,7 +194,7 @@ def measures(found: Found, scene: Scene, public: float, clean_public: float) -> 
         name = max(single, key=lambda name: single[name]["private_accuracy"])
         worst, ceiling, guess = single[name]["private_accuracy"], single[name]["ceiling"], random(scene.learning, scene.test)
         low, high = worst_of(single.values())
-        # Of the reader that held-out rows prefer.
+        # By the reader that held-out rows prefer.
         label = min(single.values(), key=lambda row: row["held-out nats"])
         results |= {
             "worst attack on one query": name,
@@ -259,11 +259,13 @@ def bounds(channel: Channel, signal: Tensor, rng: np.random.Generator, input_bit
         for q in (1, QUERIES[-1]):
             for_any = source.bits_for_any_inputs(q)
             found[f"bits at most, any inputs, {q} queries"] = min(for_any, input_bits)
-        found["the finite grid of the noise adds at most (bits a query)"] = entropy_left(len(source.scales), 1)
+        left = bits_left(len(source.scales), 1)
         if source.form == "quantised":
             rests = "the two levels alone: it holds for any inputs"
     else:
         found["of these without any signal (slack)"] = channel.bits_at_most(torch.zeros_like(signal), rng)
+        left = bits_left(signal[0].numel(), 1, laplace=True, ordered=channel.draw == "order-preserving")
+    found["the finite grid of the noise adds at most (bits a query)"] = left
     return found | {"the bound rests on": rests}
 
 

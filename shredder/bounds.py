@@ -18,7 +18,7 @@ from shredder.runs import InputError
 # Standard errors above an estimate; a Normal estimate stays below its quantile by more in one case of a hundred.
 _QUANTILE = float(stats.norm.ppf(0.99))
 # Rows for each direction in which the signal is not drowned by the noise, from which on correlations count.
-_ROWS_FOR_A_DIRECTION = 5
+_ROWS_FOR_A_DIRECTION = 10
 # Elements of a covariance; where there are more, they count as independent.
 ELEMENTS_WITH_COVARIANCE = 4000
 # Noise variances that Laplace noise is averaged over: so many, or as many as so many operations are enough for.
@@ -28,11 +28,13 @@ _MIXED, _FEWEST_MIXED, _OPERATIONS = 400, 48, 6e10
 class LogDet(NamedTuple):
     """ln det(C + N) of the covariance C of a population, from a sample of it.
 
-        f = ln det(C_n + N) + (mean(h^2) - tr G^2) / 2n,   h_i = x_i^T (C_n + N)^-1 x_i,   G = (C_n + N)^-1 C_n
+        f = ln det(C_n + N) + (mean(h^2) - tr G^2) / 2n + n ((1 - x) ln(1 - x) + x - x^2 / 2),   x = tr G / n
+        h_i = x_i^T (C_n + N)^-1 x_i,   G = (C_n + N)^-1 C_n
 
     The second term is what the sample's determinant misses in the first order of 1 / n, for any distribution (of Normal
-    samples it is ((tr G)^2 + tr G^2) / 2n). f moves by (h_i - mean(h)) / n with row i, so that its standard error is
-    std(h) / sqrt(n) (the delta method).
+    samples it is ((tr G)^2 + tr G^2) / 2n); the third is what Normal samples miss in all higher ones where each direction
+    counts whole or not at all (Wishart's determinant, a product of chi-square variables). f moves by (h_i - mean(h)) / n with
+    row i, so that its standard error is std(h) / sqrt(n) (the delta method).
 
     Attributes
     ----------
@@ -70,7 +72,7 @@ class Sample:
     def log_det(self, noise: Tensor) -> LogDet:
         """ln det(C + N); `noise` is N, (d, d), or its diagonal, (d,).
 
-        Where fewer than five rows are there for each direction that is louder than the noise (their number is tr G), only
+        Where fewer than ten rows are there for each direction that is louder than the noise (their number is tr G), only
         variances count, whose product is larger (Hadamard's inequality).
         """
         if not self.few:
@@ -79,8 +81,11 @@ class Sample:
             g = inverse @ self.covariance
             if g.trace() * _ROWS_FOR_A_DIRECTION <= self.n:
                 moves = ((self.centred @ inverse) * self.centred).sum(1)
+                x = g.trace().item() / self.n
                 missed = (moves.square().mean() - (g * g.T).sum()) / (2 * self.n)
-                return LogDet((torch.linalg.slogdet(both).logabsdet + missed).item(), moves)
+                missed += self.n * ((1 - x) * math.log1p(-x) + x - x * x / 2)
+                # Rows look too much alike through a covariance of their own.
+                return LogDet((torch.linalg.slogdet(both).logabsdet + missed).item(), moves / (1 - x))
         squares, fourth, variance = self._powers
         both = variance + (noise if noise.dim() == 1 else noise.diagonal())
         missed = ((fourth - variance.square()) / both.square()).sum() / (2 * self.n)

@@ -11,7 +11,7 @@ from shredder.channels import Channel, Components
 from shredder.fresh import Fresh
 from shredder.rounding import lowest_set_bit
 
-# Of a noisy activation, (n, *activation shape) -> (n, F).
+# Features of a noisy activation, (n, *activation shape) -> (n, F).
 Features = Callable[[Tensor], Tensor]
 # Rows from which the noise's covariance is taken.
 _ROWS_FOR_COVARIANCE = 20_000
@@ -19,7 +19,7 @@ _ROWS_FOR_COVARIANCE = 20_000
 _COVARIANCE_ELEMENTS = 3e8
 # Members whose likelihood is taken by the whole covariance.
 _LIKELY_MEMBERS = 8
-# Of the largest eigenvalue: what is smaller counts as zero.
+# Share of the largest eigenvalue below which one counts as zero.
 _SINGULAR = 1e-10
 
 

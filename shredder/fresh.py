@@ -16,7 +16,7 @@ from shredder.split import SplitNetwork
 
 # What is sent of a reading u: u itself, c * tanh(u / c), or c * sign(u).
 Form = Literal["linear", "saturated", "quantised"]
-# Of the Jacobians that directions are taken from.
+# Elements of the Jacobians that directions are taken from, at most.
 _JACOBIAN_ELEMENTS = 10**8
 # Rows that directions are added to at once: they stay in the cache.
 _ROWS_AT_ONCE = 256

@@ -7,13 +7,13 @@ bits for differential privacy"). Of noise with a bound nothing of it may help.
 import math
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from shredder.channels import Channel
 from shredder.features import outside
 from shredder.fresh import Fresh
+from shredder.rounding import grid_of
 from shredder.scene import Scene, Side
 
 # Candidates, of which one is the input; fewer where more numbers than these would have to be compared.
@@ -82,8 +82,8 @@ def by_distance(rounding: Tensor, own: Tensor) -> Tensor:
 
 
 def _laplace(channel: Channel) -> list[tuple[Tensor, Tensor, Tensor | None, float]]:
-    grids = channel.draws(1, np.random.default_rng(0)).grid
-    return [(of.location, of.scale, of.order, float(grids.max())) for of in channel.laplace_noise()]
+    """Location, scale, order and coarsest grid of each member's noise."""
+    return [(of.location, of.scale, of.order, grid_of(of.scale).max().item()) for of in channel.laplace_noise()]
 
 
 def _log_density(noise: Tensor, location: Tensor, scale: Tensor, order: Tensor | None, grid: float) -> Tensor:

@@ -1,5 +1,6 @@
 """Images of 3x224x224 for AlexNet, digits or ImageNet's: decoded and resized in workers when they are asked for."""
 
+import contextlib
 import errno
 import hashlib
 import os
@@ -24,15 +25,15 @@ from shredder.datasets import SPLIT_SEED, load_digits
 from shredder.runs import InputError, open_regular
 
 _TRANSFORMS = torchvision.models.AlexNet_Weights.IMAGENET1K_V1.transforms()
-# Of ImageNet's pixels in [0, 1] by channel, (3, 1, 1): what torchvision's weights were trained with.
+# Mean and spread of ImageNet's pixels in [0, 1] by channel, (3, 1, 1): what torchvision's weights were trained with.
 _MEAN, _STD = (torch.tensor(values, dtype=torch.float32).view(3, 1, 1) for values in (_TRANSFORMS.mean, _TRANSFORMS.std))
 # SHA-256 of ILSVRC 2012's thousand WordNet ids, sorted, a line each. Their order is that of the weights' answers.
 _WORDNET_IDS = "385e0240499426c022b773be1ae4da780f057b89c9694c7f47199f62746b6edd"
-# Of image files, whatever their names end in: others make PIL start programs (EPS), or have no decoder worth its trust.
+# Formats of image files, whatever their names end in: others make PIL start programs (EPS), or have no decoder worth its trust.
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "AVIF")
 # Modes of 8 bits a channel. PIL turns 16 bits and floating point into RGB by cutting off: white or black pictures.
 _MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
-# Of one image, as it is and when its shorter side is 256: PIL warns of a bomb above this many.
+# Pixels of one image at most, as it is and when its shorter side is 256: PIL warns of a bomb above this many.
 _PIXELS_AT_MOST = 89_478_485
 BATCH_SIZE = 50
 # Each has two batches waiting at most, of 30 MB.
@@ -74,8 +75,9 @@ class Images:
             return rows, error
 
     def digest(self) -> str:
-        """SHA-256 of names and labels, in their order: other images have another one."""
-        text = "\n".join(f"{name} {label}" for name, label in zip(self.names, self.labels.tolist(), strict=True))
+        """SHA-256 of names and labels, in their order, and of files' sizes and times: other images have another one."""
+        lines = zip(self.names, map(_version, self.names), self.labels.tolist(), strict=True)
+        text = "\n".join(f"{name} {version}{label}" for name, version, label in lines)
         return hashlib.sha256(os.fsencode(text)).hexdigest()  # bytes of a name that are not UTF-8 stay what they are
 
     def batches(self, first: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
@@ -129,6 +131,15 @@ def _stacked(batch: tuple[list[int], Tensor | list[Tensor | None] | OSError]) ->
 def _printable(name: str) -> str:
     """`name` as any terminal takes it: bytes that are not UTF-8 as `\\xe9`."""
     return os.fsencode(name).decode(errors="backslashreplace")
+
+
+def _version(name: str | int) -> str:
+    """Size in bytes and time of the last change of an image's file; nothing of one that has none, or that is not there."""
+    with contextlib.suppress(OSError):
+        if isinstance(name, str):
+            found = os.stat(name)
+            return f"{found.st_size} {found.st_mtime_ns} "
+    return ""
 
 
 # Functions of the module, which reach workers that are not forked, too.

@@ -22,7 +22,8 @@ def kept(path: Path, make: Callable[[], Any], fingerprint: str = "") -> Any:
     """
     if path.exists():
         try:
-            state = json.loads(path.read_bytes())
+            with runs.open_regular(path) as file:
+                state = json.loads(file.read())
             if state["sha256"] != _digest(state["found"]):
                 raise ValueError
         except (ValueError, KeyError, TypeError, RecursionError):

@@ -59,8 +59,7 @@ def learn(learning: Learning | FreshLearning, folder: Path, fingerprint: str) ->
     ------
     InputError
         If the checkpoint is of a run with other arguments, or damaged, as is the one before it, or its state is not of such a
-        run; or if the accuracy target is out of reach, or learning
-        leaves the range of numbers: the logs are written then.
+        run; or if the accuracy target is out of reach, or learning leaves the range of numbers: the logs are written then.
     """
     if kept := checkpoints.read(folder, fingerprint):
         path, state = kept

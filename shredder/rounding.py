@@ -3,17 +3,20 @@
 A bound on t + n holds for whatever is made of t + n alone (data processing). So t + n is summed in float64 and rounded to a
 multiple g of a power of two that the noise's scale s decides, s / 512 < g <= s / 256; a' is made of that number.
 
-What is left is that e itself comes from a finite set. For |t| < 100 s:
+What is left is that noise itself comes from a finite set. For |t| < 100 s (beyond, rounding grows in proportion to |t|):
 
-- e is F^-1(u) for u on a grid of 2^-53, which changes each probability P(y | t) by less than 2^-53. Within |y - t| < 9 s there
-  are 9216 values of y at most.
-- F^-1, s * e and t + s * e are rounded, by less than 2^-53 (|t| / s + 54) s together. That moves the edges of the values' cells
-  by less than 2^-36 of their width, and their probabilities in proportion.
-- So what is drawn from differs from the exact distribution by d < 9216 * 2^-53 + 2^-36 < 2^-35 in total variation.
-- Entropies of a variable of M values then differ by at most d log2(M) + h(d) (Zhang 2007, "Estimating mutual information via
-  Kolmogorov distance"), and I = H(y) - H(y | t) by twice that. M is below 2^17.
+- e is F^-1(u) for u on a grid of 2^-53, which changes each probability P(y | t) by less than 2^-53. Of Normal noise 9216 values
+  of y are possible for a t (|e| < 9), of Laplace noise, as numpy draws it, 37,888 (|e| < 37).
+- F^-1, s * e and t + s * e are rounded, by less than 2^-53 (|t| / s + 6 |e|) s together. That moves the edges of the values'
+  cells by less than 2^-36 of their width (Laplace: 2^-35), and their probabilities in proportion.
+- So what is drawn from differs from the exact distribution in total variation by d < 9216 * 2^-53 + 2^-36 < 2^-35
+  (Laplace: 37,888 * 2^-53 + 2^-35 < 2^-34).
+- Entropies of a variable of 2^m values then differ by at most d m + h(d) (Zhang 2007, "Estimating mutual information via
+  Kolmogorov distance"), and I = H(y) - H(y | t) by twice that: m < 17 (Laplace: 18). Independent values add up.
 
-That is 3.1e-9 bits for each direction and query, 2e-4 bits for 64 directions and a thousand queries: `entropy_left`.
+That is 3.1e-9 bits for each direction and query, 2e-4 bits for 64 directions and a thousand queries; 6.3e-9 bits for each
+element under Laplace noise. D values that are placed in an order are not independent: all of them are one variable of 18 D
+bits, at d <= 2^-34 D; 3e-5 bits for 120 elements.
 """
 
 import math
@@ -58,8 +61,10 @@ def lowest_set_bit(values: Tensor) -> Tensor:
     return torch.where(whole == 0, 0.0, lowest).float()
 
 
-def entropy_left(directions: int, queries: int, total_variation: float = 2.0**-35, values: float = 2.0**17) -> float:
-    """What the finite grid of the noise adds to a bound at most, in bits; the module says where the defaults come from."""
-    d = total_variation
+def bits_left(values: int, queries: int, laplace: bool = False, ordered: bool = False) -> float:
+    """What the finite grid of the noise adds to a bound at most, in bits, for so many values in a query; see above."""
+    d, m, variables = (2.0**-34, 18, values) if laplace else (2.0**-35, 17, values)
+    if ordered:
+        d, m, variables = d * values, m * values, 1
     binary = -d * math.log2(d) - (1 - d) * math.log1p(-d) / math.log(2)
-    return 2 * directions * queries * (d * math.log2(values) + binary)
+    return 2 * variables * queries * (d * m + binary)

@@ -30,7 +30,7 @@ def test_the_bound_is_above_the_populations_value_in_99_of_100_samples(distribut
     exact = np.linalg.slogdet(np.eye(d) + factor @ factor.T)[1]
     samples = (Sample(torch.from_numpy(distribution(rng, n, d) @ factor.T)) for _ in range(200))
     found = [sample.log_det(torch.ones(d).double()) for sample in samples]
-    # Of 200 samples 2 are expected below, and more than 8 hardly ever; of the estimates themselves about half.
+    # Two of 200 samples are expected below, and more than 8 hardly ever; of the estimates themselves about half.
     assert np.sum(np.array([of.at_most() for of in found]) < exact) <= 8
     assert 60 < np.sum(np.array([of.value for of in found]) < exact) < 140
 

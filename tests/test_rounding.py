@@ -11,12 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from shredder.adversaries import Budget
 from shredder.channels import Channel
 from shredder.features import outside, rounding_of
 from shredder.fresh import Fresh
-from shredder.gallery import by_distance, compared, hits
+from shredder.gallery import by_distance, compared, hits, identified
 from shredder.noise import Collection, Distributions
-from shredder.rounding import entropy_left, grid_of, lowest_set_bit, standard_normal, to_grid
+from shredder.rounding import bits_left, grid_of, lowest_set_bit, standard_normal, to_grid
+from shredder.scene import Scene, Side
 
 OLD = Path(__file__).parent / "data" / "sums-in-float32.npz"
 FORMS = ("linear", "saturated", "quantised")
@@ -69,7 +71,8 @@ def test_what_a_finite_grid_leaves_is_as_derived():
         found[(y - y.min()).astype(int)] = counts / len(v)
         assert np.abs(found - exact).max() <= 2.0**-12
         assert np.abs(found - exact).sum() / 2 <= len(cells) * 2.0**-12
-    assert entropy_left(1, 1) < 3.2e-9 and entropy_left(64, 1000) < 2e-4
+    assert bits_left(1, 1) < 3.2e-9 and bits_left(64, 1000) < 2e-4
+    assert bits_left(1, 1, laplace=True) < 6.3e-9 and bits_left(120, 1, laplace=True, ordered=True) < 4e-5
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -78,7 +81,7 @@ def test_the_same_y_gives_the_same_bits(form):
     signal = fresh.signal(torch.from_numpy(rng.standard_normal((500, 40, 1, 1))).float())
     y = fresh.released(signal, fresh.noise(500, rng))
     assert torch.equal((y / fresh.grid).round(), y / fresh.grid)
-    # Of other inputs under other noise: y is all that reaches what is sent, in any batch and at any place of it.
+    # Other inputs under other noise: y is all that reaches what is sent, in any batch and at any place of it.
     others = fresh.released(signal.roll(1, 0), y - signal.roll(1, 0).double())
     assert torch.equal(others, y)
     sent = fresh.embedded(others)
@@ -134,7 +137,7 @@ def test_a_gallery_is_told_apart_by_rounding_no_more(form):
         name: [hits(*compared(channel, signal, sent), weight) for weight in (0.0, 0.01, 1.0)]
         for name, sent in (("old", in_float32(fresh, signal, rng)), ("new", channel.sent(signal, rng)))
     }
-    # Of k inputs with the same t each is told with probability 1 / k.
+    # Where k inputs have the same t each is told with probability 1 / k.
     assert told["old"][2].mean() > 0.97 * len(signal.unique(dim=0)) / 1000
     for helped in told["new"][1:]:
         gain = helped - told["new"][0]
@@ -147,3 +150,31 @@ def test_rounding_of_what_is_sent_follows_from_y_alone():
     assert torch.equal(rounding_of(channel, fresh.embedded(y)), rounding_of(channel, fresh.embedded(y.clone())))
     signal = channel.signal(torch.from_numpy(rng.standard_normal((50, 40, 1, 1))).float())
     assert rounding_of(channel, channel.sent(signal, rng)).shape == (50, 80)
+
+
+@pytest.mark.parametrize("draw", BOUNDED)
+def test_a_gallery_under_laplace_noise_is_told_apart_by_the_likelihood_alone(draw):
+    channel, rng = Channel(BOUNDED[draw], draw), np.random.default_rng(8)
+    # Half of the elements are 0, as rectifiers leave them, whose noise float32 would keep whole.
+    signal = torch.from_numpy(rng.standard_normal((400, 12, 1, 1))).float().clamp(min=0)
+    likelihood, rounding = compared(channel, signal, channel.sent(signal, rng))
+    exact = hits(likelihood, rounding, 0.0)
+    # The order of twelve values nearly tells the input, whichever member's scale the noise has; Laplace values alone do not.
+    assert exact.mean() > 0.3 if draw == "order-preserving" else 0.01 < exact.mean() < 0.3
+    for weight in (0.01, 1.0, 1e6):
+        gain = hits(likelihood, rounding, weight) - exact
+        assert gain.mean() <= 3 * max(gain.std().item() / math.sqrt(400), 1 / 400)
+
+
+def test_identified_among_test_rows():
+    fresh = fresh_of("saturated", d=120)
+    channel, rng = Channel(fresh, "fresh"), np.random.default_rng(9)
+
+    def side(n: int) -> Side:
+        clean = torch.from_numpy(rng.standard_normal((n, 120, 1, 1))).float()
+        zeros = torch.zeros(n, dtype=torch.long)
+        return Side(clean, channel.signal(clean), zeros, zeros, torch.zeros(n, 4))
+
+    found = identified(Scene(channel, side(10), side(300), side(500), Budget(1), 0))
+    assert found["candidates"] == 500 and 1 / 500 <= found["exact"] < 0.5
+    assert abs(found["with rounding"] - found["exact"]) <= 3 * found["error"]

@@ -97,7 +97,9 @@ class MIShannon_Mixed(Knn, ShannonInformation):
         blocks = [2 * extent * codes[m] if m in self.discrete else block for m, block in enumerate(blocks)]
         y = np.hstack(blocks)
         equal = max_norm_neighbors(y, k)[0][:, -1] == 0
-        y = jitter(y, rng=self.rng)
+        warn_of_repeated_rows(np.hstack(codes))
+        labels = np.repeat([m in self.discrete for m in range(len(blocks))], [block.shape[1] for block in blocks])
+        y = np.where(labels, y, jitter(y, rng=self.rng))
         nearer = np.nextafter(max_norm_neighbors(y, k)[0][:, -1], 0)
         marginal = 0
         for block, code in zip(np.split(y, np.cumsum([b.shape[1] for b in blocks])[:-1], axis=1), codes, strict=True):
@@ -110,6 +112,18 @@ def n_equal(y: np.ndarray) -> np.ndarray:
     """How many rows of `y` (n, d) equal each one, itself included; int (n,)."""
     _, number, counts = np.unique(y, axis=0, return_inverse=True, return_counts=True)
     return counts[number.reshape(-1)]
+
+
+def warn_of_repeated_rows(codes: np.ndarray) -> None:
+    """Warn where rows repeat, of the values that `codes` (n, M) stand for, which are too many for labels, zeros or grids."""
+    counts = np.unique(codes, axis=0, return_counts=True)[1]
+    many = codes.max() > 0.4 * len(codes)  # values of a block
+    if (n_groups := int((counts > 1).sum())) > len(codes) / 5 and many:
+        warnings.warn(
+            RepeatedValues(f"{counts[counts > 1].sum()} of {len(codes)} rows equal another in all blocks, of {n_groups} "
+                           "different kinds; drop rows that were only repeated, which count as dependence"),
+            stacklevel=4,
+        )  # fmt: skip
 
 
 def warn_of_equal_distances(distances: np.ndarray, k: int, rounding: float) -> None:

@@ -220,7 +220,8 @@ def jitter(y: np.ndarray, scale: float = 1e-10, rng: Rng = None) -> np.ndarray:
     ----------
     y : ndarray, (n, d)
     scale : float
-        The noise's standard deviation over that of the column; far below the steps between values.
+        The noise's standard deviation over the median distance of the column's values from their median, of those that are
+        not equal to it (a far cell or many zeros do not matter); far below the steps between values.
     rng : None, int or np.random.Generator
         Draws the noise. An int gives the same bits at each call.
 
@@ -236,8 +237,10 @@ def jitter(y: np.ndarray, scale: float = 1e-10, rng: Rng = None) -> np.ndarray:
     if not 0 <= scale < np.inf:
         raise ValueError(f"scale: found {scale}, expected a number from 0")
     y = as_sample(y)
-    centred = y - y.mean(axis=0)
-    return centred + scale * centred.std(axis=0) * np.random.default_rng(rng).standard_normal(y.shape)
+    centred = y - np.median(y, axis=0)
+    distances = np.ma.masked_equal(np.abs(centred), 0)
+    spreads = np.ma.median(distances, axis=0).filled(0)  # constant columns have none
+    return centred + scale * spreads * np.random.default_rng(rng).standard_normal(y.shape)
 
 
 def normal_scores(y: np.ndarray) -> np.ndarray:
