@@ -5,7 +5,7 @@
 
 Writes noisy_activations.npy, original_activations.npy (n, 256, 6, 6), original_images.npy (n, 150528), labels.npy (n, 1),
 draws.csv and run.json: 676 kB for each query, in files that grow as it goes, so that memory does not. A row of draws.csv is
-one query's draw, applied to the first `--judged-on` queries' activations: its SNR, and the accuracy of the cloud.
+one draw, none of the queries' own, applied to the first `--judged-on` queries' activations: its SNR, and the cloud's accuracy.
 Step 3, mutual_info_ite.ipynb, reads these files.
 """
 
@@ -29,7 +29,7 @@ from shredder.channels import Channel
 from shredder.images import Images, load_images
 from shredder.metrics import ActivationMoments, clean_accuracy, mean_and_spread, noisy_accuracy
 from shredder.rowfile import RowFile
-from shredder.sampling import query_generator
+from shredder.sampling import JUDGED, query_generator
 from shredder.split import SplitNetwork
 
 SHIPPED = Path(__file__).parent / "artifacts" / "alexnet" / "noise" / "additive.npy"
@@ -86,17 +86,14 @@ def write_clean(split: SplitNetwork, images: Images, files: dict[str, RowFile]) 
         files["labels"].append(images.labels[rows, None].numpy())
 
 
-def write_noisy(
-    channel: Channel, clean: RowFile, file: RowFile, rng: np.random.Generator
-) -> Iterator[tuple[Tensor, tuple[Tensor | None, Tensor]]]:
-    """Append a noisy activation to `file` for each row of `clean`; yield noisy activations, and w and n, few at a time."""
+def write_noisy(channel: Channel, clean: RowFile, file: RowFile, rng: np.random.Generator) -> Iterator[Tensor]:
+    """Append a noisy activation to `file` for each row of `clean`; yield them, a few at a time."""
     for first in range(0, clean.rows, DRAWS_AT_ONCE):
         # A copy from a map of its own: what is mapped, and has been read, counts as memory in use.
         some = torch.from_numpy(clean.array()[first : first + DRAWS_AT_ONCE].copy())
-        draws = channel.draws(len(some), rng)
-        queries = channel.applied(channel.signal(some), draws)
+        queries = channel.sent(channel.signal(some), rng)
         file.append(queries.numpy())
-        yield queries, channel.tensors(draws)
+        yield queries
 
 
 @runs.in_float32
@@ -122,9 +119,10 @@ def main(args: Arguments) -> None:
         judged = channel.as_activation(channel.signal(original)), labels[:judged_on]
         moments, columns, n_right = ActivationMoments(judged[0]), [], 0
         with tqdm(total=len(labels), unit="draw", desc="noise") as bar:
-            rng = query_generator(args.seed)
+            rng, judging = query_generator(args.seed), query_generator(args.seed, JUDGED)
             answered = write_noisy(channel, clean, files["noisy_activations"], rng)
-            for (queries, noise), truth in zip(answered, labels.split(DRAWS_AT_ONCE), strict=True):
+            for queries, truth in zip(answered, labels.split(DRAWS_AT_ONCE), strict=True):
+                noise = channel.tensors(channel.draws(len(queries), judging))
                 snr, accuracy = moments.snr(*noise), noisy_accuracy(split, *judged, *noise)
                 columns.append(torch.stack([snr, accuracy]))
                 n_right += (split.cloud(queries).argmax(1) == truth).sum().item()

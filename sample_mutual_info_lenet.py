@@ -6,9 +6,9 @@
         --distributions artifacts/lenet/v3/distributions.npy --orders artifacts/lenet/v3/orders.npy
 
 Writes noisy_activations.npy, original_activations.npy (n, 120, 1, 1), original_images.npy (n, 1024), labels.npy (n, 1),
-draws.csv and run.json. A row of draws.csv is one query's draw, applied to the whole test set: its SNR, the accuracy of the
-public network, and, where that answers digit > 5, the accuracy with which the private network, never trained on noise, reads
-the digit from its own activations. Step 3, mutual_info_ite.ipynb, reads these files.
+draws.csv and run.json. A row of draws.csv is one draw, none of the queries' own, applied to the whole test set: its SNR, the
+accuracy of the public network, and, where that answers digit > 5, the accuracy with which the private network, never trained
+on noise, reads the digit from its own activations. Step 3, mutual_info_ite.ipynb, reads these files.
 """
 
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ from shredder.arguments import NoiseArguments, source_of, with_noise
 from shredder.channels import Channel
 from shredder.datasets import digit_gt5, load_digits, to_network_input
 from shredder.metrics import ActivationMoments, mean_and_spread, noisy_accuracy
-from shredder.sampling import Draws, query_generator
+from shredder.sampling import JUDGED, Draws, query_generator
 from shredder.split import SplitNetwork
 
 SHIPPED = Path(__file__).parent / "artifacts" / "lenet" / "noise"
@@ -110,7 +110,7 @@ def main(args: Arguments) -> None:
 
     draws = channel.draws(n, query_generator(args.seed))
     original = public.activations(images[:n])
-    judged = judge_draws(networks, images, channel, draws)
+    judged = judge_draws(networks, images, channel, channel.draws(n, query_generator(args.seed, JUDGED)))
 
     results = {"queries": n, "members": len(channel.source), "average SNR": judged["snr"].mean().item()}
     for column in networks:

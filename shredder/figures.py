@@ -46,7 +46,7 @@ def pipeline(image: np.ndarray, clean: np.ndarray, noisy: np.ndarray, formula: s
     formula : str
         What a' is.
     snr : float
-        Of this draw, linear.
+        Average over draws, linear.
     """
     figure, axes = plt.subplots(1, 4, figsize=(WIDTH, 2.5), width_ratios=[1, 1.15, 1.15, 1.15])
     titles = ("input x", "edge sends\na = edge(x)", "noise of this query\na' - a", f"cloud receives\na' = {formula}")
@@ -62,7 +62,7 @@ def pipeline(image: np.ndarray, clean: np.ndarray, noisy: np.ndarray, formula: s
     for axis, text in zip(axes[1:], ("→", "+", "="), strict=True):
         axis.annotate(text, (-0.14, 0.5), xycoords="axes fraction", fontsize=16, ha="center", va="center")
     figure.suptitle(
-        f"on the device: x, a and the noise   |   on the server: a' and the answer   (SNR = {snr:.2g})", fontsize=10
+        f"on the device: x, a and the noise   |   on the server: a' and the answer   (average SNR = {snr:.2g})", fontsize=10
     )
     return figure
 

@@ -38,10 +38,10 @@ def grid_of(scales: Tensor) -> Tensor:
 
 
 def to_grid(values: Tensor, grid: Tensor) -> Tensor:
-    """The nearest multiples of `grid`, which broadcasts, in float64; where it is 0, the values as they are."""
+    """The nearest multiples of `grid`, which broadcasts, in float64; where it is 0, the values as they are. 0 has no sign."""
     values = values.double()
     # Exact but for the rounding itself: a division by a power of two, and a multiplication with it.
-    return torch.where(grid > 0, (values / torch.where(grid > 0, grid, 1.0)).round() * grid, values)
+    return torch.where(grid > 0, (values / torch.where(grid > 0, grid, 1.0)).round() * grid + 0.0, values)
 
 
 def standard_normal(shape: tuple[int, ...], rng: np.random.Generator) -> Tensor:

@@ -12,6 +12,9 @@ from shredder.noise import Collection, Distributions, laplace_fit
 from shredder.rounding import grid_of
 from shredder.runs import InputError
 
+# Purpose of draws that are judged. They are not the queries': the SNR of a query's own noise, beside what was sent, would tell its
+# input, which no bound counts.
+JUDGED = 1
 Draw = Literal["order-preserving", "elementwise-laplace", "verbatim", "fresh"]
 Family = Literal["normal", "laplace"]
 
@@ -34,14 +37,14 @@ class Draws(NamedTuple):
     grid: Tensor | None = None
 
 
-def query_generator(seed: int | None) -> np.random.Generator:
-    """Where the noise of queries comes from.
+def query_generator(seed: int | None, *purpose: int) -> np.random.Generator:
+    """Where the noise of queries comes from; another generator for each `purpose`.
 
     Without a seed it is ChaCha20 (Bernstein 2008) with a key of 256 bits from the operating system: draws that were seen say
     nothing of others. numpy's own generators can be predicted from what they gave, so with a seed, which repeats an experiment,
     nothing is hidden from whoever guesses it.
     """
-    return np.random.Generator(ChaCha(key=secrets.randbits(256))) if seed is None else np.random.default_rng(seed)
+    return np.random.Generator(ChaCha(key=secrets.randbits(256))) if seed is None else np.random.default_rng([seed, *purpose])
 
 
 def draw_noise(collection: Collection | Distributions, n_queries: int, how: Draw, rng: np.random.Generator) -> Draws:

@@ -25,7 +25,7 @@ from shredder.channels import Channel
 from shredder.images import load_images
 from shredder.noise import Collection
 from shredder.rounding import to_grid
-from shredder.sampling import draw_noise
+from shredder.sampling import JUDGED, draw_noise
 from shredder.split import SplitNetwork
 
 ARRAYS = ("noisy_activations", "original_activations", "original_images", "labels")
@@ -139,7 +139,7 @@ def test_draws_are_judged_one_by_one(sampled, additive, split):
     a = torch.from_numpy(found["original_activations"][:JUDGED_ON])
     labels = torch.from_numpy(found["labels"][:JUDGED_ON, 0])
     snr, accuracy = [], []
-    for n in draws(additive, N)[0].float():
+    for n in draws(additive, N, seed=[0, JUDGED])[0].float():
         exact = a.double()
         snr.append((exact.square().mean() / (exact - (exact + n)).var(correction=0)).item())
         with torch.no_grad():

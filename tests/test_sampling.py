@@ -9,6 +9,7 @@ from numpy.testing import assert_allclose
 from scipy import stats
 from torch import nn
 
+import sample_mutual_info_lenet as sample
 from models.lenet import CUTTING_POINTS
 from shredder.noise import Collection, initial_noise
 from shredder.runs import InputError
@@ -221,6 +222,20 @@ def test_members_are_drawn_uniformly(collection, how):
 def test_same_seed_same_bits_without_multiplicative_tensors(additive, how):
     first, again, other = (draw_noise(additive, 50, how, np.random.default_rng(seed))[1] for seed in (1, 1, 2))
     assert torch.equal(first, again) and not torch.equal(first, other)
+
+
+def test_what_is_written_of_draws_says_nothing_of_a_querys_own(tmp_path):
+    """The SNR of a query's own noise, beside what was sent, would tell which input it was."""
+    np.save(tmp_path / "additive.npy", np.random.default_rng(0).laplace(0, 2, (5, 120, 1, 1)).astype(np.float32))
+    for seed in (0, None):
+        output = tmp_path / f"{seed}"
+        sample.main(sample.Arguments(additive=tmp_path / "additive.npy", public_labels="digits", seed=seed, output=output))
+        noisy, clean = (np.load(output / f"{name}_activations.npy").reshape(1000, 120) for name in ("noisy", "original"))
+        own = np.square(clean).mean() / (noisy - clean).var(1)
+        written = np.genfromtxt(output / "draws.csv", delimiter=",", names=True)["snr"]
+        # Two samples of the same distribution, and nothing more: a correlation's standard error is 1 / sqrt(1,000).
+        assert stats.ks_2samp(own, written).pvalue > 1e-3
+        assert abs(np.corrcoef(own, written)[0, 1]) < 4 / 1000**0.5
 
 
 def test_without_a_seed_nobody_can_repeat_the_draws():
