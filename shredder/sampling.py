@@ -12,8 +12,8 @@ from shredder.noise import Collection, Distributions, laplace_fit
 from shredder.rounding import grid_of
 from shredder.runs import InputError
 
-# Purpose of draws that are judged. They are not the queries': the SNR of a query's own noise, beside what was sent, would tell its
-# input, which no bound counts.
+# Purpose of draws that are judged. They are not the queries': the SNR of a query's own noise, beside what was sent, would tell
+# its input, which no bound counts.
 JUDGED = 1
 Draw = Literal["order-preserving", "elementwise-laplace", "verbatim", "fresh"]
 Family = Literal["normal", "laplace"]
