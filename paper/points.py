@@ -160,7 +160,8 @@ def estimates(sample: Path, n_splits: int, image_columns: int | None = None) -> 
         for prefix, rows in (("", y), ("standardised ", ite.standardize(y, ds))):
             estimator = ite.cost.MIShannon_DKL(rng=0, n_splits=n_splits)
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore", ite.UnsupportedEstimate)  # the README says what these numbers are worth
+                for warning in (ite.UnsupportedEstimate, ite.RepeatedValues):  # the README says what these numbers are worth
+                    warnings.simplefilter("ignore", warning)
                 estimator.estimation(rows, ds)
             values[prefix + name] = np.atleast_1d(estimator.last_run).tolist()
     return values
