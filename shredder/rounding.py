@@ -55,10 +55,11 @@ def standard_normal(shape: tuple[int, ...], rng: np.random.Generator) -> Tensor:
 
 def lowest_set_bit(values: Tensor) -> Tensor:
     """Exponent of the lowest set bit of each float32 value, float32, same shape: 0.75 = 2^-1 + 2^-2 has -2; 0 counts as 0."""
-    mantissa, exponent = torch.frexp(values.double())
-    whole = (mantissa * 2**24).long()
-    lowest = (whole & -whole).double().log2() + exponent - 24
-    return torch.where(whole == 0, 0.0, lowest).float()
+    bits = values.contiguous().view(torch.int32)
+    exponent = (bits >> 23) & 255
+    mantissa = (bits & 0x7FFFFF) | ((exponent > 0).int() << 23)  # the value is mantissa * 2^(exponent - 150)
+    of_lowest = ((mantissa & -mantissa).float().view(torch.int32) >> 23) - 127
+    return torch.where(mantissa == 0, 0, of_lowest + exponent.clamp(min=1) - 150).float()
 
 
 def bits_left(values: int, queries: int, laplace: bool = False, ordered: bool = False) -> float:
