@@ -46,7 +46,7 @@ SAMPLE=$(1)/sample FIGURES=$(1)/figures $(BIN)/jupyter nbconvert --log-level ERR
 endef
 
 test: .venv/development
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto
 
 lint: .venv/development
 	$(BIN)/ruff check .

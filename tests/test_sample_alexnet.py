@@ -130,7 +130,8 @@ def test_noisy_activations_are_the_draws_on_top(sampled, additive):
         found["noisy_activations"], to_grid(torch.from_numpy(found["original_activations"]) + noise, grid)
     )
     # What an adversary has to subtract, up to half a step of the grid.
-    assert (np.abs(found["noisy_activations"] - found["original_activations"] - noise.numpy()) <= grid.numpy() / 2).all()
+    left = found["noisy_activations"].astype(float) - found["original_activations"] - noise.numpy()
+    assert (np.abs(left) <= 1.0001 * grid.numpy() / 2).all()
 
 
 def test_draws_are_judged_one_by_one(sampled, additive, split):
@@ -167,7 +168,8 @@ def test_the_seed_decides_every_bit(sampled, additive, tmp_path):
 
 def test_without_a_seed_nobody_knows_the_noise(additive, tmp_path):
     one, other = (run(tmp_path / name, additive, seed=None, n_samples=1) for name in ("one", "other"))
-    assert not (one["noisy_activations"] == other["noisy_activations"]).any()
+    # Values on a grid of a three hundredth of the noise meet by chance.
+    assert (one["noisy_activations"] == other["noisy_activations"]).mean() < 0.01
     np.testing.assert_array_equal(one["original_activations"], other["original_activations"])
 
 
@@ -185,10 +187,11 @@ def test_verbatim(additive, tmp_path):
 
 
 def test_order_preserving(additive, tmp_path):
-    """Each query's noise rises where one of the stored tensors rises, up to the rounding of the sum; its values are fresh."""
+    """Each query's noise rises where one of the stored tensors rises, up to a step of the grid; its values are fresh."""
     found, stored = run(tmp_path, additive, draw="order-preserving", n_samples=20), np.load(additive).reshape(4, -1)
     noise = (found["noisy_activations"] - found["original_activations"]).reshape(20, -1)
-    rises = np.stack([np.diff(noise[:, order], axis=1).min(1) > -1e-4 for order in stored.argsort(axis=1)], axis=1)
+    step = 1.5 * SCALE / 256  # of scales that are near the one that the tensors were drawn with
+    rises = np.stack([np.diff(noise[:, order], axis=1).min(1) > -step for order in stored.argsort(axis=1)], axis=1)
     assert (rises.sum(1) == 1).all() and len(set(rises.argmax(1))) > 1
     member = stored[rises.argmax(1)]
     assert (np.abs(noise - member) > 1e-3).mean() > 0.9
@@ -213,8 +216,10 @@ def test_other_cutting_points(tmp_path, cutting_point):
     np.save(tmp_path / "additive.npy", tensors(2, shape))
     found = run(tmp_path / "output", tmp_path / "additive.npy", cutting_point=cutting_point)
     assert found["noisy_activations"].shape == (3, *shape)
-    noise = draws(tmp_path / "additive.npy", 3).numpy()
-    np.testing.assert_array_equal(found["noisy_activations"], found["original_activations"] + noise)
+    sent = to_grid(
+        torch.from_numpy(found["original_activations"]) + (drawn := draws(tmp_path / "additive.npy", 3))[0], drawn[1]
+    )
+    np.testing.assert_array_equal(found["noisy_activations"], sent)
 
 
 def test_shipped_tensors(tmp_path):

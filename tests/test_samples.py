@@ -79,14 +79,15 @@ def test_reads_what_step_2_wrote(folder, mapped):
     assert sample.formula == "a + n"
 
 
-def test_reads_the_shipped_sample_whose_paths_are_relative_to_the_repository(tmp_path):
-    for place in (SHIPPED, shutil.copytree(SHIPPED, tmp_path / "elsewhere")):
-        sample = load_sample(place, 1024, ["public_accuracy"])
-        learned = load_learned(sample)
-        assert (len(sample), sample.formula, learned.missing) == (1000, "w * a + n", "")
-        assert learned.multiplicative.shape == learned.additive.shape == (150, 120, 1, 1)
-        assert learned.min_accuracy == 0.95
-        assert learned.record.result("epochs before acceptance") == 27
+def test_reads_the_shipped_sample_and_the_noise_beside_it(tmp_path):
+    sample = load_sample(SHIPPED, 1024, ["public_accuracy"])
+    learned = load_learned(sample)
+    assert (len(sample), sample.formula, learned.missing) == (1000, "w * a + n", "")
+    assert learned.multiplicative.shape == learned.additive.shape == (150, 120, 1, 1)
+    assert learned.min_accuracy == 0.95
+    assert learned.record.result("epochs before acceptance") == 27
+    alone = load_learned(load_sample(shutil.copytree(SHIPPED, tmp_path / "elsewhere"), 1024, ["public_accuracy"]))
+    assert "found nowhere" in alone.missing
 
 
 def test_reads_what_today_s_step_2_writes(tmp_path, mnist_5k):
