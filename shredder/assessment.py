@@ -102,35 +102,18 @@ def assess(
         For the figure of reconstructions.
     """
 
-    def row(reading: Reading, ceiling: float) -> dict[str, Any]:
-        low, high = reading.interval()
-        bits, bits_error = reading.bits_at_least()
-        return {
-            "private_accuracy": reading.accuracy,
-            "low": low,
-            "high": high,
-            "floor": floor(scene.learning, scene.test),
-            "ceiling": ceiling,
-            "correct, of": [int(reading.correct.sum()), len(reading.correct)],
-            "bits at least": bits,
-            "bits error": bits_error,
-            "held-out nats": reading.held_out_nats,
-            "kind": reading.kind,
-            "reader": reading.reader,
-        }
-
     def ceiling() -> float:
         return keep("ceiling", lambda: {"accuracy": attacks.ceiling(scene).accuracy})["accuracy"]
 
     def single(name: str) -> dict[str, Any]:
         highest = ceiling()  # before the clock of this attack starts
         kinds = scene.noisy(*KINDS[name])
-        return keep(name, lambda: row(attacks.read(scene, kinds, likelihood=name == "member"), highest))
+        return keep(name, lambda: _row(scene, attacks.read(scene, kinds, likelihood=name == "member"), highest))
 
     readings, images, gallery = {}, {}, {}
     for name in names:
         if name == "untrained":
-            readings[name] = keep(name, lambda: row(*untrained()))
+            readings[name] = keep(name, lambda: _row(scene, *untrained()))
         elif name in KINDS:
             readings[name] = single(name)
         elif name == "averaging":
@@ -138,7 +121,7 @@ def assess(
             for q in QUERIES:
 
                 def mean_of(q: int = q, kind: str = best["kind"], ceiling: float = best["ceiling"]) -> dict[str, Any]:
-                    return row(attacks.averaged(scene, kind, q), ceiling)
+                    return _row(scene, attacks.averaged(scene, kind, q), ceiling)
 
                 readings[f"averaging {q}"] = keep(f"averaging-{q}", mean_of)
         elif name == "rounding":
@@ -146,6 +129,25 @@ def assess(
         else:
             images = keep(name, lambda: reconstruction(scene, scene.noisy(), folder))
     return Found(readings, images, gallery)
+
+
+def _row(scene: Scene, reading: Reading, ceiling: float) -> dict[str, Any]:
+    """A reading as a row of attacks.csv, and what else is kept of it."""
+    low, high = reading.interval()
+    bits, bits_error = reading.bits_at_least()
+    return {
+        "private_accuracy": reading.accuracy,
+        "low": low,
+        "high": high,
+        "floor": floor(scene.learning, scene.test),
+        "ceiling": ceiling,
+        "correct, of": [int(reading.correct.sum()), len(reading.correct)],
+        "bits at least": bits,
+        "bits error": bits_error,
+        "held-out nats": reading.held_out_nats,
+        "kind": reading.kind,
+        "reader": reading.reader,
+    }
 
 
 def reconstruction(scene: Scene, kinds: dict[str, attacks.Inputs], folder: Path) -> dict[str, Any]:

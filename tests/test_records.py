@@ -82,12 +82,12 @@ def test_no_machines_folders():
     assert found["data_root"] == ".../mnist" and str(ROOT) not in text and "this machine" not in text
 
 
-def test_shipped_records_of_old_runs_are_relative_to_the_repository():
-    record = ROOT / "artifacts" / "lenet" / "sample" / "run.json"
-    found = records.read(record)
-    if "files" in found:
-        pytest.skip("it has been made anew")
-    assert records.path_in(record, found["arguments"]["additive"]) == ROOT / "artifacts" / "lenet" / "noise" / "additive.npy"
+def test_records_of_old_runs_are_relative_to_the_repository(tmp_path):
+    record, noise = tmp_path / "run.json", "artifacts/lenet/noise/additive.npy"
+    record.write_text(json.dumps({"arguments": {"additive": noise}, "results": {}}))
+    assert records.path_in(record, noise) == ROOT / noise
+    record.write_text(json.dumps({"arguments": {"additive": noise}, "results": {}, "files": {}}))
+    assert records.path_in(record, noise) == tmp_path / noise
 
 
 # Files.
