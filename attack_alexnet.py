@@ -17,16 +17,20 @@ import torch
 from torch.nn import functional
 
 from models.alexnet import CUTTING_POINTS, pretrained_alexnet, weights_file
-from shredder import assessment, attacks, folders, runs
-from shredder.activations import edge_pass
-from shredder.adversaries import Budget
-from shredder.arguments import NoiseArguments, noise_files, source_of, with_noise
-from shredder.assessment import AttackName
-from shredder.channels import Channel
-from shredder.images import load_images
+from shredder.attack import attacks
+from shredder.attack.attacks import AttackName
+from shredder.attack.networks import Budget
+from shredder.attack.report import WRITTEN, bounds, measures, rank_of_noise, write
+from shredder.attack.run import assess, chosen, keeper
+from shredder.attack.setting import Scene, Side
+from shredder.inputs.activations import edge_pass
+from shredder.inputs.images import load_images
+from shredder.io import folders
+from shredder.io.cli import in_float32, require_at_least, require_one_of, script
+from shredder.io.record import Record, digest, fingerprint
 from shredder.metrics import clean_accuracy
-from shredder.resuming import digest, fingerprint
-from shredder.scene import Scene, Side
+from shredder.noise.channel import Channel
+from shredder.noise.flags import NoiseArguments, noise_files, source_of, with_noise
 from shredder.split import SplitNetwork
 
 SHIPPED = Path(__file__).parent / "artifacts" / "alexnet" / "noise" / "additive.npy"
@@ -77,17 +81,17 @@ def side_of(split: SplitNetwork, channel: Channel, args: Arguments, part: str, n
     return Side(clean, channel.signal(clean), labels, labels, torch.cat(seen))
 
 
-@runs.in_float32
-@folders.claims(*assessment.WRITTEN)
+@in_float32
+@folders.claims(*WRITTEN)
 def main(args: Arguments) -> None:
     """Attack, write."""
     args = with_noise(args, args.dataset != "imagenet", "digits", additive=SHIPPED)
     variant = "imagenet" if args.dataset == "imagenet" else "digits"
     args = replace(args, weights=args.weights or weights_file(variant))
-    record = runs.Record(args)
-    runs.require_at_least(args, seed=0, epochs=1, images=20)
-    runs.require_one_of(args, cutting_point=CUTTING_POINTS)
-    names = assessment.chosen(args.attacks, private_labels=False)
+    record = Record(args)
+    require_at_least(args, seed=0, epochs=1, images=20)
+    require_one_of(args, cutting_point=CUTTING_POINTS)
+    names = chosen(args.attacks, private_labels=False)
     budget = Budget(args.epochs, args.seconds_per_attack)
     budget.check()
     channel = Channel(source_of(args, CUTTING_POINTS[args.cutting_point]), args.draw)
@@ -99,15 +103,15 @@ def main(args: Arguments) -> None:
     scene = Scene(channel, train.rows(slice(n, None)), train.rows(slice(n)), test, budget, args.seed)
     seen = digest(train.images, train.public, test.images, test.public)
     key = fingerprint(replace(args, attacks=()), args.weights, *noise_files(args))
-    keep = assessment.keeper(args.output / "attacks", f"{key} {seen} {record.commit}")
-    found = assessment.assess(scene, names, None, keep, args.output)
+    keep = keeper(args.output / "attacks", f"{key} {seen} {record.commit}")
+    found = assess(scene, names, None, keep, args.output)
     public = attacks.public_accuracy(scene, split), clean_accuracy(split, test.clean, test.public)
-    results = assessment.measures(found, scene, *public)
+    results = measures(found, scene, *public)
     # A digit of 28 x 28 pixels, whatever it is enlarged to; of ImageNet, the 224 x 224 colours that the network is given.
     input_bits = 8 * (3 * 224 * 224 if variant == "imagenet" else 28 * 28)
-    results |= assessment.bounds(channel, test.signal, scene.rng("bounds"), input_bits) | assessment.rank_of_noise(scene)
-    assessment.write(found, results, args.output, record)
+    results |= bounds(channel, test.signal, scene.rng("bounds"), input_bits) | rank_of_noise(scene)
+    write(found, results, args.output, record)
 
 
 if __name__ == "__main__":
-    runs.script(main, Arguments)
+    script(main, Arguments)

@@ -19,15 +19,20 @@ import torch
 from torch import Tensor
 
 from models.lenet import CUTTING_POINTS, WEIGHTS, pretrained_lenet
-from shredder import assessment, attacks, folders, runs
-from shredder.adversaries import Budget
-from shredder.arguments import NoiseArguments, noise_files, source_of, with_noise
-from shredder.assessment import AttackName
-from shredder.channels import Channel
-from shredder.datasets import Digits, digit_gt5, held_out_tenth, load_digits, to_network_input
+from shredder.attack import attacks
+from shredder.attack.attacks import AttackName
+from shredder.attack.networks import Budget
+from shredder.attack.reading import Reading
+from shredder.attack.report import WRITTEN, bounds, measures, rank_of_noise, write
+from shredder.attack.run import assess, chosen, keeper
+from shredder.attack.setting import Scene, Side
+from shredder.inputs.digits import Digits, digit_gt5, held_out_tenth, load_digits, to_network_input
+from shredder.io import folders
+from shredder.io.cli import in_float32, require_at_least, require_one_of, script
+from shredder.io.record import Record, digest, fingerprint
 from shredder.metrics import clean_accuracy
-from shredder.resuming import digest, fingerprint
-from shredder.scene import Reading, Scene, Side
+from shredder.noise.channel import Channel
+from shredder.noise.flags import NoiseArguments, noise_files, source_of, with_noise
 from shredder.split import SplitNetwork
 
 EPOCHS = {"mnist-5k": 60, "mnist": 15}
@@ -81,19 +86,19 @@ def scene_of(args: Arguments, channel: Channel, activations: tuple[Tensor, Tenso
     return Scene(channel, train.rows(learning), train.rows(held_out), test, budget, args.seed)
 
 
-@runs.in_float32
-@folders.claims(*assessment.WRITTEN)
+@in_float32
+@folders.claims(*WRITTEN)
 def main(args: Arguments) -> None:
     """Attack, compare with floor and ceiling, write."""
-    names = assessment.chosen(args.attacks, private_labels=args.public_labels == "gt5")
+    names = chosen(args.attacks, private_labels=args.public_labels == "gt5")
     shipped = {name: SHIPPED / f"{name}.npy" for name in ("additive", "multiplicative")}
     args = with_noise(args, args.public_labels == "gt5", "--public-labels gt5", **shipped)
     classes = 2 if args.public_labels == "gt5" else 10
     epochs = EPOCHS[args.dataset] if args.epochs is None else args.epochs
     args = replace(args, public_weights=args.public_weights or WEIGHTS[classes], epochs=epochs)
-    record = runs.Record(args)
-    runs.require_at_least(args, seed=0, epochs=1)
-    runs.require_one_of(args, cutting_point=CUTTING_POINTS)
+    record = Record(args)
+    require_at_least(args, seed=0, epochs=1)
+    require_one_of(args, cutting_point=CUTTING_POINTS)
     budget = Budget(args.epochs, args.seconds_per_attack)
     budget.check()
     channel = Channel(source_of(args, CUTTING_POINTS[args.cutting_point]), args.draw)
@@ -113,15 +118,15 @@ def main(args: Arguments) -> None:
     # Which attacks are asked for is no part of what a finished one is known by; the code is.
     key = fingerprint(replace(args, attacks=()), args.public_weights, args.private_weights, *noise_files(args))
     seen = digest(digits.train_images, digits.train_labels, digits.test_images, digits.test_labels)
-    keep = assessment.keeper(args.output / "attacks", f"{key} {seen} {record.commit}")
-    found = assessment.assess(scene, names, untrained if classes == 2 else None, keep, args.output)
+    keep = keeper(args.output / "attacks", f"{key} {seen} {record.commit}")
+    found = assess(scene, names, untrained if classes == 2 else None, keep, args.output)
     public = attacks.public_accuracy(scene, split)
-    results = assessment.measures(found, scene, public, clean_accuracy(split, activations[1], scene.test.public))
+    results = measures(found, scene, public, clean_accuracy(split, activations[1], scene.test.public))
     held_out = torch.cat([scene.held_out.signal, scene.test.signal])
     input_bits = 8 * digits.test_images[0].numel()
-    results |= assessment.bounds(channel, held_out, scene.rng("bounds"), input_bits) | assessment.rank_of_noise(scene)
-    assessment.write(found, results, args.output, record)
+    results |= bounds(channel, held_out, scene.rng("bounds"), input_bits) | rank_of_noise(scene)
+    write(found, results, args.output, record)
 
 
 if __name__ == "__main__":
-    runs.script(main, Arguments)
+    script(main, Arguments)

@@ -15,7 +15,11 @@ from pathlib import Path
 from typing import Literal
 
 from paper import attacked, plots, published, rows
-from shredder import figures, folders, runs
+from shredder import figures
+from shredder.io import folders
+from shredder.io.cli import InputError, in_float32, require_at_least, script
+from shredder.io.files import csv_table, write_together
+from shredder.io.record import Record, report
 
 # The rows of each figure, and how they are drawn.
 FIGURES = {
@@ -63,37 +67,37 @@ class Arguments:
     """Folder for figures and tables."""
 
 
-@runs.in_float32
+@in_float32
 @folders.claims(*WRITTEN)
 def main(args: Arguments) -> None:
     """Make the points that are missing, draw, write."""
-    record = runs.Record(args)
-    runs.require_at_least(args, seed=0, wifi_round_trip=0, lte_round_trip=0)
+    record = Record(args)
+    require_at_least(args, seed=0, wifi_round_trip=0, lte_round_trip=0)
     for name in ("wifi", "lte"):
         if not 0 < getattr(args, name) < math.inf:
-            raise runs.InputError(f"--{name}: found {getattr(args, name)}, expected a rate above 0 Mbit/s")
+            raise InputError(f"--{name}: found {getattr(args, name)}, expected a rate above 0 Mbit/s")
     if not args.networks:
-        raise runs.InputError("--networks: found none, expected lenet, alexnet or both")
+        raise InputError("--networks: found none, expected lenet, alexnet or both")
     seconds, files = {}, {}
     for name in [name for name in FIGURES if name != "attacks"] if args.figure == "all" else [args.figure]:
         begin, (make, draw) = time.perf_counter(), FIGURES[name]
         of_figure = make(args)
         if not of_figure:
-            raise runs.InputError(f"--figure {name}: no point was reached, so that nothing is to be drawn; see above")
+            raise InputError(f"--figure {name}: no point was reached, so that nothing is to be drawn; see above")
         columns = list(dict.fromkeys(column for row in of_figure for column in row))
         title = TITLES[name]
-        content = runs.csv_table(columns, [[row.get(column, "") for column in columns] for row in of_figure])
+        content = csv_table(columns, [[row.get(column, "") for column in columns] for row in of_figure])
         written = {args.output / f"{title}.csv": content}
         if name == "attacks":
             written[args.output / "attacks.md"] = attacked.markdown(of_figure).encode()
         if figure := draw and draw(of_figure):
             written[args.output / f"{title}.png"] = figures.png(figure)
-        runs.write_together(written)
+        write_together(written)
         files |= written
         seconds[f"{title} (s)"] = time.perf_counter() - begin
     record.write(args.output / "run.json", files, seconds)
-    runs.report(args.output, seconds)
+    report(args.output, seconds)
 
 
 if __name__ == "__main__":
-    runs.script(main, Arguments)
+    script(main, Arguments)

@@ -19,9 +19,11 @@ from tqdm import tqdm
 
 from models.alexnet import DIGIT_WEIGHTS, AlexNet, digit_alexnet
 from pretrain_lenet import unseen_by
-from shredder import folders, runs
-from shredder.datasets import load_digits
-from shredder.images import to_alexnet_input
+from shredder.inputs.digits import load_digits
+from shredder.inputs.images import to_alexnet_input
+from shredder.io import folders
+from shredder.io.cli import in_float32, require_at_least, script
+from shredder.io.record import Record, report
 from shredder.metrics import accuracy
 
 
@@ -66,12 +68,12 @@ def train(network: AlexNet, images: Tensor, labels: Tensor, args: Arguments, rng
                 bar.set_postfix(loss=f"{loss.item():.4f}", refresh=False)
 
 
-@runs.in_float32
+@in_float32
 @folders.claims(DIGIT_WEIGHTS.name, record=[DIGIT_WEIGHTS.with_suffix(".json").name])
 def main(args: Arguments) -> None:
     """Train, report, write `alexnet-digit.safetensors` and its run record."""
-    record = runs.Record(args)
-    runs.require_at_least(args, images=1, epochs=1, batch_size=1, learning_rate=0, weight_decay=0, seed=0)
+    record = Record(args)
+    require_at_least(args, images=1, epochs=1, batch_size=1, learning_rate=0, weight_decay=0, seed=0)
     mnist, mnist_5k = load_digits("mnist", args.data_root), load_digits("mnist-5k")
     rng = np.random.default_rng(args.seed)
     unseen = unseen_by(mnist, mnist_5k).nonzero()[:, 0]
@@ -92,8 +94,8 @@ def main(args: Arguments) -> None:
     path = args.output / DIGIT_WEIGHTS.name
     half = {name: tensor.half().contiguous() for name, tensor in network.state_dict().items()}
     record.write(path.with_suffix(".json"), {path: save(half)}, results)
-    runs.report(args.output, results)
+    report(args.output, results)
 
 
 if __name__ == "__main__":
-    runs.script(main, Arguments)
+    script(main, Arguments)

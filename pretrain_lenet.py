@@ -20,8 +20,10 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from models.lenet import WEIGHTS, LeNet
-from shredder import folders, runs
-from shredder.datasets import Digits, digit_gt5, load_digits, to_network_input
+from shredder.inputs.digits import Digits, digit_gt5, load_digits, to_network_input
+from shredder.io import folders
+from shredder.io.cli import in_float32, require_at_least, script
+from shredder.io.record import Record, report
 from shredder.metrics import accuracy
 
 
@@ -81,12 +83,12 @@ def train(network: LeNet, images: Tensor, labels: Tensor, args: Arguments, rng: 
             bar.set_postfix(loss=f"{loss.item():.4f}")
 
 
-@runs.in_float32
+@in_float32
 @folders.claims(*(path.name for path in WEIGHTS.values()), record=[path.with_suffix(".json").name for path in WEIGHTS.values()])
 def main(args: Arguments) -> None:
     """Train, report, write `lenet-*.safetensors` and its run record."""
-    record = runs.Record(args)
-    runs.require_at_least(args, epochs=1, batch_size=1, learning_rate=0, weight_decay=0, shift=0, seed=0)
+    record = Record(args)
+    require_at_least(args, epochs=1, batch_size=1, learning_rate=0, weight_decay=0, shift=0, seed=0)
     mnist, mnist_5k = load_digits("mnist", args.data_root), load_digits("mnist-5k")
     rows = unseen_by(mnist, mnist_5k)
     label = digit_gt5 if args.n_classes == 2 else (lambda digits: digits)
@@ -105,8 +107,8 @@ def main(args: Arguments) -> None:
             results[f"accuracy on {name}'s test set"] = accuracy(predictions, label(digits.test_labels)).item()
     path = args.output / WEIGHTS[args.n_classes].name
     record.write(path.with_suffix(".json"), {path: save(network.state_dict())}, results)
-    runs.report(args.output, results)
+    report(args.output, results)
 
 
 if __name__ == "__main__":
-    runs.script(main, Arguments)
+    script(main, Arguments)

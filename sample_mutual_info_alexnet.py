@@ -22,14 +22,16 @@ from torch import Tensor
 from tqdm import tqdm
 
 from models.alexnet import CUTTING_POINTS, INPUT_SHAPE, pretrained_alexnet
-from shredder import folders, runs
-from shredder.activations import edge_pass
-from shredder.arguments import NoiseArguments, source_of, with_noise
-from shredder.channels import Channel
-from shredder.images import Images, load_images
+from shredder.inputs.activations import edge_pass
+from shredder.inputs.images import Images, load_images
+from shredder.io import folders
+from shredder.io.cli import in_float32, require_at_least, require_one_of, script
+from shredder.io.files import RowFile, csv_table, require_space
+from shredder.io.record import Record, report
 from shredder.metrics import ActivationMoments, clean_accuracy, mean_and_spread, noisy_accuracy
-from shredder.rowfile import RowFile
-from shredder.sampling import JUDGED, query_generator
+from shredder.noise.channel import Channel
+from shredder.noise.draws import JUDGED, query_generator
+from shredder.noise.flags import NoiseArguments, source_of, with_noise
 from shredder.split import SplitNetwork
 
 SHIPPED = Path(__file__).parent / "artifacts" / "alexnet" / "noise" / "additive.npy"
@@ -74,7 +76,7 @@ def open_files(folder: Path, shape: tuple[int, ...], n: int, stack: ExitStack) -
         "noisy_activations": (shape, np.float32),
         "labels": ((1,), np.int64),
     }
-    runs.require_space(folder, n * sum(np.dtype(kind).itemsize * math.prod(row) for row, kind in rows.values()))
+    require_space(folder, n * sum(np.dtype(kind).itemsize * math.prod(row) for row, kind in rows.values()))
     return {name: stack.enter_context(RowFile(folder / f"{name}.npy", *row)) for name, row in rows.items()}
 
 
@@ -96,14 +98,14 @@ def write_noisy(channel: Channel, clean: RowFile, file: RowFile, rng: np.random.
         yield queries
 
 
-@runs.in_float32
+@in_float32
 @folders.claims(*WRITTEN)
 def main(args: Arguments) -> None:
     """Draw, judge, write."""
     args = with_noise(args, args.dataset != "imagenet", "digits", additive=SHIPPED)
-    record = runs.Record(args)
-    runs.require_at_least(args, seed=0, judged_on=1)
-    runs.require_one_of(args, cutting_point=CUTTING_POINTS)
+    record = Record(args)
+    require_at_least(args, seed=0, judged_on=1)
+    require_one_of(args, cutting_point=CUTTING_POINTS)
     imagenet, shape = args.dataset == "imagenet", CUTTING_POINTS[args.cutting_point]
     channel = Channel(source_of(args, shape), args.draw)
     split = SplitNetwork(pretrained_alexnet("imagenet" if imagenet else "digits", args.weights), args.cutting_point)
@@ -141,11 +143,11 @@ def main(args: Arguments) -> None:
             "spread of accuracy": spread,
             "accuracy of the queries as served": n_right / len(labels),
         }
-        table = runs.csv_table(DRAWS, zip(snr.tolist(), accuracy.tolist(), strict=True))
+        table = csv_table(DRAWS, zip(snr.tolist(), accuracy.tolist(), strict=True))
         written = {file.path: file for file in files.values()} | {args.output / "draws.csv": table}
         record.write(args.output / "run.json", written, results)
-    runs.report(args.output, results)
+    report(args.output, results)
 
 
 if __name__ == "__main__":
-    runs.script(main, Arguments)
+    script(main, Arguments)

@@ -21,12 +21,15 @@ from torch import Tensor
 from tqdm import tqdm
 
 from models.lenet import CUTTING_POINTS, WEIGHTS, pretrained_lenet
-from shredder import folders, runs
-from shredder.arguments import NoiseArguments, source_of, with_noise
-from shredder.channels import Channel
-from shredder.datasets import digit_gt5, load_digits, to_network_input
+from shredder.inputs.digits import digit_gt5, load_digits, to_network_input
+from shredder.io import folders
+from shredder.io.cli import InputError, in_float32, require_at_least, require_one_of, script
+from shredder.io.files import csv_table, npy
+from shredder.io.record import Record, report
 from shredder.metrics import ActivationMoments, mean_and_spread, noisy_accuracy
-from shredder.sampling import JUDGED, Draws, query_generator
+from shredder.noise.channel import Channel
+from shredder.noise.draws import JUDGED, Draws, query_generator
+from shredder.noise.flags import NoiseArguments, source_of, with_noise
 from shredder.split import SplitNetwork
 
 SHIPPED = Path(__file__).parent / "artifacts" / "lenet" / "noise"
@@ -85,7 +88,7 @@ def judge_draws(
     return dict(zip(("snr", *networks), torch.cat(columns, dim=1), strict=True))
 
 
-@runs.in_float32
+@in_float32
 @folders.claims(*WRITTEN)
 def main(args: Arguments) -> None:
     """Draw, judge, write."""
@@ -93,9 +96,9 @@ def main(args: Arguments) -> None:
     args = with_noise(args, args.public_labels == "gt5", "--public-labels gt5", **shipped)
     public_classes = 2 if args.public_labels == "gt5" else 10
     args = replace(args, public_weights=args.public_weights or WEIGHTS[public_classes])
-    record = runs.Record(args)
-    runs.require_at_least(args, seed=0)
-    runs.require_one_of(args, cutting_point=CUTTING_POINTS)
+    record = Record(args)
+    require_at_least(args, seed=0)
+    require_one_of(args, cutting_point=CUTTING_POINTS)
     channel = Channel(source_of(args, CUTTING_POINTS[args.cutting_point]), args.draw)
     public = SplitNetwork(pretrained_lenet(public_classes, args.public_weights), args.cutting_point)
     test = load_digits(args.dataset, args.data_root)
@@ -106,7 +109,7 @@ def main(args: Arguments) -> None:
         networks["private_accuracy"] = (private, digits)
     n = len(images) if args.n_samples is None else args.n_samples
     if not 1 <= n <= len(images):
-        raise runs.InputError(f"--n-samples: found {n}, expected 1 to {len(images)}, the test digits of {args.dataset}")
+        raise InputError(f"--n-samples: found {n}, expected 1 to {len(images)}, the test digits of {args.dataset}")
 
     draws = channel.draws(n, query_generator(args.seed))
     original = public.activations(images[:n])
@@ -123,11 +126,11 @@ def main(args: Arguments) -> None:
         "labels.npy": digits[:n, None].numpy(),
     }
     rows = zip(*(values.tolist() for values in judged.values()), strict=True)
-    files = {args.output / name: runs.npy(array) for name, array in arrays.items()}
-    files[args.output / "draws.csv"] = runs.csv_table(judged, rows)
+    files = {args.output / name: npy(array) for name, array in arrays.items()}
+    files[args.output / "draws.csv"] = csv_table(judged, rows)
     record.write(args.output / "run.json", files, results)
-    runs.report(args.output, results)
+    report(args.output, results)
 
 
 if __name__ == "__main__":
-    runs.script(main, Arguments)
+    script(main, Arguments)

@@ -19,13 +19,15 @@ from typing import Annotated, Literal
 from tyro.conf import arg
 
 from models.alexnet import CUTTING_POINTS, pretrained_alexnet, weights_file
-from shredder import folders, runs
-from shredder.activations import cached_activations, remove, reserve
-from shredder.arguments import MethodArguments, MethodName, completed, learner
-from shredder.images import load_images
-from shredder.learning import OutOfReachError, Settings
+from shredder.inputs.activations import cached_activations, remove, reserve
+from shredder.inputs.images import load_images
+from shredder.io import folders
+from shredder.io.cli import InputError, in_float32, require_at_least, require_one_of, script
+from shredder.io.record import Record, fingerprint
+from shredder.learn.flags import MethodArguments, MethodName, completed, learner
+from shredder.learn.members import OutOfReachError, Settings
+from shredder.learn.run import WRITTEN, finish, learn, summary
 from shredder.metrics import clean_accuracy
-from shredder.resuming import WRITTEN, fingerprint, finish, learn, summary
 from shredder.split import SplitNetwork
 
 DISTRIBUTION = {"learn_redrawn": True, "max_sse": 0.1, "alpha": 1e-4}
@@ -90,18 +92,18 @@ def with_defaults(args: Arguments) -> Arguments:
     return replace(completed(args, DEFAULTS, **COMMON), weights=weights)
 
 
-@runs.in_float32
+@in_float32
 @folders.claims(*WRITTEN, *ACTIVATIONS)
 def main(args: Arguments) -> None:
     """Learn, report, write what was learned and its records."""
     args = with_defaults(args)
-    record = runs.Record(args)
-    runs.require_at_least(args, seed=0, max_accuracy_loss=0)
+    record = Record(args)
+    require_at_least(args, seed=0, max_accuracy_loss=0)
     settings = Settings(args.members, args.parallel, args.epochs, args.min_epochs, args.min_accuracy or 0, args.batch_size)
     settings.check()
     if args.private_labels:
-        raise runs.InputError(f"--private-labels: {args.dataset} has no label beside the one that the cloud answers")
-    runs.require_one_of(args, cutting_point=CUTTING_POINTS)
+        raise InputError(f"--private-labels: {args.dataset} has no label beside the one that the cloud answers")
+    require_one_of(args, cutting_point=CUTTING_POINTS)
     variant = "imagenet" if args.dataset == "imagenet" else "digits"
     split = SplitNetwork(pretrained_alexnet(variant, args.weights), args.cutting_point)
     train, test = (load_images(args.dataset, args.data_root, part, n) for part, n in (("train", args.images), ("test", None)))
@@ -116,7 +118,7 @@ def main(args: Arguments) -> None:
     # The images come in random order: the first tenth of them is held out.
     n = len(labels) // 10
     if n == 0:
-        raise runs.InputError(f"--images: found {len(labels)} training images, expected at least 10, for a tenth is held out")
+        raise InputError(f"--images: found {len(labels)} training images, expected at least 10, for a tenth is held out")
     held_out = activations[:n], labels[:n]
     if args.min_accuracy is None:
         settings = replace(settings, min_accuracy=clean_accuracy(split, *held_out) - args.max_accuracy_loss)
@@ -135,4 +137,4 @@ def main(args: Arguments) -> None:
 
 
 if __name__ == "__main__":
-    runs.script(main, Arguments)
+    script(main, Arguments)

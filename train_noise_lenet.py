@@ -19,13 +19,15 @@ from typing import Annotated, Literal
 from tyro.conf import arg
 
 from models.lenet import CUTTING_POINTS, WEIGHTS, pretrained_lenet
-from shredder import folders, runs
-from shredder.arguments import MethodArguments, MethodName, completed, learner
-from shredder.datasets import digit_gt5, held_out_tenth, load_digits, to_network_input
-from shredder.learning import Settings
-from shredder.methods import PrivateTerm
+from shredder.inputs.digits import digit_gt5, held_out_tenth, load_digits, to_network_input
+from shredder.io import folders
+from shredder.io.cli import InputError, in_float32, require_at_least, require_one_of, script
+from shredder.io.record import Record, digest, fingerprint
+from shredder.learn.flags import MethodArguments, MethodName, completed, learner
+from shredder.learn.members import Settings
+from shredder.learn.methods import PrivateTerm
+from shredder.learn.run import WRITTEN, finish, learn, summary
 from shredder.metrics import clean_accuracy
-from shredder.resuming import WRITTEN, digest, fingerprint, finish, learn, summary
 from shredder.split import SplitNetwork
 
 # An epoch over the 3,600 learning digits of mnist-5k has a fifteenth of the updates that one over MNIST's 54,000 has.
@@ -107,18 +109,18 @@ def with_defaults(args: Arguments) -> Arguments:
     return replace(args, weights=args.weights or WEIGHTS[10 if args.public_labels == "digits" else 2])
 
 
-@runs.in_float32
+@in_float32
 @folders.claims(*WRITTEN)
 def main(args: Arguments) -> None:
     """Learn, report, write what was learned and its records."""
     args = with_defaults(args)
-    record = runs.Record(args)
-    runs.require_at_least(args, seed=0, max_accuracy_loss=0)
+    record = Record(args)
+    require_at_least(args, seed=0, max_accuracy_loss=0)
     settings = Settings(args.members, args.parallel, args.epochs, args.min_epochs, args.min_accuracy or 0, args.batch_size)
     settings.check()
-    runs.require_one_of(args, cutting_point=CUTTING_POINTS)
+    require_one_of(args, cutting_point=CUTTING_POINTS)
     if args.private_labels and args.public_labels == "digits":
-        raise runs.InputError("--private-labels: the digit is public here and no label is left; expected --public-labels gt5")
+        raise InputError("--private-labels: the digit is public here and no label is left; expected --public-labels gt5")
     split = SplitNetwork(pretrained_lenet(10 if args.public_labels == "digits" else 2, args.weights), args.cutting_point)
     private_network = pretrained_lenet(10, args.private_weights) if args.private_labels else None
 
@@ -145,4 +147,4 @@ def main(args: Arguments) -> None:
 
 
 if __name__ == "__main__":
-    runs.script(main, Arguments)
+    script(main, Arguments)

@@ -20,11 +20,13 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from models.lenet import LeNet, pretrained_lenet
-from shredder import runs
-from shredder.datasets import digit_gt5, held_out_tenth, load_digits, to_network_input
-from shredder.learning import Learning, Settings
-from shredder.methods import RECIPES, SelfSupervised
-from shredder.noise import initial_noise
+from shredder.inputs.digits import digit_gt5, held_out_tenth, load_digits, to_network_input
+from shredder.io.cli import require_at_least, script
+from shredder.io.files import write_together
+from shredder.io.record import Record
+from shredder.learn.members import Learning, Settings
+from shredder.learn.methods import RECIPES, SelfSupervised
+from shredder.noise.tensors import initial_noise
 from shredder.split import SplitNetwork
 
 
@@ -90,8 +92,8 @@ def naive_epoch(network: LeNet, learning: Dataset, held_out: Dataset, n_batches:
 
 def main(args: Arguments) -> None:
     """Print both times and their ratio, and write them down."""
-    runs.require_at_least(args, parallel=1, epochs=1, naive_batches=1)
-    record = runs.Record(args)
+    require_at_least(args, parallel=1, epochs=1, naive_batches=1)
+    record = Record(args)
     digits = load_digits(args.dataset, args.data_root)
     labels = digit_gt5(digits.train_labels)
     learning_rows, held_out_rows = held_out_tenth(len(labels))
@@ -118,8 +120,8 @@ def main(args: Arguments) -> None:
     print(f"ours   {ours:8.4f} s per member-epoch ({args.parallel} members, median of {args.epochs} epochs)")
     print(f"ratio  {naive / ours:8.0f}")
     results = {"naive (s per member-epoch)": naive, "ours (s per member-epoch)": ours, "ratio": naive / ours}
-    runs.write_together({args.output: record.content(results)})
+    write_together({args.output: record.content(results)})
 
 
 if __name__ == "__main__":
-    runs.script(main, Arguments)
+    script(main, Arguments)

@@ -20,7 +20,10 @@ from scipy.stats import ortho_group
 from tqdm import tqdm
 
 import ite
-from shredder import figures, runs
+from shredder import figures
+from shredder.io.cli import require_at_least, script
+from shredder.io.files import csv_table, prepare_output, write_together
+from shredder.io.record import Record, report
 
 BLOCKS = ((1, 1), (2, 2), (10, 10), (100, 100), (1024, 120))
 TRUTHS = [0, 1, 2, 4, 8, 16, 32, 64, 128, 256]
@@ -182,10 +185,10 @@ def markdown(rows: list[tuple]) -> str:
 
 def main(args: Arguments) -> None:
     """Write table, figure and run record."""
-    runs.require_at_least(args, n=8, seeds=2, n_few=8)
+    require_at_least(args, n=8, seeds=2, n_few=8)
     warnings.simplefilter("ignore", ite.UnsupportedEstimate)  # it is what the figure shows
-    record = runs.Record(args)
-    runs.prepare_output(args.output)
+    record = Record(args)
+    prepare_output(args.output)
     error = error_in_few_columns(args.n_few, args.seeds)
     results = {f"MIShannon_KSG, n = {args.n_few:,}, up to 5 dimensions: mean absolute error (nats)": error}
     task_rows = list(errors_on_tasks(args.n_few))
@@ -194,18 +197,18 @@ def main(args: Arguments) -> None:
         results[f"MIShannon_KSG, n = {args.n_few:,}, {len(task_rows)} tasks, {name}: mean absolute error (nats)"] = error
     rows = list(table(args))
     header = ("estimator", "d1", "d2", "n", "truth_nats", "mean_nats", "bias_nats", "spread_nats")
-    runs.write_together(
+    write_together(
         {
-            args.output / "estimates.csv": runs.csv_table(header, rows),
-            args.output / "tasks.csv": runs.csv_table(TASK_COLUMNS, task_rows),
+            args.output / "estimates.csv": csv_table(header, rows),
+            args.output / "tasks.csv": csv_table(TASK_COLUMNS, task_rows),
             args.output / "estimates.md": markdown(rows).encode(),
             args.output / "estimate-against-truth.png": figures.png(estimate_against_truth(rows, args.n)),
             args.output / "run.json": record.content(results),
         }
     )
     print(markdown(rows))
-    runs.report(args.output, results)
+    report(args.output, results)
 
 
 if __name__ == "__main__":
-    runs.script(main, Arguments)
+    script(main, Arguments)

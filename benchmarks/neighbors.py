@@ -25,8 +25,12 @@ from scipy.spatial import cKDTree
 import ite
 from ite import neighbors
 from ite.cost.information import joint_and_product
-from shredder import runs
-from shredder.provenance import peak_memory
+from shredder.inputs.digits import load_digits, to_network_input
+from shredder.io.cli import require_at_least, script
+from shredder.io.files import write_together
+from shredder.io.provenance import peak_memory
+from shredder.io.record import Record
+from shredder.split import SplitNetwork
 
 
 @dataclass(frozen=True)
@@ -93,8 +97,6 @@ def differences(joint: np.ndarray, product: np.ndarray, k: int = 3) -> float:
 def lenet(args: Arguments) -> dict[str, float]:
     """MIShannon_DKL on LeNet's inputs and activations."""
     from models.lenet import pretrained_lenet
-    from shredder.datasets import load_digits, to_network_input
-    from shredder.split import SplitNetwork
 
     images = to_network_input(load_digits(args.dataset, args.data_root).test_images)
     activations = SplitNetwork(pretrained_lenet(2), "relu5").activations(images)
@@ -184,8 +186,8 @@ def measured_in_own_process(work: Callable, *args: object) -> dict[str, object]:
 
 def main(args: Arguments) -> None:
     """Print the results and write them down."""
-    runs.require_at_least(args, repeats=1)
-    record, results = runs.Record(args), {}
+    require_at_least(args, repeats=1)
+    record, results = Record(args), {}
     cases = {
         f"LeNet, n = {10_000 if args.dataset == 'mnist' else 1000:,}, d = 1,144": lenet,
         f"AlexNet, n = {args.wide_rows:,}, d = 159,744": alexnet,
@@ -198,8 +200,8 @@ def main(args: Arguments) -> None:
         for quantity, value in found.items():
             print(f"{name}: {quantity}: {value if isinstance(value, str) else f'{value:.3g}'}", flush=True)
             results[f"{name}: {quantity}"] = value
-    runs.write_together({args.output: record.content(results)})
+    write_together({args.output: record.content(results)})
 
 
 if __name__ == "__main__":
-    runs.script(main, Arguments)
+    script(main, Arguments)

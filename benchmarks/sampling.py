@@ -30,9 +30,11 @@ import sample_mutual_info_alexnet as alexnet
 import sample_mutual_info_lenet as lenet
 from models.alexnet import pretrained_alexnet
 from models.lenet import pretrained_lenet
-from shredder import runs
-from shredder.datasets import digit_gt5, load_digits, to_network_input
-from shredder.images import BATCH_SIZE, load_images
+from shredder.inputs.digits import digit_gt5, load_digits, to_network_input
+from shredder.inputs.images import BATCH_SIZE, load_images
+from shredder.io.cli import require_at_least, script
+from shredder.io.files import prepare_output, write_together
+from shredder.io.record import Record
 from shredder.split import SplitNetwork
 
 
@@ -117,15 +119,15 @@ def sampling_alexnet(args: Arguments, folder: Path) -> dict[str, float]:
 
 def main(args: Arguments) -> None:
     """Print all times and their ratios, and write them down."""
-    runs.require_at_least(args, draws=1, naive_draws=1, images=1, rounds=1)
-    record = runs.Record(args)
-    runs.prepare_output(args.output.parent)
+    require_at_least(args, draws=1, naive_draws=1, images=1, rounds=1)
+    record = Record(args)
+    prepare_output(args.output.parent)
     with tempfile.TemporaryDirectory(dir=args.output.parent) as folder:
         results = sampling_alexnet(args, Path(folder)) | sampling_lenet(args, Path(folder))
     for name, value in results.items():
         print(f"{name:58} {value:9.4f}")
-    runs.write_together({args.output: record.content(results)})
+    write_together({args.output: record.content(results)})
 
 
 if __name__ == "__main__":
-    runs.script(main, Arguments)
+    script(main, Arguments)

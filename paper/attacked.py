@@ -10,7 +10,7 @@ import attack_alexnet
 import attack_lenet
 from models.lenet import CUTTING_POINTS
 from paper.points import Step, alexnet_point, lenet_point
-from shredder.attacks import QUERIES
+from shredder.attack.attacks import QUERIES
 
 # Methods as they are learned, and the draws of each that are attacked; at earlier cutting points only the first.
 LENET = {

@@ -17,10 +17,11 @@ import sample_mutual_info_lenet
 import train_noise_alexnet
 import train_noise_lenet
 from models import alexnet, lenet
-from shredder import folders, records, runs
-from shredder.keeping import kept
-from shredder.learning import OutOfReachError
-from shredder.resuming import fingerprint
+from shredder.io import folders
+from shredder.io.cli import InputError
+from shredder.io.kept import kept
+from shredder.io.record import RECORD, fingerprint, read_record, require_whole
+from shredder.learn.members import OutOfReachError
 
 # Where a point's steps write.
 FOLDERS = ("noise", "sample", "attacks")
@@ -134,7 +135,7 @@ def _measure(place: Path, steps: list[Step], n_splits: int, image_columns: int |
             _step(step, output=place / name, **files)
     information = estimates(place / "sample", n_splits, image_columns)
     results = {
-        name: records.read(place / step / records.RECORD)["results"]
+        name: read_record(place / step / RECORD)["results"]
         for name, step, _ in zip(("learned", "sampled", "attacked"), FOLDERS, steps, strict=False)
     }
     return {"information": information} | results
@@ -170,17 +171,17 @@ def estimates(sample: Path, n_splits: int, image_columns: int | None = None) -> 
 def _step(step: Step, **files: Path) -> None:
     """Run a script's main on its arguments with `files` filled in, unless its record is there, and all that it lists."""
     main, arguments = step
-    if not (files["output"] / records.RECORD).exists() or _damage(files["output"]):
+    if not (files["output"] / RECORD).exists() or _damage(files["output"]):
         main(dataclasses.replace(arguments, **files))
 
 
 def _damage(folder: Path, but: Collection[str] = ()) -> str | None:
     """What is wrong with the files that the record in `folder` lists, if there is one, but for those named `but`."""
-    if not (folder / records.RECORD).exists():
+    if not (folder / RECORD).exists():
         return None
     try:
-        records.require_whole(folder, but)
-    except runs.InputError as error:
+        require_whole(folder, but)
+    except InputError as error:
         return str(error)
     return None
 

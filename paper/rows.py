@@ -12,9 +12,9 @@ import torch
 from models import alexnet, lenet
 from paper import published
 from paper.points import alexnet_point, lenet_point
-from shredder.datasets import load_digits, to_network_input
-from shredder.images import to_alexnet_input
-from shredder.keeping import kept
+from shredder.inputs.digits import load_digits, to_network_input
+from shredder.inputs.images import to_alexnet_input
+from shredder.io.kept import kept
 from shredder.split import SplitNetwork
 
 # Error of a guess among ten digits, in %.

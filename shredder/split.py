@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from shredder.noise import noisy
-from shredder.runs import InputError
+from shredder.io.cli import InputError
+from shredder.noise.tensors import noisy
 
 
 class SplitNetwork(nn.Module):

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torchvision
 
-from shredder.datasets import Digits, load_digits
+from shredder.inputs.digits import Digits, load_digits
 
 ROOT = Path(__file__).parents[1]
 
@@ -33,7 +33,7 @@ def mnist_5k() -> Digits:
 @pytest.fixture
 def quick_digits(mnist_5k: Digits, monkeypatch):
     """Reading the digits takes a second; whatever asks for them as AlexNet's images gets those that were read."""
-    monkeypatch.setattr("shredder.images.load_digits", lambda name, data_root: mnist_5k)
+    monkeypatch.setattr("shredder.inputs.images.load_digits", lambda name, data_root: mnist_5k)
 
 
 @pytest.fixture(scope="session")

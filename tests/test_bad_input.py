@@ -18,8 +18,9 @@ import sample_mutual_info_lenet as sample
 import train_noise_lenet as train
 from models.lenet import WEIGHTS
 from models.weights import WeightsError
-from shredder import runs
-from shredder.datasets import load_digits
+from shredder.inputs.digits import load_digits
+from shredder.io.cli import InputError, script
+from shredder.io.files import npy
 
 ROOT = Path(__file__).parents[1]
 # Reading the digits takes a second; each of the runs below reads the same.
@@ -28,8 +29,8 @@ cached_digits = functools.cache(load_digits)
 
 @pytest.fixture
 def quick_digits(monkeypatch):
-    for script in (train, sample):
-        monkeypatch.setattr(script, "load_digits", cached_digits)
+    for module in (train, sample):
+        monkeypatch.setattr(module, "load_digits", cached_digits)
 
 
 def tensors(n=3, shape=(120, 1, 1), seed=0):
@@ -83,26 +84,26 @@ def npz():
     ("content", "message"),
     [
         pytest.param(None, "no such file", id="missing"),
-        pytest.param(runs.npy(tensors())[:-40], "not a readable .npy", id="truncated"),
+        pytest.param(npy(tensors())[:-40], "not a readable .npy", id="truncated"),
         pytest.param(b"", "not a readable .npy", id="empty"),
         pytest.param(b"no array", "not a readable .npy", id="not an array"),
         pytest.param(huge(), "not a readable .npy", id="a shape beyond memory"),
         pytest.param(npz(), "not a readable .npy", id="an .npz"),
-        pytest.param(runs.npy(tensors(shape=(16, 5, 5))), "found float32 (3, 16, 5, 5), expected", id="wrong shape"),
-        pytest.param(runs.npy(tensors()[0]), "found float32 (120, 1, 1), expected", id="one tensor alone"),
-        pytest.param(runs.npy(np.float32(1)), "found float32 (), expected", id="a number"),
-        pytest.param(runs.npy(tensors(0)), "found float32 (0, 120, 1, 1), expected", id="no tensors"),
-        pytest.param(runs.npy(tensors().astype(float)), "found float64 (3, 120, 1, 1), expected", id="wrong dtype"),
-        pytest.param(runs.npy(with_one(np.nan)), "found NaN or infinity in 1 of 360 elements", id="NaN"),
-        pytest.param(runs.npy(with_one(-np.inf)), "found NaN or infinity in 1 of 360 elements", id="infinity"),
-        pytest.param(runs.npy(tensors(4)), "expected as many of each", id="different lengths"),
+        pytest.param(npy(tensors(shape=(16, 5, 5))), "found float32 (3, 16, 5, 5), expected", id="wrong shape"),
+        pytest.param(npy(tensors()[0]), "found float32 (120, 1, 1), expected", id="one tensor alone"),
+        pytest.param(npy(np.float32(1)), "found float32 (), expected", id="a number"),
+        pytest.param(npy(tensors(0)), "found float32 (0, 120, 1, 1), expected", id="no tensors"),
+        pytest.param(npy(tensors().astype(float)), "found float64 (3, 120, 1, 1), expected", id="wrong dtype"),
+        pytest.param(npy(with_one(np.nan)), "found NaN or infinity in 1 of 360 elements", id="NaN"),
+        pytest.param(npy(with_one(-np.inf)), "found NaN or infinity in 1 of 360 elements", id="infinity"),
+        pytest.param(npy(tensors(4)), "expected as many of each", id="different lengths"),
     ],
 )
 def test_collection(pair, which, content, message):
     pair[which].unlink()
     if content is not None:
         pair[which].write_bytes(content)
-    with pytest.raises(runs.InputError, match=re.escape(message)) as error:
+    with pytest.raises(InputError, match=re.escape(message)) as error:
         sample.main(sample.Arguments(**pair))
     assert f"--{which} {pair[which]}" in str(error.value)
     assert not pair["output"].exists()
@@ -112,7 +113,7 @@ def test_collection(pair, which, content, message):
 def test_pickled_collection_is_not_loaded(pair, tmp_path, which):
     trace = tmp_path / "executed"
     np.save(pair[which], np.array([Trap(trace)], dtype=object), allow_pickle=True)
-    with pytest.raises(runs.InputError, match=f"--{which} .*not a readable .npy array of numbers"):
+    with pytest.raises(InputError, match=f"--{which} .*not a readable .npy array of numbers"):
         sample.main(sample.Arguments(**pair))
     assert not trace.exists()
     # The trap works where pickles are read.
@@ -133,7 +134,7 @@ def test_pickled_collection_is_not_loaded(pair, tmp_path, which):
     ],
 )
 def test_sampling_flags(pair, quick_digits, field, value, message):
-    with pytest.raises(runs.InputError, match=re.escape(message)):
+    with pytest.raises(InputError, match=re.escape(message)):
         sample.main(sample.Arguments(**pair | {field: value}))
     assert not pair["output"].exists()
 
@@ -156,7 +157,7 @@ def test_sampling_flags(pair, quick_digits, field, value, message):
     ],
 )
 def test_training_flags(tmp_path, fields, message):
-    with pytest.raises(runs.InputError, match=re.escape(message)):
+    with pytest.raises(InputError, match=re.escape(message)):
         train.main(train.Arguments(output=tmp_path / "output", **fields))
     assert not (tmp_path / "output").exists()
 
@@ -191,7 +192,7 @@ def test_missing_weights(tmp_path, weights):
 def test_output_that_cannot_be_written(pair, tmp_path, quick_digits, script):
     (tmp_path / "file").write_text("a file, where a folder is needed")
     output = tmp_path / "file" / "output"
-    with pytest.raises(runs.InputError, match=re.escape(f"--output {output}: not a folder that can be written")):
+    with pytest.raises(InputError, match=re.escape(f"--output {output}: not a folder that can be written")):
         script.main(script.Arguments(**(pair if script is sample else {}) | {"output": output}))
 
 
@@ -210,7 +211,7 @@ def test_full_disk_leaves_the_old_results(pair, quick_digits, monkeypatch):
     flags = [f"--{name.replace('_', '-')}={value}" for name, value in (pair | {"seed": 1}).items()]
     monkeypatch.setattr(sys, "argv", ["sample_mutual_info_lenet.py", *flags])
     with pytest.raises(SystemExit, match=r"error: .*output.*\.npy: No space left on device"):
-        runs.script(sample.main, sample.Arguments)
+        script(sample.main, sample.Arguments)
     assert len(synced) == 3
     assert {path: path.read_bytes() for path in pair["output"].iterdir()} == old
 
@@ -222,7 +223,7 @@ def test_mnist_without_a_network(pair, tmp_path, monkeypatch, script):
 
     monkeypatch.setattr(torch.hub, "download_url_to_file", no_network)
     arguments = (pair if script is sample else {"output": tmp_path / "output"}) | {"data_root": tmp_path / "empty"}
-    with pytest.raises(runs.InputError) as error:
+    with pytest.raises(InputError) as error:
         script.main(script.Arguments(dataset="mnist", **arguments))
     for part in ("--dataset mnist", str(tmp_path / "empty" / "MNIST" / "raw"), "--data-root", "mnist-5k"):
         assert part in str(error.value)
@@ -232,7 +233,7 @@ SMALL = {"members": 1, "parallel": 3, "epochs": 1, "min_epochs": 0}
 
 
 def test_accuracy_out_of_reach(tmp_path, quick_digits):
-    with pytest.raises(runs.InputError, match=r"--min-accuracy 0\.9999: 3 members missed it") as error:
+    with pytest.raises(InputError, match=r"--min-accuracy 0\.9999: 3 members missed it") as error:
         train.main(train.Arguments(**SMALL, min_accuracy=0.9999, output=tmp_path))
     assert re.search(r"best held-out accuracy seen was 0\.\d{4}$", str(error.value))
     assert not list(tmp_path.glob("*.npy")) and not (tmp_path / "run.json").exists()

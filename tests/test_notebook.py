@@ -9,7 +9,7 @@ import pytest
 
 import sample_mutual_info_alexnet
 import sample_mutual_info_lenet
-from shredder.runs import InputError
+from shredder.io.cli import InputError
 
 ROOT = Path(__file__).parents[1]
 FIGURES = {"accuracy-over-draws", "noise-histograms", "pipeline", "training-curves"}

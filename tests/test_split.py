@@ -4,10 +4,10 @@ from numpy.testing import assert_allclose
 
 from models.lenet import CUTTING_POINTS, pretrained_lenet
 from shredder import metrics
-from shredder.datasets import to_network_input
+from shredder.inputs.digits import to_network_input
+from shredder.io.cli import InputError
 from shredder.metrics import ActivationMoments, accuracy, mean_and_spread, noisy_accuracy
-from shredder.noise import noisy
-from shredder.runs import InputError
+from shredder.noise.tensors import noisy
 from shredder.split import SplitNetwork
 
 EVERY_LAYER = list(pretrained_lenet(10).layers())

@@ -1,0 +1,184 @@
+"""What an adversary makes of a noisy activation before a network reads it: whitened, or its noise undone."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from shredder.noise.bounds import ELEMENTS_WITH_COVARIANCE
+from shredder.noise.channel import Channel, Components
+from shredder.noise.fresh import Fresh
+from shredder.noise.rounding import lowest_set_bit
+
+# Features of a noisy activation, (n, *activation shape) -> (n, F).
+Features = Callable[[Tensor], Tensor]
+# Rows from which the noise's covariance is taken.
+_ROWS_FOR_COVARIANCE = 20_000
+# Elements of all members' covariances together; where there are more, elements count as independent.
+_COVARIANCE_ELEMENTS = 3e8
+# Members whose likelihood is taken by the whole covariance.
+_LIKELY_MEMBERS = 8
+# Share of the largest eigenvalue below which one counts as zero.
+_SINGULAR = 1e-10
+
+
+def kinds_of_features(channel: Channel, signal: Tensor, rng: np.random.Generator) -> dict[str, Features]:
+    """raw: a' as it is. whitened: by the noise's covariance. undone: the member guessed, its expectation undone.
+
+    Of more elements than a covariance can be had of, none is whitened. Where a bound is claimed, whitened (or else raw) and
+    undone ones come with what rounding leaves, too: `rounding_of`.
+
+    Parameters
+    ----------
+    channel : Channel
+    signal : Tensor, (n, *activation shape); of Fresh (n, r)
+        Of the adversary's own data, before noise.
+    rng : np.random.Generator
+        Of the draws that the noise's covariance is taken from.
+    """
+    source = channel.source
+    undo = Undo(channel.components(), signal)
+    kinds: dict[str, Features] = {"raw": lambda sent: sent.flatten(1)}
+    if isinstance(source, Fresh):
+        kinds["whitened"] = lambda sent: source.received(sent) / source.scales
+        kinds["undone"] = lambda sent: undo(source.received(sent))
+    else:
+        if signal[0].numel() <= ELEMENTS_WITH_COVARIANCE:
+            rows = torch.from_numpy(rng.integers(len(signal), size=_ROWS_FOR_COVARIANCE))
+            kinds["whitened"] = Whiten(signal[rows], channel.sent(signal[rows], rng))
+        kinds["undone"] = undo
+    for kind in ("whitened" if "whitened" in kinds else "raw", "undone") if channel.bounded else ():
+        kinds[f"{kind} and rounding"] = lambda sent, of=kinds[kind]: torch.cat([of(sent), rounding_of(channel, sent)], 1)
+    return kinds
+
+
+def rounding_of(channel: Channel, sent: Tensor) -> Tensor:
+    """What is left of a' beside its value: the lowest set bit of each element, and of Fresh what lies outside its directions.
+
+    Parameters
+    ----------
+    sent : Tensor, float32, (n, *activation shape)
+
+    Returns
+    -------
+    Tensor, float32, (n, D) or, of Fresh, (n, 2 D)
+    """
+    bits = lowest_set_bit(sent.flatten(1))
+    if not isinstance(channel.source, Fresh):
+        return bits
+    return torch.cat([bits, (outside(channel.source, sent) / torch.finfo(torch.float32).eps).float()], 1)
+
+
+def outside(fresh: Fresh, sent: Tensor) -> Tensor:
+    """a' - mu without its part along the directions, float64 (n, D): rounding alone."""
+    moved, q = (sent.double() - fresh.additive.double()).flatten(1), fresh.directions.double()
+    return moved - (moved @ torch.linalg.pinv(q).T) @ q.T
+
+
+class Undo:
+    """Guesses the member and undoes the noise by its expectation.
+
+        member = argmax_m N(a'; mean_m, Cov_m),   mean_m = w_m * E[t] + n_m
+        estimate = E[t] + C diag(w_m) Cov_m^-1 (a' - mean_m)
+        Cov_m = diag(w_m) C diag(w_m) + diag(Var(w_i) E[t_i^2]) + Cov(n)
+
+    the linear estimate of least mean square error, for the covariance C of the signal t; w_m and n_m are expectations of
+    the draw. That the elements of w, placed in an order, vary together is left out.
+
+    Parameters
+    ----------
+    components : Components
+    signal : Tensor, (n, *activation shape)
+        Of the adversary's own data: its mean and covariance are all that is known of the input.
+    """
+
+    def __init__(self, components: Components, signal: Tensor):
+        flat, c = signal.flatten(1).double(), components
+        self.mean = flat.mean(0)
+        d = flat.shape[1]
+        few = d <= ELEMENTS_WITH_COVARIANCE and d * d * len(c.w_mean) <= _COVARIANCE_ELEMENTS
+        covariance = torch.cov(flat.T).view(d, d) if few else None
+        self.means = c.w_mean * self.mean + c.n_mean  # (N, D)
+        spread = c.w_variance * flat.square().mean(0) + c.n_variance  # (N, D)
+        variance = flat.var(0)
+        self.variance = c.w_mean.square() * variance + spread
+        # Without noise in an element that never varies a' says nothing of it, and any positive number will do.
+        self.variance += 1e-9 * self.variance.mean(1, keepdim=True)
+        self.gains = c.w_mean * variance / self.variance
+        self.whole = covariance is not None
+        if not self.whole:
+            return
+        self.whiten, self.gain, self.log_det = [], [], []
+        for m, (w, extra) in enumerate(zip(c.w_mean, c.w_variance * flat.square().mean(0), strict=True)):
+            of_member = w[:, None] * covariance * w + torch.diag(extra) + c.n_covariance(m)
+            of_member += torch.eye(len(w), dtype=torch.float64) * 1e-9 * of_member.diagonal().mean()
+            lower = torch.linalg.cholesky(of_member)
+            inverse = torch.linalg.solve_triangular(lower, torch.eye(len(w), dtype=torch.float64), upper=False)
+            self.whiten.append(inverse.float())
+            self.gain.append((covariance * w @ inverse.T).float())
+            self.log_det.append(lower.diagonal().log().sum().item())
+
+    def members(self, sent: Tensor) -> Tensor:
+        """The likeliest member of each row, int64 (n,): by elements as if they were independent, then the best of these."""
+        flat = sent.flatten(1)
+        precision = 1 / self.variance
+        squares = flat.double().square() @ precision.T - 2 * flat.double() @ (self.means * precision).T
+        by_element = squares + (self.means.square() * precision).sum(1) + self.variance.log().sum(1)
+        if not self.whole or len(self.means) == 1:
+            return by_element.argmin(1)
+        likely = by_element.topk(min(_LIKELY_MEMBERS, len(self.means)), largest=False).indices  # (n, candidates)
+        score = torch.empty(likely.shape)
+        for m in likely.unique().tolist():
+            rows, candidate = (likely == m).nonzero(as_tuple=True)
+            score[rows, candidate] = self._whitened(flat[rows], m).square().sum(1) / 2 + self.log_det[m]
+        return likely.gather(1, score.argmin(1, keepdim=True)).squeeze(1)
+
+    def __call__(self, sent: Tensor) -> Tensor:
+        """Estimates of t, float32 (n, D)."""
+        members, flat = self.members(sent), sent.flatten(1)
+        if not self.whole:
+            return (self.mean + self.gains[members] * (flat.double() - self.means[members])).float()
+        estimate = torch.empty(len(flat), len(self.mean))
+        for m in members.unique().tolist():
+            rows = members == m
+            estimate[rows] = self.mean.float() + self._whitened(flat[rows], m) @ self.gain[m].T
+        return estimate
+
+    def _whitened(self, flat: Tensor, m: int) -> Tensor:
+        return (flat - self.means[m].float()) @ self.whiten[m].T
+
+
+class Whiten:
+    """a' in coordinates in which the noise is uncorrelated and of unit spread.
+
+    Without it the loudest directions of the noise drown the quiet ones, and a network fails to train. Where noise is absent
+    and the signal is not, coordinates are of unit spread of the signal; where both are absent there are none.
+
+    Parameters
+    ----------
+    signal, sent : Tensor, (n, *activation shape)
+        The same rows before and after noise.
+
+    Attributes
+    ----------
+    rank : int
+        Of the noise's covariance.
+    """
+
+    def __init__(self, signal: Tensor, sent: Tensor):
+        clean, noise = signal.flatten(1).double(), (sent - signal).flatten(1).double()
+        values, vectors = torch.linalg.eigh(torch.cov(noise.T))
+        loud = values > _SINGULAR * values.max().clamp(min=torch.finfo(torch.float64).tiny)
+        self.rank = int(loud.sum())
+        scales = values.clamp(min=0).sqrt()
+        quiet = ~loud
+        if quiet.any():
+            scales[quiet] = ((clean - clean.mean(0)) @ vectors[:, quiet]).std(0)
+        kept = loud | (scales > _SINGULAR * scales.max())
+        self.matrix = (vectors[:, kept] / scales[kept]).float()  # (D, kept)
+        self.offset = noise.mean(0).float()
+
+    def __call__(self, sent: Tensor) -> Tensor:
+        """Coordinates, float32 (n, rank or more)."""
+        return (sent.flatten(1) - self.offset) @ self.matrix

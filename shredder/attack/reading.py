@@ -1,0 +1,65 @@
+"""How well the private label is read, and what that is compared with."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from scipy import stats
+from torch import Tensor
+
+from shredder.attack.setting import Side
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How well the private label was read from test rows.
+
+    Attributes
+    ----------
+    labels, correct : Tensor, int64, (n,)
+        Of the rows that were read; 1 where they were read correctly.
+    nats : Tensor, float32, (n,)
+        Cross-entropy of each of these rows.
+    held_out_nats : float
+        The mean cross-entropy by which the reader was chosen.
+    kind, reader : str
+        Kind of features, and what read them.
+    """
+
+    labels: Tensor
+    correct: Tensor
+    nats: Tensor
+    held_out_nats: float
+    kind: str
+    reader: str
+
+    @property
+    def accuracy(self) -> float:
+        """In [0, 1]."""
+        return self.correct.double().mean().item()
+
+    def interval(self, among: int = 1) -> tuple[float, float]:
+        """Wilson's interval of the accuracy, over test rows: of 95 %, or for all of so many readings at once (Bonferroni)."""
+        test = stats.binomtest(int(self.correct.sum()), len(self.correct))
+        found = test.proportion_ci(1 - 0.05 / among, method="wilson")
+        return found.low, found.high
+
+    def bits_at_least(self) -> tuple[float, float]:
+        """Lower bound on the mutual information of private label and a', and its standard error over test rows, in bits.
+
+        The label's entropy minus the cross-entropy.
+        """
+        told = stats.entropy(self.labels.bincount().numpy(), base=2) - self.nats.double() / math.log(2)
+        return told.mean().item(), told.std().item() / math.sqrt(len(told))
+
+
+def floor(learning: Side, test: Side) -> float:
+    """Accuracy of the best guess given the true public label alone: the most common private label with it."""
+    guess = {public.item(): learning.private[learning.public == public].mode().values for public in learning.public.unique()}
+    guesses = torch.stack([guess[public] for public in test.public.tolist()])
+    return (guesses == test.private).double().mean().item()
+
+
+def random(learning: Side, test: Side) -> float:
+    """Accuracy of the best guess given nothing: the most common private label."""
+    return (test.private == learning.private.mode().values).double().mean().item()

@@ -1,0 +1,1 @@
+"""What the edge is given, and what it sends for it."""

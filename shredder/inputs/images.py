@@ -1,0 +1,266 @@
+"""Images of 3x224x224 for AlexNet, digits or ImageNet's: decoded and resized in workers when they are asked for."""
+
+import contextlib
+import errno
+import hashlib
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+import torchvision
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional
+from torch.utils.data import DataLoader
+from torchvision.datasets.folder import IMG_EXTENSIONS
+
+from models.alexnet import INPUT_SHAPE
+from shredder.inputs.digits import SPLIT_SEED, load_digits
+from shredder.io.cli import InputError
+from shredder.io.files import open_regular
+
+_TRANSFORMS = torchvision.models.AlexNet_Weights.IMAGENET1K_V1.transforms()
+# Mean and spread of ImageNet's pixels in [0, 1] by channel, (3, 1, 1): what torchvision's weights were trained with.
+_MEAN, _STD = (torch.tensor(values, dtype=torch.float32).view(3, 1, 1) for values in (_TRANSFORMS.mean, _TRANSFORMS.std))
+# SHA-256 of ILSVRC 2012's thousand WordNet ids, sorted, a line each. Their order is that of the weights' answers.
+_WORDNET_IDS = "385e0240499426c022b773be1ae4da780f057b89c9694c7f47199f62746b6edd"
+# Formats of image files, whatever their names end in: others make PIL start programs (EPS), or have no decoder worth its trust.
+_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "AVIF")
+# Modes of 8 bits a channel. PIL turns 16 bits and floating point into RGB by cutting off: white or black pictures.
+_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
+# Pixels of one image at most, as it is and when its shorter side is 256: PIL warns of a bomb above this many.
+_PIXELS_AT_MOST = 89_478_485
+BATCH_SIZE = 50
+# Each has two batches waiting at most, of 30 MB.
+_WORKERS = min(8, torch.get_num_threads())
+
+
+@dataclass(frozen=True)
+class Images:
+    """Images as AlexNet reads them, made when they are asked for, in one random order, the same for every run.
+
+    Attributes
+    ----------
+    labels : Tensor, int64, (n,)
+        The class, which is the public label.
+    names : sequence of str
+        What a message calls each image.
+    make : callable
+        From rows to their images, each float32 (3, 224, 224), normalised as torchvision's weights expect; None for an image
+        that cannot be decoded.
+    workers : int
+        Processes that make them; 0 where handing them over takes longer than making them.
+    unreadable : list of int
+        Rows of the images that could not be decoded, as far as is known.
+    """
+
+    labels: Tensor
+    names: Sequence[str]
+    make: Callable[[list[int]], Tensor | list[Tensor | None]]
+    workers: int
+    unreadable: list[int] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitems__(self, rows: list[int]) -> tuple[list[int], Tensor | list[Tensor | None] | OSError]:
+        try:
+            return rows, self.make(rows)
+        except OSError as error:  # of the disk; raised in a worker, its message would be a whole traceback
+            return rows, error
+
+    def digest(self) -> str:
+        """SHA-256 of names and labels, in their order, and of files' sizes and times: other images have another one."""
+        lines = zip(self.names, map(_version, self.names), self.labels.tolist(), strict=True)
+        text = "\n".join(f"{name} {version}{label}" for name, version, label in lines)
+        return hashlib.sha256(os.fsencode(text)).hexdigest()  # bytes of a name that are not UTF-8 stay what they are
+
+    def batches(self, first: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+        """Rows and their images, (b,) and float32 (b, 3, 224, 224), from row `first` on; unreadable ones are left out."""
+        self.unreadable[:] = [row for row in self.unreadable if row < first]
+        loader = DataLoader(
+            self,
+            BATCH_SIZE,
+            sampler=range(first, len(self)),
+            num_workers=self.workers,
+            collate_fn=_stacked,
+            generator=torch.Generator(),  # or it would take its seed from torch's global one
+        )
+        for rows, images, unreadable in loader:
+            if isinstance(images, OSError):
+                raise images
+            self.unreadable.extend(unreadable)
+            yield torch.tensor(rows, dtype=torch.long), torch.from_numpy(images)
+
+    def require_readable(self, skip_corrupt: bool) -> None:
+        """Raise InputError, naming and counting the unreadable images, unless they may be skipped and others are left."""
+        if not self.unreadable:
+            return
+        named = ", ".join(_printable(str(self.names[row])) for row in self.unreadable[:5])
+        message = f"{len(self.unreadable)} of {len(self)} images cannot be decoded: {named}"
+        message += f", and {len(self.unreadable) - 5} more" if len(self.unreadable) > 5 else ""
+        if not skip_corrupt or len(self.unreadable) == len(self):
+            raise InputError(
+                f"{message}. Expected 8-bit {', '.join(_FORMATS)} of at most {_PIXELS_AT_MOST / 1e6:.0f} million pixels. "
+                "Replace or remove them, or leave them out with --skip-corrupt"
+            )
+        print(f"left out: {message}")
+
+
+def _stacked(batch: tuple[list[int], Tensor | list[Tensor | None] | OSError]) -> tuple[list[int], Any, list[int]]:
+    """Rows, their images stacked, and unreadable rows; as numpy's, which go through a pipe.
+
+    Tensors from a worker go through shared memory, of which a container has 64 MB unless it is told otherwise; where it is
+    full, the main process waits for ever.
+    """
+    rows, made = batch
+    if isinstance(made, OSError):
+        return rows, made, []
+    if isinstance(made, Tensor):
+        return rows, made.numpy(), []
+    images = {row: image for row, image in zip(rows, made, strict=True) if image is not None}
+    stacked = torch.stack(list(images.values())) if images else torch.empty(0, *INPUT_SHAPE)
+    return list(images), stacked.numpy(), [row for row in rows if row not in images]
+
+
+def _printable(name: str) -> str:
+    """`name` as any terminal takes it: bytes that are not UTF-8 as `\\xe9`."""
+    return os.fsencode(name).decode(errors="backslashreplace")
+
+
+def _version(name: str | int) -> str:
+    """Size in bytes and time of the last change of an image's file; nothing of one that has none, or that is not there."""
+    with contextlib.suppress(OSError):
+        if isinstance(name, str):
+            found = os.stat(name)
+            return f"{found.st_size} {found.st_mtime_ns} "
+    return ""
+
+
+# Functions of the module, which reach workers that are not forked, too.
+
+
+def _enlarge(pixels: Tensor, rows: list[int]) -> Tensor:
+    return to_alexnet_input(pixels[rows])
+
+
+def _decode_all(paths: list[str], rows: list[int]) -> list[Tensor | None]:
+    return [_decode(paths[row]) for row in rows]
+
+
+def _decode(path: str) -> Tensor | None:
+    """An image file as torchvision's weights expect it; None if it cannot be decoded."""
+    with open_regular(Path(path)) as file:
+        try:
+            with Image.open(file, formats=_FORMATS) as image:
+                short, long = sorted(image.size)
+                if image.mode not in _MODES or max(short, 256**2 / short) * long > _PIXELS_AT_MOST:
+                    return None
+                return _TRANSFORMS(image.convert("RGB"))
+        except MemoryError:
+            raise
+        except Exception as error:  # decoders raise all kinds of them for damaged files
+            if getattr(error, "errno", None) not in (None, errno.EINVAL):  # the disk's error, not that of a place in the file
+                raise
+            return None
+
+
+def load_images(name: str, data_root: str | Path, part: Literal["train", "test"], n_images: int | None = None) -> Images:
+    """Digits or ImageNet's images for AlexNet, the first `n_images` of their random order, or all.
+
+    Parameters
+    ----------
+    name : str
+        `mnist-5k` or `mnist`, see `load_digits`; or `imagenet`: ILSVRC 2012 as torchvision's ImageFolder has it.
+    data_root : path
+        Folder that holds `MNIST/raw`, or ImageNet's `train/<WordNet id>/*.JPEG` and `val/<WordNet id>/*.JPEG`.
+    part : "train" or "test"
+        ImageNet's test images are those of `val`.
+
+    Raises
+    ------
+    InputError
+        If images are missing, or the folder's classes are not ImageNet's thousand, or there are fewer than `n_images`.
+    """
+    if name == "imagenet":
+        paths, classes = _image_folder(Path(data_root) / {"train": "train", "test": "val"}[part])
+    else:
+        digits = load_digits(name, data_root)
+        pixels, classes = getattr(digits, f"{part}_images"), getattr(digits, f"{part}_labels")
+    order = torch.from_numpy(np.random.default_rng(SPLIT_SEED).permutation(len(classes)))
+    if n_images is not None and not 1 <= n_images <= len(order):
+        flag = "--images" if part == "train" else "--n-samples"
+        raise InputError(f"{flag}: found {n_images}, expected 1 to {len(order)}, the {part} images of {name}")
+    order = order[:n_images]
+    if name == "imagenet":
+        names = [paths[row] for row in order.tolist()]
+        return Images(classes[order], names, partial(_decode_all, names), _WORKERS)
+    pixels = pixels[order]
+    return Images(classes[order], range(len(order)), partial(_enlarge, pixels), workers=0)
+
+
+def _image_folder(folder: Path) -> tuple[list[str], Tensor]:
+    """Paths and classes of an ImageNet folder, after checking that its classes are the weights' classes, in their order.
+
+    Both are as torchvision's ImageFolder has them, but for what it does without a word: hidden files and folders (of an editor,
+    of a system) are left out and counted, and a link to a folder inside a class, which may lead to all classes, is an error.
+    """
+    if not folder.is_dir():
+        raise InputError(f"--data-root: {folder}: no such folder; expected <WordNet id>/*.JPEG in 1,000 folders")
+    classes = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir())
+    hidden = [str(folder / name) for name in classes if name.startswith(".")]
+    classes = [name for name in classes if not name.startswith(".")]
+    odd = [_printable(name) for name in classes if not re.fullmatch(r"n\d{8}", name)]
+    named = f", among them {', '.join(odd[:3])}" if odd else ""
+    if len(classes) != 1000:
+        raise InputError(f"--data-root: {folder}: found {len(classes)} classes{named}, expected ImageNet's 1,000")
+    if hashlib.sha256(os.fsencode("\n".join(classes))).hexdigest() != _WORDNET_IDS:
+        raise InputError(
+            f"--data-root: {folder}: found 1,000 folders, {classes[0]} to {classes[-1]}{named}, that are not named by the "
+            "WordNet ids of ILSVRC 2012; their order is that of the network's answers"
+        )
+    paths, targets = [], []
+    for target, name in enumerate(classes):
+        found = _files(os.path.join(folder, name), hidden)
+        if not found:
+            raise InputError(f"--data-root: {folder}: no image in {name}, expected {', '.join(IMG_EXTENSIONS)}")
+        paths += found
+        targets += [target] * len(found)
+    if hidden:
+        print(f"left out: {len(hidden)} hidden files or folders: {', '.join(map(_printable, hidden[:3]))}")
+    return paths, torch.tensor(targets)
+
+
+def _files(folder: str, hidden: list[str]) -> list[str]:
+    """The image files in `folder` and below, in ImageFolder's order; what is left out is added to `hidden`."""
+    found = []
+    for place, folders, names in os.walk(folder):
+        images = [name for name in names if name.lower().endswith(IMG_EXTENSIONS)]
+        hidden += [os.path.join(place, name) for name in folders + images if name.startswith(".")]
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for path in (os.path.join(place, name) for name in folders):
+            if os.path.islink(path):
+                raise InputError(f"--data-root: {_printable(path)}: found a link to a folder in a class, expected images")
+        found += [(place, name) for name in images if not name.startswith(".")]
+    return [os.path.join(place, name) for place, name in sorted(found)]
+
+
+def to_alexnet_input(images: Tensor) -> Tensor:
+    """Digits as AlexNet reads them: enlarged bilinearly, three equal channels, normalised as torchvision's weights expect.
+
+    Parameters
+    ----------
+    images : Tensor, uint8, (n, 28, 28)
+
+    Returns
+    -------
+    Tensor, float32, (n, 3, 224, 224)
+    """
+    enlarged = functional.interpolate(images.unsqueeze(1).float(), size=INPUT_SHAPE[1:], mode="bilinear", align_corners=False)
+    return torch.addcmul(-_MEAN / _STD, enlarged, 1 / (255 * _STD))  # (x / 255 - mean) / std in one pass over memory

@@ -1,0 +1,1 @@
+"""Files, run records, checkpoints, errors: what every script does alike."""

@@ -1,0 +1,80 @@
+"""What every script does alike: arguments, plain errors."""
+
+import functools
+import math
+import signal
+import sys
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+import tyro
+
+from models.weights import WeightsError
+from shredder.io import terminal
+
+
+class InputError(ValueError):
+    """A user's mistake; the message names the file or flag, what was found and what was expected."""
+
+    def _render_traceback_(self) -> list[str]:
+        """What IPython, and so a notebook, shows in place of a traceback."""
+        return [f"error: {self}"]
+
+
+def script(main: Callable[[Any], None], arguments: type) -> None:
+    """Read the dataclass `arguments` from the command line and run `main` on it.
+
+    A user's mistake and a failing disk end in one line on stderr and exit status 1, without a traceback. Whether anybody reads
+    what is printed decides nothing. SIGTERM and SIGHUP end the run as Ctrl-C does, with what is written aside removed.
+    """
+    terminal.unimportant()
+    args = tyro.cli(arguments)
+    for name in ("SIGTERM", "SIGHUP"):  # Windows has no SIGHUP; nohup has it ignored
+        number = getattr(signal, name, None)
+        if number and signal.getsignal(number) == signal.SIG_DFL:
+            signal.signal(number, _end)
+    try:
+        main(args)
+    except (InputError, WeightsError) as error:
+        sys.exit(f"error: {error}")
+    except OSError as error:
+        sys.exit(f"error: {error.filename or 'input or output'}: {error.strerror or error}")
+    except KeyboardInterrupt:
+        sys.exit("interrupted: no file is half-written, and a run.json lists the files that belong to it by their SHA-256")
+
+
+def _end(number: int, _frame: Any) -> None:
+    sys.exit(128 + number)  # as shells say it
+
+
+def in_float32(main: Callable[[Any], None]) -> Callable[[Any], None]:
+    """Decorates a script's `main`, which takes torch's own default for granted, whatever the caller's is."""
+
+    @functools.wraps(main)
+    def run(args: Any) -> None:
+        callers = torch.get_default_dtype()
+        torch.set_default_dtype(torch.float32)
+        try:
+            main(args)
+        finally:
+            torch.set_default_dtype(callers)
+
+    return run
+
+
+def require_at_least(args: Any, **minima: float) -> None:
+    """Raise InputError where a field of `args` lies below its minimum or is not finite, naming the flag; None passes."""
+    for field, minimum in minima.items():
+        value = getattr(args, field)
+        if value is not None and not minimum <= value < math.inf:
+            flag = "--" + field.replace("_", "-")
+            raise InputError(f"{flag}: found {value}, expected at least {minimum}")
+
+
+def require_one_of(args: Any, **choices: Iterable[str]) -> None:
+    """Raise InputError where a field of `args` is none of its choices, naming the flag."""
+    for field, names in choices.items():
+        if getattr(args, field) not in names:
+            flag = "--" + field.replace("_", "-")
+            raise InputError(f"{flag}: found {getattr(args, field)!r}, expected {', '.join(names)}")

@@ -1,0 +1,1 @@
+"""Step 2: sample noisy and clean activations."""
