@@ -205,7 +205,7 @@ def what_noise_leaves(images: np.ndarray, clean: np.ndarray, noisy: np.ndarray, 
     )
 
 
-def readings(rows: Mapping[str, Mapping[str, float]]) -> Figure:
+def private_label(rows: Mapping[str, Mapping[str, float]]) -> Figure:
     """What each attack reads of the private label, with its interval, between floor and ceiling.
 
     Parameters
