@@ -100,8 +100,11 @@ def with_noise(args: Any) -> tuple[Task, Any, Channel]:
             else:
                 _agree("--" + name.replace("_", "-"), args.noise, learned, given)
         args = chosen(task, args)
-        if found.weights is not None:
-            _agree(f"--weights {args.weights}: SHA-256", args.noise, found.weights, sha256(args.weights))
+        if found.weights not in (None, own := sha256(args.weights)):
+            raise InputError(
+                f"--weights {args.weights}: the noise in {args.noise} was learned for other weights; found SHA-256 {own[:12]}..., "
+                f"expected {found.weights[:12]}..."
+            )
     source = source_of(args, tuple(task.cutting_points[args.cutting_point]))
     rule = args.draw or (found and found.rule) or source.rules[0]
     return task, dataclasses.replace(args, draw=rule), Channel(source, rule)
