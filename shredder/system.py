@@ -102,8 +102,8 @@ def with_noise(args: Any) -> tuple[Task, Any, Channel]:
         args = chosen(task, args)
         if found.weights not in (None, own := sha256(args.weights)):
             raise InputError(
-                f"--weights {args.weights}: the noise in {args.noise} was learned for other weights; found SHA-256 {own[:12]}..., "
-                f"expected {found.weights[:12]}..."
+                f"--weights {args.weights}: the noise in {args.noise} was learned for other weights; found SHA-256 "
+                f"{own[:12]}..., expected {found.weights[:12]}..."
             )
     source = source_of(args, tuple(task.cutting_points[args.cutting_point]))
     rule = args.draw or (found and found.rule) or source.rules[0]
