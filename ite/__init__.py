@@ -8,8 +8,10 @@ from ite.checks import IndependenceTest, independence_test, scale_sensitivity, s
 from ite.cost.information import UnsupportedEstimate
 from ite.cost.knn import FewEffectiveSamples, RepeatedValues
 from ite.cost.shared import jitter
+from ite.distances import Distances
 
 __all__ = [
+    "Distances",
     "FewEffectiveSamples",
     "IndependenceTest",
     "RepeatedValues",

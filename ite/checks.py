@@ -12,6 +12,7 @@ from ite.cost.dependence import Information
 from ite.cost.information import BcondIShannon_HShannon, UnsupportedEstimate
 from ite.cost.knn import RepeatedValues
 from ite.cost.shared import Rng, as_blocks, normal_scores, spread
+from ite.distances import Distances
 
 
 def standardize(
@@ -77,7 +78,7 @@ class IndependenceTest:
 
 def independence_test(
     co: Information,
-    y: np.ndarray,
+    y: np.ndarray | Distances,
     ds: Sequence[int] | None = None,
     n_permutations: int = 100,
     rng: Rng = None,
@@ -90,7 +91,7 @@ def independence_test(
     ----------
     co : estimator with `estimation(y, ds)`
         Large for dependent blocks.
-    y : ndarray, (n, sum(ds))
+    y : ndarray, (n, sum(ds)), or Distances
     ds : sequence of int, optional
         Widths of the blocks; every column is one unless given.
     n_permutations : int
@@ -113,17 +114,26 @@ def independence_test(
     y, (first, *others) = as_blocks(y, ds, keep_float32=True)
     widths = [block.shape[1] for block in (first, *others)]
     estimate, null = co.estimation(y, widths), np.empty(n_permutations)
+
+    def permuted():
+        if isinstance(y, Distances):
+            return y.rows(None, *(rng.permutation(len(y)) for _ in others))
+        return np.hstack([first, *map(rng.permutation, others)])
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UnsupportedEstimate)  # every value is returned
         warnings.simplefilter("ignore", RepeatedValues)  # it was given above
         for i in tqdm(range(n_permutations), desc="permutations", delay=3, leave=False):
-            null[i] = co.estimation(np.hstack([first, *map(rng.permutation, others)]), widths)
+            null[i] = co.estimation(permuted(), widths)
     p_value = (1 + (null >= estimate).sum()) / (1 + n_permutations)
     return IndependenceTest(estimate, null, float(p_value), float(estimate - null.mean()))
 
 
 def scale_sensitivity(
-    co: Information, y: np.ndarray, ds: Sequence[int] | None = None, factors: Sequence[float] = (0.01, 0.1, 1, 10, 100)
+    co: Information,
+    y: np.ndarray | Distances,
+    ds: Sequence[int] | None = None,
+    factors: Sequence[float] = (0.01, 0.1, 1, 10, 100),
 ) -> np.ndarray:
     """Estimates when the last block is multiplied by each factor, which leaves mutual information as it is.
 
@@ -133,7 +143,7 @@ def scale_sensitivity(
     ----------
     co : estimator with `estimation(y, ds)`
         Give it an int for `rng`, if it takes one, so that only the scale differs.
-    y : ndarray, (n, sum(ds))
+    y : ndarray, (n, sum(ds)), or Distances
     ds : sequence of int, optional
         Widths of the blocks; every column is one unless given.
     factors : sequence of float
@@ -152,9 +162,12 @@ def scale_sensitivity(
     factors = np.atleast_1d(factors)
     if not factors.size or factors.min() <= 0:
         raise ValueError(f"factors: found {factors.tolist()}, expected positive ones")
-    y, blocks = as_blocks(y, ds)
+    y, blocks = as_blocks(y, ds, keep_float32=isinstance(y, Distances))
     widths = [block.shape[1] for block in blocks]
-    scaled = (np.hstack([*blocks[:-1], factor * blocks[-1]]) for factor in factors)
+    if isinstance(y, Distances):
+        scaled = (y.scaled(*[1] * (len(blocks) - 1), factor) for factor in factors)
+    else:
+        scaled = (np.hstack([*blocks[:-1], factor * blocks[-1]]) for factor in factors)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UnsupportedEstimate)  # every value is returned
         return np.array([co.estimation(rows, widths) for rows in scaled])

@@ -79,12 +79,16 @@ def knn_distances(
         raise ValueError(f"points have {points.shape[1]} columns, queries {queries.shape[1]}; expected the same")
     require_enough(points, k, own)
     memory_limit = memory_limit or MEMORY_LIMIT
-    tree_columns = TREE_COLUMNS_OF_MANY if len(points) >= MANY else TREE_COLUMNS
-    if points.shape[1] <= tree_columns and 16 * points.size <= memory_limit:
+    if tree_is_faster(*points.shape) and 16 * points.size <= memory_limit:
         return np.vstack([distances for distances, _ in tree_search(points, k, own, queries, norm=2)])
     with torch.device("cpu"):  # whatever torch's default is
         ranking = _Ranking(points, queries, k, own, memory_limit, torch.device(device or DEVICE))
         return ranking.distances().numpy()
+
+
+def tree_is_faster(n: int, d: int) -> bool:
+    """Whether a k-d tree of `n` points in `d` dimensions is faster than matrix products."""
+    return d <= (TREE_COLUMNS_OF_MANY if n >= MANY else TREE_COLUMNS)
 
 
 def refuse_masked(y: np.ndarray, name: str) -> None:
@@ -117,18 +121,15 @@ def tree_search(points: np.ndarray, k: int, own: bool, queries: np.ndarray, norm
 class _Ranking:
     """Distances from queries (m, d) to their k nearest points (n, d), by matrix products.
 
-    All is centred, and divided by a power of two, lest float32 squares under- or overflow: the largest coordinate becomes 2^50,
-    so that in float32 ordinary rows may be 2^-100 of a far one. The centre is a median of some rows, which a few far ones do
-    not move away from all the others.
+    All is centred, and divided by a power of two: see `centre_of` and `unit_of`.
     """
 
     def __init__(self, points: np.ndarray, queries: np.ndarray, k: int, own: bool, memory_limit: int, device: torch.device):
-        self.points, self.queries, self.k, self.own = _tensor(points), _tensor(queries), k, own
+        self.points, self.queries, self.k, self.own = as_tensor(points), as_tensor(queries), k, own
         self.memory_limit, self.device = memory_limit, device
-        some = points[:: -(-len(points) // _CENTRED_BY)]
-        centre = np.median(some.astype(np.float64), axis=0)
+        centre = centre_of(points)
         extremes = [extreme(axis=0) - centre for y in (points, queries) for extreme in (y.min, y.max)]
-        self.centre, self.unit = torch.from_numpy(centre), 2.0 ** (np.frexp(np.abs(extremes).max())[1] - 50)
+        self.centre, self.unit = torch.from_numpy(centre), unit_of(np.abs(extremes).max())
         self.n_others = len(points) - own
 
     def distances(self) -> Tensor:
@@ -136,11 +137,11 @@ class _Ranking:
         squared = torch.empty(len(self.queries), self.k, dtype=torch.float64)
         rows = torch.arange(len(self.queries))
         n, d = self.points.shape
-        float32_is_exact = _float32_is_exact(self.device)
+        exact = float32_is_exact(self.device)
         basis_fits = 8 * 8 * d * _BASIS <= self.memory_limit  # eight times, while it is made
-        if float32_is_exact and d >= _LEAST_COLUMNS and n >= _LEAST_POINTS and basis_fits:
+        if exact and d >= _LEAST_COLUMNS and n >= _LEAST_POINTS and basis_fits:
             rows = rows[~self._rank(rows, torch.float32, squared, self._basis())]
-        for dtype in (torch.float32, torch.float64) if float32_is_exact else (torch.float64,):
+        for dtype in (torch.float32, torch.float64) if exact else (torch.float64,):
             rows = rows[~self._rank(rows, dtype, squared)]
         for row in rows:  # more near-ties than candidates: every difference, one query at a time
             every = self._squared_distances(row.expand(n), torch.arange(n))
@@ -245,7 +246,20 @@ class _Ranking:
         return max(1, _DIFFERENCES // self.points.shape[1])
 
 
-def _float32_is_exact(device: torch.device) -> bool:
+def centre_of(points: np.ndarray) -> np.ndarray:
+    """The median of some rows, float64 (d,), which a few far ones do not move away from all the others."""
+    return np.median(points[:: -(-len(points) // _CENTRED_BY)].astype(np.float64), axis=0)
+
+
+def unit_of(largest: float) -> float:
+    """A power of two to divide coordinates up to `largest` by, lest float32 squares under- or overflow.
+
+    The largest becomes 2^50, so that in float32 ordinary rows may be 2^-100 of a far one.
+    """
+    return 2.0 ** ((np.frexp(largest)[1] if largest else -900) - 50)
+
+
+def float32_is_exact(device: torch.device) -> bool:
     """Whether products of float32 matrices are of float32, as torch is set; otherwise they may be of shorter numbers."""
     backend = getattr(torch.backends.cuda if device.type == "cuda" else torch.backends.mkldnn, "matmul", None)
     if hasattr(backend, "fp32_precision"):  # once it is set, the older question raises
@@ -253,7 +267,7 @@ def _float32_is_exact(device: torch.device) -> bool:
     return torch.get_float32_matmul_precision() == "highest"
 
 
-def _tensor(y: np.ndarray) -> Tensor:
+def as_tensor(y: np.ndarray) -> Tensor:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")  # nothing writes to it
         in_torch = all(stride >= 0 and stride % y.itemsize == 0 for stride in y.strides) and y.dtype.isnative

@@ -5,9 +5,8 @@ from collections.abc import Callable
 import numpy as np
 from scipy.special import digamma, gammaln, logsumexp
 
-from ite.cost.knn import log_distances, log_gamma, log_ia, log_mean, log_unit_ball_volume, nonzero
-from ite.cost.shared import Alpha, AlphaBeta, Estimator, Knn, Rng, as_sample, spread
-from ite.neighbors import knn_distances
+from ite.cost.knn import log_distances, log_gamma, log_ia, log_mean, log_unit_ball_volume, nonzero, to_neighbors
+from ite.cost.shared import Alpha, AlphaBeta, Estimator, Knn, Rng, as_blocks, as_sample, spread
 
 __all__ = [
     "BHShannon_KnnK", "BHShannon_SpacingV", "BHPhi_Spacing", "BHShannon_MaxEnt1", "BHShannon_MaxEnt2", "BHRenyi_KnnK",
@@ -167,7 +166,7 @@ class BHRenyi_KnnS(Alpha, Knn, Entropy):
 
     def _estimate(self, y):
         (n, d), a, s = y.shape, self.alpha, np.array(self.k)
-        rho = knn_distances(y, s[-1])[:, s - 1]
+        _, rho = to_neighbors(y, s)
         nonzero(rho[:, 0], s[0])
         log_l = log_mean(logsumexp(d * (1 - a) * np.log(rho), axis=1)) + np.log(n)
         moments = [log_gamma(j, 1 - a) - gammaln(j) for j in self.k]
@@ -258,4 +257,5 @@ class BcondHShannon_HShannon(Estimator):
         y = as_sample(y, keep_float32=True)
         if not isinstance(dim1, int | np.integer) or not 0 < dim1 < y.shape[1]:
             raise ValueError(f"dim1: found {dim1!r}, expected an integer from 1 to {y.shape[1] - 1}")
-        return self.h_shannon_co.estimation(y) - self.h_shannon_co.estimation(y[:, dim1:])
+        y, (_, given) = as_blocks(y, [dim1, y.shape[1] - dim1], keep_float32=True)
+        return self.h_shannon_co.estimation(y) - self.h_shannon_co.estimation(given)

@@ -7,6 +7,7 @@ import numpy as np
 
 from ite.cost.dependence import Information
 from ite.cost.shared import Alpha, Rng, copula
+from ite.distances import Distances
 
 __all__ = [
     "UnsupportedEstimate", "MIShannon_DKL", "MIChi2_DChi2", "MIL2_DL2", "MIRenyi_DR", "MITsallis_DT", "MIShannon_HS",
@@ -56,18 +57,21 @@ class ShannonInformation(Information):
 
 
 def joint_and_product(
-    y: np.ndarray, blocks: list[np.ndarray], rng: Rng, order: np.ndarray | None = None
-) -> tuple[np.ndarray, np.ndarray]:
+    y: np.ndarray | Distances, blocks: list, rng: Rng, order: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray] | tuple[Distances, Distances]:
     """A sample of the joint distribution and one of the product of the marginals, both (n // 2, d), from `y` (n, d).
 
     The first half of the rows (in `order`, if given) is the joint sample. In the second half the rows of every block are
-    permuted independently. An odd last row is left out.
+    permuted independently. An odd last row is left out. Of `Distances`, both are `Distances`.
     """
     rng, half = np.random.default_rng(rng), len(y) // 2
     if half == 0:
         raise ValueError("y: found one row, expected at least two, to split them")
-    joint = y[:half] if order is None else y[order[:half]]
     second = np.arange(half, 2 * half) if order is None else order[half : 2 * half]
+    if isinstance(y, Distances):
+        joint = y.rows(np.arange(half) if order is None else order[:half])
+        return joint, y.rows(*(second[rng.permutation(half)] for _ in blocks))
+    joint = y[:half] if order is None else y[order[:half]]
     product, start = np.empty_like(joint), 0
     for block in blocks:
         rows = second[rng.permutation(half)]
@@ -210,4 +214,6 @@ class BcondIShannon_HShannon(ShannonInformation):
         if len(blocks) < 3:
             raise ValueError(f"ds: found {len(blocks)} blocks, expected three or more, the last of which is the condition")
         h, (*parts, z) = self.h_shannon_co.estimation, blocks
-        return sum(h(np.hstack([part, z])) for part in parts) - h(y) - (len(parts) - 1) * h(z)
+        of_distances = isinstance(y, Distances)
+        pairs = (y.blocks(m, -1) if of_distances else np.hstack([part, z]) for m, part in enumerate(parts))
+        return sum(map(h, pairs)) - h(y) - (len(parts) - 1) * h(z)

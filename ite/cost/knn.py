@@ -11,6 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.special import gammaln, logsumexp
 
+from ite.cost.shared import row_codes
+from ite.distances import Distances
 from ite.neighbors import knn_distances
 
 
@@ -33,16 +35,13 @@ class RepeatedValues(UserWarning):
 FOR_INFORMATION = "use MIShannon_Mixed, or ite.jitter and MIShannon_KSG, and drop rows that were only repeated"
 
 
-def n_tied(y: np.ndarray) -> int:
-    """How many rows of `y` (n, d) equal another one. A row is read at a time, for it may be a memory map."""
-    if y.shape[1] == 1:
-        _, counts = np.unique(y, return_counts=True)
-    else:
-        _, counts = np.unique([hash((row + 0.0).tobytes()) for row in y], return_counts=True)  # 0.0 equals -0.0
+def n_tied(y: np.ndarray | Distances) -> int:
+    """How many rows of `y` (n, d) equal another one."""
+    counts = np.bincount(y.codes()[:, 0] if isinstance(y, Distances) else row_codes(y))
     return int(counts[counts > 1].sum())
 
 
-def warn_of_ties(blocks: Sequence[np.ndarray]) -> None:
+def warn_of_ties(blocks: Sequence[np.ndarray | Distances]) -> None:
     """Warn with `RepeatedValues` where more than a hundredth of a block's rows (n, d) equal others."""
     n, tied = len(blocks[0]), list(map(n_tied, blocks))
     found = [f"{count} of {n} rows in block {m}" for m, count in enumerate(tied) if count > n / 100]
@@ -55,7 +54,17 @@ def log_unit_ball_volume(d: int) -> float:
     return d / 2 * np.log(np.pi) - gammaln(d / 2 + 1)
 
 
-def log_distances(points: np.ndarray, k: int, queries: np.ndarray | None = None) -> np.ndarray:
+def to_neighbors(
+    points: np.ndarray | Distances, ranks: Sequence[int], queries: np.ndarray | Distances | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Whether the nearest point equals each query, bool (m,), and distances to the neighbours of `ranks`, (m, len(ranks))."""
+    if isinstance(points, Distances):
+        return points.to_neighbors(ranks, queries)
+    distances = knn_distances(points, max(ranks), queries)
+    return distances[:, 0] == 0, distances[:, np.array(ranks) - 1]
+
+
+def log_distances(points: np.ndarray | Distances, k: int, queries: np.ndarray | Distances | None = None) -> np.ndarray:
     """Logarithm of each query's (or point's, itself excluded) distance to its k-th nearest point, float64 (m,).
 
     Raises
@@ -63,13 +72,13 @@ def log_distances(points: np.ndarray, k: int, queries: np.ndarray | None = None)
     ValueError
         If there are too few points, or if repeated rows make a distance zero. Warns with `RepeatedValues` before.
     """
-    distances = knn_distances(points, k, queries)
-    n_zero = int((distances[:, 0] == 0).sum())
+    equal, distances = to_neighbors(points, [k], queries)
+    n_zero = int(equal.sum())
     if n_zero > len(distances) / 100:
         where = "each other" if queries is None else "some of the other sample"
         message = f"{n_zero} of {len(distances)} samples equal {where}, as no density has it: drop repeated rows, or ite.jitter"
         warnings.warn(RepeatedValues(message), stacklevel=4)
-    return np.log(nonzero(distances[:, -1], k))
+    return np.log(nonzero(distances[:, 0], k))
 
 
 def nonzero(distances: np.ndarray, k: int) -> np.ndarray:

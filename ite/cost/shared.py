@@ -157,8 +157,13 @@ def require_not_one(name: str, value: float, low: float = -np.inf) -> None:
 def as_sample(y: np.ndarray, name: str = "y", keep_float32: bool = False) -> np.ndarray:
     """`y` as floats (n, d), float64 unless it is to stay float32.
 
-    Raises ValueError unless real, finite, 2-D, not empty, unmasked, and of a size whose squares float64 holds.
+    Raises ValueError unless real, finite, 2-D, not empty, unmasked, and of a size whose squares float64 holds. Where neighbours
+    are all that matters, and so float32 will do, `ite.Distances` will, too.
     """
+    if hasattr(y, "to_neighbors"):
+        if not keep_float32:
+            raise ValueError(f"{name}: found {y!r}, expected rows, for more than nearest neighbours is asked of them")
+        return y
     refuse_masked(y, name)
     y = np.asarray(y)
     if y.ndim != 2 or y.size == 0 or y.dtype.kind not in "biuf":
@@ -182,14 +187,25 @@ def as_samples(y1: np.ndarray, y2: np.ndarray, keep_float32: bool = False) -> tu
     return y1, y2
 
 
+def row_codes(y: np.ndarray) -> np.ndarray:
+    """A number for each row of `y` (n, d), int (n,), the same for equal rows. A row is read at a time: it may be a memory map."""
+    # 0.0 equals -0.0
+    values = y[:, 0] if y.shape[1] == 1 else [hash((row + 0.0).tobytes()) for row in y]
+    return np.unique(values, return_inverse=True)[1]
+
+
 def same_rows(y1: np.ndarray, y2: np.ndarray) -> bool:
     """Whether `y1` and `y2` (n, d) are one sample: equal row by row. It stops at the first that differs."""
+    if hasattr(y1, "to_neighbors"):
+        return y1.equals(y2)
     return y1 is y2 or (y1.shape == y2.shape and all(map(np.array_equal, y1, y2)))
 
 
 def as_blocks(y: np.ndarray, ds: Sequence[int] | None, keep_float32: bool = False) -> tuple[np.ndarray, list[np.ndarray]]:
     """`y` (n, sum(ds)) as floats, and its columns as blocks of `ds` each, or of one. Raises ValueError if they don't add up."""
     y = as_sample(y, keep_float32=keep_float32)
+    if hasattr(y, "to_neighbors"):
+        return y, y.split(ds)
     ds = np.ones(y.shape[1], dtype=int) if ds is None else np.asarray(ds)
     if ds.ndim != 1 or ds.dtype.kind not in "iu" or len(ds) < 2 or ds.min() < 1 or ds.sum() != y.shape[1]:
         found = ds.tolist() if ds.ndim == 1 and len(ds) < 20 else f"{ds.dtype} of shape {ds.shape}"

@@ -220,7 +220,7 @@ def test_older_torch_is_asked_the_older_question(monkeypatch):
         monkeypatch.setattr(torch.backends, backend, SimpleNamespace())
     for precision, exact in (("highest", True), ("high", False), ("medium", False)):
         monkeypatch.setattr(torch, "get_float32_matmul_precision", lambda precision=precision: precision)
-        assert neighbors._float32_is_exact(torch.device("cpu")) == neighbors._float32_is_exact(torch.device("cuda")) == exact
+        assert neighbors.float32_is_exact(torch.device("cpu")) == neighbors.float32_is_exact(torch.device("cuda")) == exact
 
 
 def every_search():
