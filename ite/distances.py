@@ -8,7 +8,7 @@ A matrix comes from products of centred rows, in float64 if the memory limit has
 float64 then decide among all that rounding, bounded as in `ite.neighbors`, could have misplaced.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -16,37 +16,40 @@ import torch
 
 from ite import neighbors
 from ite.cost.shared import as_blocks, as_sample
-from ite.neighbors import knn_distances, require_enough, tree_is_faster
-from ite.sums import Block, Matrices, Part, Search, are_apart
+from ite.matrices import Block, Matrices, Part
+from ite.neighbors import TREE_COLUMNS_OF_MANY, knn_distances, require_enough, tree_is_faster
+from ite.parts import rows_in_cache
+from ite.sums import Search, are_apart, can_be_added
 
 
 class Distances:
-    """Rows of several blocks, known by their distances: in place of rows, wherever an estimator asks for nearest neighbours only.
+    """Rows of blocks, known by their distances: in place of `y` where nearest neighbours are all that is asked of it.
 
-    Those are `MIShannon_DKL`, `MIShannon_HS`, `MIChi2_DChi2`, `MIL2_DL2`, `MIRenyi_DR` and `MITsallis_DT`, alone or in
-    `ite.independence_test` and `ite.scale_sensitivity`. Values are those of the rows themselves, up to float64's rounding. The
-    methods return other rows, blocks or scales of the same matrices, which are made when they are first needed.
+    So it is with `MIShannon_DKL`, `MIChi2_DChi2`, `MIL2_DL2`, `MIRenyi_DR`, `MITsallis_DT`, `MIShannon_HS` and `MIShannon_KSG`,
+    also in `ite.independence_test` and `ite.scale_sensitivity`; others refuse it. Estimates are those of the rows, but for
+    float64's rounding. Its methods give other rows, blocks and scales of the same matrices, which are made at first need.
 
     Parameters
     ----------
     y : ndarray, float32 or float64, (n, sum(ds)), or sequence of ndarray (n, d_m)
-        Blocks side by side, or a list of them. They may be memory maps, and have to stay as they are.
+        Blocks side by side, or a list of them. They may be memory maps. They have to stay as they are.
     ds : sequence of int, optional
         Widths of the blocks in an array; every column is one unless given.
     memory_limit : int, optional
-        Bytes to work in, beside `y`; `ite.neighbors.MEMORY_LIMIT` unless given. n^2 numbers of 4 bytes for each block have to
-        fit, or each search is made anew from rows, as without distances. Up to a few columns it is, too: a tree is faster.
+        Bytes to work in, beside `y`; `ite.neighbors.MEMORY_LIMIT` unless given. If n^2 float32 numbers for each block do not
+        fit, neighbours are found from rows, as without distances. So are they in a few columns, where a tree is faster.
 
     Raises
     ------
     ValueError
-        For blocks no estimator could take.
+        For bad samples or blocks.
 
     Examples
     --------
-    >>> both = ite.Distances([images, clean, noisy])
-    >>> before, after = both.blocks(0, 1), both.blocks(0, 2)
+    >>> distances = ite.Distances([images, clean, noisy])
+    >>> before, after = distances.blocks(0, 1), distances.blocks(0, 2)
     >>> ite.cost.MIShannon_DKL(rng=0, n_splits=5).estimation(before)
+    >>> ite.independence_test(ite.cost.MIShannon_DKL(rng=0), after.rows(order), n_permutations=19, rng=0)
     """
 
     def __init__(self, y: np.ndarray | Sequence[np.ndarray], ds: Sequence[int] | None = None, memory_limit: int | None = None):
@@ -73,6 +76,11 @@ class Distances:
         """Widths of the blocks."""
         return [part.columns for part in self._parts]
 
+    @property
+    def largest(self) -> float:
+        """The largest number of the rows, of either sign, or more: of rows and columns that are left out, too."""
+        return max(part.factor * part.block.largest for part in self._parts)
+
     def __len__(self) -> int:
         return len(self._parts[0].rows)
 
@@ -90,7 +98,9 @@ class Distances:
         orders = orders * len(self._parts) if len(orders) == 1 else orders
         rows = [np.arange(len(self)) if order is None else np.asarray(order) for order in orders]
         if len(rows) != len(self._parts) or len({len(some) for some in rows}) != 1:
-            raise ValueError(f"orders: found {[len(some) for some in rows]} rows, expected as many in each of {len(self.ds)} blocks")
+            raise ValueError(
+                f"orders: found {[len(some) for some in rows]} rows, expected as many in each of {len(self.ds)} blocks"
+            )
         return self._of([replace(part, rows=part.rows[some]) for part, some in zip(self._parts, rows, strict=True)])
 
     def columns(self, block: int, n: int) -> "Distances":
@@ -104,10 +114,10 @@ class Distances:
         if len(factors) != len(self._parts) or not all(0 < factor < np.inf for factor in factors):
             raise ValueError(f"factors: found {factors}, expected a positive one for each of {len(self._parts)} blocks")
         parts = [replace(part, factor=factor * part.factor) for part, factor in zip(self._parts, factors, strict=True)]
-        largest = max(part.factor * part.block.largest for part in parts)
-        if largest and not 1e-150 <= largest <= 1e150:
-            raise ValueError(f"factors: they make the largest number {largest:.3g}, expected 1e-150 to 1e150")
-        return self._of(parts)
+        scaled = self._of(parts)
+        if scaled.largest and not 1e-150 <= scaled.largest <= 1e150:
+            raise ValueError(f"factors: the largest number becomes {scaled.largest:.3g}, expected 1e-150 to 1e150")
+        return scaled
 
     def standardized(self) -> "Distances":
         """The blocks divided by the root mean variance of their columns, as `ite.standardize(y, ds)` has them."""
@@ -135,29 +145,59 @@ class Distances:
 
     def equals(self, other: "Distances") -> bool:
         """Whether the other has equal rows in the same order."""
-        pairs = list(zip(self._parts, other._parts, strict=True))
-        same = all((one.block, one.columns, one.factor) == (two.block, two.columns, two.factor) for one, two in pairs)
-        return same and np.array_equal(self.codes(), other.codes())
+        self._refuse_others(other)
+        return np.array_equal(self.codes(), other.codes())
 
     def to_neighbors(self, ranks: Sequence[int], queries: "Distances | None" = None) -> tuple[np.ndarray, np.ndarray]:
-        """Whether the nearest row equals each query, bool (m,), and distances to the neighbours of `ranks`, float64 (m, len(ranks)).
+        """Whether the nearest row equals each query, bool (m,), and distances to neighbours, float64 (m, len(ranks)).
 
-        Without `queries` the rows are their own, and none is its own neighbour. Raises ValueError if there are too few rows.
+        Without `queries` the rows are their own, and none is its own neighbour. Raises ValueError if there are too few rows for
+        the ranks, or for queries of other blocks, columns or factors.
         """
-        require_enough(self, max(ranks), queries is None)
-        limit, device = self._matrices.memory_limit, self._matrices.device
-        parts, of_queries = self._parts, None if queries is None else queries._parts
-        dtype = self._matrices.dtype(parts)
-        if dtype is None or tree_is_faster(*self.shape) or not are_apart(parts, of_queries):
-            found = knn_distances(self.array(), max(ranks), None if queries is None else queries.array(), limit, device)
-            return found[:, 0] == 0, found[:, np.array(ranks) - 1]
-        equal, distances, certain = Search(self._matrices.of(parts, dtype), parts, of_queries, ranks).distances()
-        if not certain.all():
-            uncertain, own = np.flatnonzero(~certain), queries is None  # a row is first among its own neighbours
-            some = (self if own else queries).rows(uncertain).array()
-            found = knn_distances(self.array(), max(ranks) + own, some, limit, device)[:, own:]
-            equal[uncertain], distances[uncertain] = found[:, 0] == 0, found[:, np.array(ranks) - 1]
+        own = queries is None
+        queries = self if own else queries
+        self._refuse_others(queries)
+        require_enough(self, max(ranks), own)
+        parts, certain = self._parts, np.zeros(len(queries), dtype=bool)
+        equal, distances = certain.copy(), np.empty((len(queries), len(ranks)))
+        kind = None if tree_is_faster(*self.shape) else self._matrices.kind(parts)
+        if kind and can_be_added(parts, kind) and are_apart(parts, None if own else queries._parts):
+            search = Search(self._matrices.of(parts, kind), parts, None if own else queries._parts, ranks)
+            equal, distances, certain = search.distances()
+        if not certain.all():  # from rows, each of which is first among its own neighbours
+            rest = np.flatnonzero(~certain)
+            limit, device = self._matrices.memory_limit, self._matrices.device
+            found = knn_distances(self.array(), max(ranks) + own, queries.rows(rest).array(), limit, device)[:, own:]
+            equal[rest], distances[rest] = found[:, 0] == 0, found[:, np.array(ranks) - 1]
         return equal, distances
+
+    def in_max_norm(self) -> "Distances | np.ndarray":
+        """These, if they are of use in the maximum norm, or the rows themselves."""
+        few = self.shape[1] <= TREE_COLUMNS_OF_MANY
+        return self.array().astype(np.float64) if few or not self._matrices.fit(self._parts, "max") else self
+
+    def max_norm_tiles(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """For a few rows at a time their numbers (m,) and the distances from them to all in the maximum norm, (m, n)."""
+        n = len(self)
+        for rows in np.array_split(np.arange(n), -(-n // rows_in_cache(n))):
+            found = [part.factor * values[part.rows[rows]].take(part.rows, axis=1) for part, values in self._in_max_norm()]
+            yield rows, np.maximum.reduce(found)
+
+    def farthest(self, others: np.ndarray) -> np.ndarray:
+        """Of each row the largest distance in the maximum norm to its others (n, k), given by their numbers; (n,)."""
+        found = [part.factor * values[part.rows[:, None], part.rows[others]] for part, values in self._in_max_norm()]
+        return np.maximum.reduce(found).max(axis=1)
+
+    def _in_max_norm(self) -> list[tuple[Part, np.ndarray]]:
+        matrices = self._matrices.of(self._parts, "max")
+        return [(part, matrix.values) for part, matrix in zip(self._parts, matrices, strict=True)]
+
+    def _refuse_others(self, queries: "Distances") -> None:
+        def kinds(distances):
+            return [(part.block, part.columns, part.factor) for part in distances._parts]
+
+        if kinds(self) != kinds(queries):
+            raise ValueError(f"found {self} beside {queries} of other blocks, columns or factors, expected the same")
 
     def _of(self, parts: list[Part]) -> "Distances":
         other = object.__new__(Distances)

@@ -7,12 +7,13 @@ from scipy.spatial import cKDTree
 from scipy.spatial.distance import cdist
 from tqdm import tqdm
 
+from ite.distances import Distances
 from ite.neighbors import BAR, TREE_COLUMNS_OF_MANY, require_enough, tree_search
 
 _NUMBERS, _DISTANCES = 100_000, 4_000_000  # at once: of points, between them
 
 
-def max_norm_neighbors(points: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+def max_norm_neighbors(points: np.ndarray | Distances, k: int) -> tuple[np.ndarray, np.ndarray]:
     """Distances in the maximum norm from each of `points` (n, d) to its k nearest others, ascending, and which these are.
 
     Returns
@@ -26,22 +27,31 @@ def max_norm_neighbors(points: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarr
         If there are fewer points than k asks for.
     """
     require_enough(points, k, own=True)
-    search = (
-        tree_search(points, k, True, points, np.inf) if points.shape[1] <= TREE_COLUMNS_OF_MANY else _tile_search(points, k)
-    )
+    points = points.in_max_norm() if isinstance(points, Distances) else points
+    few_columns = points.shape[1] <= TREE_COLUMNS_OF_MANY
+    search = tree_search(points, k, True, points, np.inf) if few_columns else _tile_search(points, k)
     distances, neighbors = zip(*search, strict=True)
     return np.vstack(distances), np.vstack(neighbors)
 
 
-def n_within(points: np.ndarray, radius: np.ndarray) -> np.ndarray:
+def n_within(points: np.ndarray | Distances, radius: np.ndarray) -> np.ndarray:
     """How many others are no farther than `radius` (n,) in the maximum norm from each of `points` (n, d); int (n,)."""
+    points = points.in_max_norm() if isinstance(points, Distances) else points
     if points.shape[1] <= TREE_COLUMNS_OF_MANY:
         return cKDTree(points).query_ball_point(points, radius, p=np.inf, workers=-1, return_length=True) - 1
     counts = [(distances <= radius[rows, None]).sum(axis=1) for rows, distances in _max_norm_tiles(points)]
     return np.concatenate(counts) - 1  # itself
 
 
-def _tile_search(points: np.ndarray, k: int) -> Iterator[tuple]:
+def farthest_of(points: np.ndarray | Distances, others: np.ndarray) -> np.ndarray:
+    """Of each of `points` (n, d) the distance in the maximum norm to the farthest of its `others` (n, k), by number; (n,)."""
+    points = points.in_max_norm() if isinstance(points, Distances) else points
+    if isinstance(points, Distances):
+        return points.farthest(others)
+    return np.abs(points[others] - points[:, None]).max(axis=(1, 2))
+
+
+def _tile_search(points: np.ndarray | Distances, k: int) -> Iterator[tuple]:
     for rows, distances in _max_norm_tiles(points):
         distances[np.arange(len(rows)), rows] = np.inf  # none is its own neighbour
         nearest = np.argpartition(distances, k - 1, axis=1)[:, :k]
@@ -50,8 +60,11 @@ def _tile_search(points: np.ndarray, k: int) -> Iterator[tuple]:
         yield np.take_along_axis(found, order, axis=1), np.take_along_axis(nearest, order, axis=1)
 
 
-def _max_norm_tiles(points: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _max_norm_tiles(points: np.ndarray | Distances) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """For a few rows at a time their numbers (m,) and the distances from them to all of `points` (n, d), (m, n)."""
+    if isinstance(points, Distances):
+        yield from points.max_norm_tiles()
+        return
     n, d = points.shape
     at_once = max(1, _NUMBERS // d)  # which stay in the cache while all of the rows are compared with them
     with tqdm(total=n, **BAR) as bar:

@@ -268,6 +268,7 @@ def float32_is_exact(device: torch.device) -> bool:
 
 
 def as_tensor(y: np.ndarray) -> Tensor:
+    """`y` as a tensor, with its memory where torch can."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")  # nothing writes to it
         in_torch = all(stride >= 0 and stride % y.itemsize == 0 for stride in y.strides) and y.dtype.isnative

@@ -12,6 +12,7 @@ from scipy.special import gammaln
 from ite.cost.knn import RepeatedValues, warn_of_ties
 from ite.cost.shared import Estimator, Rng, as_blocks, copula, signed_root
 from ite.cost.x_kernel import Kernel, mean_over_pairs
+from ite.distances import Distances
 
 __all__ = ["BIDistCov", "BIDistCorr", "BI3WayJoint", "BI3WayLancaster", "BIHoeffding", "MIMMD_CopulaDMMD"]
 
@@ -22,13 +23,16 @@ class Information(Estimator):
     keeps_float32 = False
     of_densities: ClassVar[bool] = False  # whether equal rows deny what is assumed of a block
     n_blocks: ClassVar[int | None] = None
+    takes_distances: ClassVar[bool] = False  # though it does not keep float32
 
-    def estimation(self, y: np.ndarray, ds: Sequence[int] | None = None) -> float:
+    def estimation(self, y: np.ndarray | Distances, ds: Sequence[int] | None = None) -> float:
         """Dependence of the blocks of `y` (n, sum(ds)), whose columns stand side by side; in nats where it is an information.
 
-        Without `ds` every column is a block. Raises ValueError for a sample or blocks it cannot be computed from.
+        Without `ds` every column is a block; `ite.Distances` have blocks already. Raises ValueError for a sample or blocks it
+        cannot be computed from.
         """
-        y, blocks = as_blocks(y, ds, self.keeps_float32)
+        of_distances = self.takes_distances and isinstance(y, Distances)
+        y, blocks = as_blocks(y, ds, self.keeps_float32 or of_distances)
         if self.n_blocks and len(blocks) != self.n_blocks:
             raise ValueError(f"ds: found {len(blocks)} blocks, expected {self.n_blocks} for {type(self).__name__}")
         if self.of_densities:

@@ -9,7 +9,8 @@ from scipy.special import digamma
 from ite.cost.information import ShannonInformation
 from ite.cost.knn import FOR_INFORMATION, RepeatedValues, nonzero
 from ite.cost.shared import Knn, Rng, jitter, normal_scores
-from ite.max_norm import max_norm_neighbors, n_within
+from ite.distances import Distances
+from ite.max_norm import farthest_of, max_norm_neighbors, n_within
 
 __all__ = ["MIShannon_KSG", "MIShannon_Mixed", "MIShannon_GaussianCopula"]
 
@@ -32,6 +33,7 @@ class MIShannon_KSG(Knn, ShannonInformation):
     """
 
     keeps_float32 = False
+    takes_distances = True
 
     algorithm: int = 1
 
@@ -42,8 +44,9 @@ class MIShannon_KSG(Knn, ShannonInformation):
 
     def _estimate(self, y, blocks):
         n, n_blocks, k = len(y), len(blocks), self.k
+        largest = y.largest if isinstance(y, Distances) else np.abs(y).max()
         distances, neighbors = max_norm_neighbors(y, min(k + 1, max(k, n - 1)))
-        warn_of_equal_distances(distances, k, rounding=4 * np.finfo(float).eps * np.abs(y).max())
+        warn_of_equal_distances(distances, k, rounding=4 * np.finfo(float).eps * largest)
         radius, neighbors = nonzero(distances[:, k - 1], k), neighbors[:, :k]
         if self.algorithm == 1:
             nearer = np.nextafter(radius, 0)
@@ -51,8 +54,7 @@ class MIShannon_KSG(Knn, ShannonInformation):
             return digamma(k) + (n_blocks - 1) * digamma(n) - marginal
         marginal = 0
         for block in blocks:
-            farthest = np.abs(block[neighbors] - block[:, None]).max(axis=(1, 2))
-            marginal += digamma(n_within(block, farthest)).mean()
+            marginal += digamma(n_within(block, farthest_of(block, neighbors))).mean()
         return digamma(k) - (n_blocks - 1) / k + (n_blocks - 1) * digamma(n) - marginal
 
 

@@ -11,6 +11,7 @@ from scipy.stats import rankdata
 import ite.cost
 from ite.cost.x_kernel import Kernel
 from ite.neighbors import refuse_masked
+from ite.parts import parts_of
 
 Rng = int | np.random.Generator | None
 
@@ -169,7 +170,8 @@ def as_sample(y: np.ndarray, name: str = "y", keep_float32: bool = False) -> np.
     if y.ndim != 2 or y.size == 0 or y.dtype.kind not in "biuf":
         one_column = f"; for one column, {name}[:, None]" if y.ndim == 1 else ""
         raise ValueError(f"{name}: found {y.dtype} of shape {y.shape}, expected real numbers (samples, dimensions){one_column}")
-    low, high = float(y.min()), float(y.max())
+    extremes = [(part.min(), part.max()) for part in parts_of(y)]
+    low, high = float(np.min(extremes)), float(np.max(extremes))
     if not (np.isfinite(low) and np.isfinite(high)):  # NaN shows in both; no array of y's size is made
         raise ValueError(f"{name}: found NaN or infinity in {(~np.isfinite(y)).sum()} of {y.size} elements")
     largest = max(-low, high)
@@ -188,9 +190,9 @@ def as_samples(y1: np.ndarray, y2: np.ndarray, keep_float32: bool = False) -> tu
 
 
 def row_codes(y: np.ndarray) -> np.ndarray:
-    """A number for each row of `y` (n, d), int (n,), the same for equal rows. A row is read at a time: it may be a memory map."""
-    # 0.0 equals -0.0
-    values = y[:, 0] if y.shape[1] == 1 else [hash((row + 0.0).tobytes()) for row in y]
+    """A number for each row of `y` (n, d), int (n,), the same for equal rows."""
+    # 0.0 equals -0.0. A row is read at a time.
+    values = y[:, 0] if y.shape[1] == 1 else [hash((row + 0.0).tobytes()) for part in parts_of(y) for row in part]
     return np.unique(values, return_inverse=True)[1]
 
 
