@@ -172,7 +172,7 @@ class Distances:
         return equal, distances
 
     def in_max_norm(self) -> "Distances | np.ndarray":
-        """These, if they are of use in the maximum norm, or the rows themselves."""
+        """These, where they are of use in the maximum norm; else the rows, float64 (n, sum(ds))."""
         few = self.shape[1] <= TREE_COLUMNS_OF_MANY
         return self.array().astype(np.float64) if few or not self._matrices.fit(self._parts, "max") else self
 

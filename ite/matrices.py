@@ -21,8 +21,9 @@ from ite.parts import in_threads, least_of, parts_of, picked, release, rows_in_c
 
 Kind = Literal["float32", "float64", "max"]  # squared distances in either precision; the maximum norm's, in float64
 
-_COLUMNS, _LEAST_COLUMNS = 5 * 10**7, 500  # that are multiplied at once: bytes, and as many in any case
-_STRETCHES = 10  # of a symmetric product's rows and columns, of whose pairs half are computed
+_COLUMNS, _LEAST_COLUMNS = 5 * 10**7, 1000  # that are multiplied at once: bytes, and as many in any case
+_READ = 10**8  # bytes, before a memory map is released
+_STRETCHES, _STRETCH = 10, 250  # of a symmetric product's rows and columns, of whose pairs half are computed; rows of one
 _LISTED = 40  # one row in so many is listed as near
 
 
@@ -61,7 +62,9 @@ class Block:
         y, first, stop = as_tensor(self.y), int(numbers[0]), int(numbers[-1]) + 1
         all_between = stop - first == len(numbers)
         out.copy_(y[:, first:stop] if all_between else y.index_select(1, torch.from_numpy(numbers)))
-        release(self.y)
+        many = 1 + _READ // self.y[:, 0].nbytes  # columns; to release fewer would be to read their neighbours again
+        if first // many != stop // many:
+            release(self.y)
         return out.sub_(torch.from_numpy(self.centre[numbers])).mul_(1 / self.unit)
 
 
@@ -193,24 +196,27 @@ class Matrices:
     def _multiply(self, matrix: Matrix, block: Block, numbers: np.ndarray) -> None:
         """Add squared distances in the columns of these numbers to the upper half."""
         n, dtype = self.n, matrix.values.dtype
-        bytes_each = (8 + 2 * dtype.itemsize) * n
-        at_once = min(len(numbers), max(_LEAST_COLUMNS, _COLUMNS // bytes_each), self._free() // bytes_each - 2)
+        rounded_too = dtype != np.float64
+        bytes_each = n * (8 + rounded_too * dtype.itemsize)
+        at_once = min(len(numbers), max(_LEAST_COLUMNS, _COLUMNS // bytes_each), self._free() // bytes_each)
         # Written over again and again: new memory would take as long as the products.
-        centred, left, right = np.empty((n, at_once)), np.empty((n, at_once + 2), dtype), np.empty((n, at_once + 2), dtype)
-        for start in range(0, len(numbers), at_once):
-            some = numbers[start : start + at_once]
-            d, x = len(some), block.centred(some, torch.from_numpy(centred)[:, : len(some)])
+        exact = torch.from_numpy(np.empty((n, at_once)))
+        rounded = torch.from_numpy(np.empty((n, at_once), dtype)) if rounded_too else exact
+        for some in np.array_split(numbers, -(-len(numbers) // at_once)):
+            x = block.centred(some, exact[:, : len(some)])
             squared_norms = torch.linalg.vecdot(x, x).numpy()
             matrix.squared_norms += squared_norms
-            torch.from_numpy(right)[:, :d] = x
-            torch.mul(torch.from_numpy(right)[:, :d], -2, out=torch.from_numpy(left)[:, :d])
-            left[:, d], left[:, d + 1], right[:, d], right[:, d + 1] = squared_norms, 1, 1, squared_norms
+            x, squared_norms = rounded[:, : len(some)].copy_(x).numpy(), squared_norms.astype(dtype)
             for rows, columns in self._pairs():
-                matrix.values[rows, columns] += self._product(left[rows, : d + 2], right[columns, : d + 2].T)
+                squared = self._product(x[rows], x[columns].T)
+                squared *= -2
+                squared += squared_norms[rows, None]
+                squared += squared_norms[columns]
+                matrix.values[rows, columns] += squared
 
     def _product(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
         if self.device.type == "cpu":
-            return left @ right  # by OpenBLAS, of which torch's MKL takes the longer
+            return left @ right  # by OpenBLAS, which takes less time than torch's MKL
         return (torch.from_numpy(left).to(self.device) @ torch.from_numpy(right).to(self.device)).cpu().numpy()
 
     def _compare(self, matrix: Matrix, block: Block, numbers: np.ndarray) -> None:
@@ -227,7 +233,7 @@ class Matrices:
         return [(rows, columns) for i, rows in enumerate(stretches) for columns in stretches[i:]]
 
     def _stretches(self) -> list[slice]:
-        ends = np.linspace(0, self.n, min(self.n, _STRETCHES) + 1).astype(int)
+        ends = np.linspace(0, self.n, max(1, min(_STRETCHES, self.n // _STRETCH)) + 1).astype(int)
         return [slice(*pair) for pair in pairwise(ends.tolist())]
 
     @property

@@ -27,17 +27,15 @@ def max_norm_neighbors(points: np.ndarray | Distances, k: int) -> tuple[np.ndarr
         If there are fewer points than k asks for.
     """
     require_enough(points, k, own=True)
-    points = points.in_max_norm() if isinstance(points, Distances) else points
-    few_columns = points.shape[1] <= TREE_COLUMNS_OF_MANY
-    search = tree_search(points, k, True, points, np.inf) if few_columns else _tile_search(points, k)
+    in_tiles = isinstance(points, Distances) or points.shape[1] > TREE_COLUMNS_OF_MANY
+    search = _tile_search(points, k) if in_tiles else tree_search(points, k, True, points, np.inf)
     distances, neighbors = zip(*search, strict=True)
     return np.vstack(distances), np.vstack(neighbors)
 
 
 def n_within(points: np.ndarray | Distances, radius: np.ndarray) -> np.ndarray:
     """How many others are no farther than `radius` (n,) in the maximum norm from each of `points` (n, d); int (n,)."""
-    points = points.in_max_norm() if isinstance(points, Distances) else points
-    if points.shape[1] <= TREE_COLUMNS_OF_MANY:
+    if not isinstance(points, Distances) and points.shape[1] <= TREE_COLUMNS_OF_MANY:
         return cKDTree(points).query_ball_point(points, radius, p=np.inf, workers=-1, return_length=True) - 1
     counts = [(distances <= radius[rows, None]).sum(axis=1) for rows, distances in _max_norm_tiles(points)]
     return np.concatenate(counts) - 1  # itself
@@ -45,7 +43,6 @@ def n_within(points: np.ndarray | Distances, radius: np.ndarray) -> np.ndarray:
 
 def farthest_of(points: np.ndarray | Distances, others: np.ndarray) -> np.ndarray:
     """Of each of `points` (n, d) the distance in the maximum norm to the farthest of its `others` (n, k), by number; (n,)."""
-    points = points.in_max_norm() if isinstance(points, Distances) else points
     if isinstance(points, Distances):
         return points.farthest(others)
     return np.abs(points[others] - points[:, None]).max(axis=(1, 2))

@@ -8,7 +8,7 @@ from scipy.special import digamma
 
 from ite.cost.information import ShannonInformation
 from ite.cost.knn import FOR_INFORMATION, RepeatedValues, nonzero
-from ite.cost.shared import Knn, Rng, jitter, normal_scores
+from ite.cost.shared import Knn, Rng, as_blocks, jitter, normal_scores
 from ite.distances import Distances
 from ite.max_norm import farthest_of, max_norm_neighbors, n_within
 
@@ -44,6 +44,8 @@ class MIShannon_KSG(Knn, ShannonInformation):
 
     def _estimate(self, y, blocks):
         n, n_blocks, k = len(y), len(blocks), self.k
+        if isinstance(y, Distances):  # of all blocks, or of none, lest the same distance is rounded in two ways
+            y, blocks = as_blocks(y.in_max_norm(), y.ds, keep_float32=True)
         largest = y.largest if isinstance(y, Distances) else np.abs(y).max()
         distances, neighbors = max_norm_neighbors(y, min(k + 1, max(k, n - 1)))
         warn_of_equal_distances(distances, k, rounding=4 * np.finfo(float).eps * largest)
