@@ -23,8 +23,8 @@ Kind = Literal["float32", "float64", "max"]  # squared distances in either preci
 
 _COLUMNS, _LEAST_COLUMNS = 5 * 10**7, 1000  # that are multiplied at once: bytes, and as many in any case
 _READ = 10**8  # bytes, before a memory map is released
-_STRETCHES, _STRETCH = 10, 250  # of a symmetric product's rows and columns, of whose pairs half are computed; rows of one
-_LISTED = 40  # one row in so many is listed as near
+_STRIPS, _STRIP = 16, 200  # of a symmetric matrix, and rows of each at least; what is left of its diagonal is not computed
+_LISTED = 50  # one row in so many is listed as near
 
 
 class Block:
@@ -187,8 +187,8 @@ class Matrices:
         numbers = numbers[numbers >= start]
         if len(numbers):
             self._compare(matrix, block, numbers) if kind == "max" else self._multiply(matrix, block, numbers)
-        values, stretches = torch.from_numpy(matrix.values), self._stretches()
-        for rows in stretches:
+        values = torch.from_numpy(matrix.values)
+        for rows in self._strips():
             values[rows.stop : self.n, rows].copy_(values[rows, rows.stop : self.n].T)
         values[:, self.n :] = torch.inf
         values[:, : self.n].fill_diagonal_(0 if kind == "max" else torch.inf)
@@ -198,42 +198,43 @@ class Matrices:
         n, dtype = self.n, matrix.values.dtype
         rounded_too = dtype != np.float64
         bytes_each = n * (8 + rounded_too * dtype.itemsize)
-        at_once = min(len(numbers), max(_LEAST_COLUMNS, _COLUMNS // bytes_each), self._free() // bytes_each)
+        at_once = min(len(numbers), max(_LEAST_COLUMNS, _COLUMNS // bytes_each), self._free() // bytes_each - 2)
         # Written over again and again: new memory would take as long as the products.
-        exact = torch.from_numpy(np.empty((n, at_once)))
-        rounded = torch.from_numpy(np.empty((n, at_once), dtype)) if rounded_too else exact
+        exact = torch.from_numpy(np.empty((n, at_once + 2)))
+        rounded = torch.from_numpy(np.empty((n, at_once + 2), dtype)) if rounded_too else exact
         for some in np.array_split(numbers, -(-len(numbers) // at_once)):
-            x = block.centred(some, exact[:, : len(some)])
+            d = len(some)
+            x = block.centred(some, exact[:, :d])
             squared_norms = torch.linalg.vecdot(x, x).numpy()
+            rounded[:, :d] = x
+            right = rounded[:, : d + 2].numpy()
+            right[:, d], right[:, d + 1] = 1, squared_norms
+            for rows in self._strips():
+                left = -2 * right[rows]
+                left[:, d], left[:, d + 1] = squared_norms[rows], 1
+                self._add_product(matrix, rows, left, right[rows.start :].T)
             matrix.squared_norms += squared_norms
-            x, squared_norms = rounded[:, : len(some)].copy_(x).numpy(), squared_norms.astype(dtype)
-            for rows, columns in self._pairs():
-                squared = self._product(x[rows], x[columns].T)
-                squared *= -2
-                squared += squared_norms[rows, None]
-                squared += squared_norms[columns]
-                matrix.values[rows, columns] += squared
 
-    def _product(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
-        if self.device.type == "cpu":
-            return left @ right  # by OpenBLAS, which takes less time than torch's MKL
-        return (torch.from_numpy(left).to(self.device) @ torch.from_numpy(right).to(self.device)).cpu().numpy()
+    def _add_product(self, matrix: Matrix, rows: slice, left: np.ndarray, right: np.ndarray) -> None:
+        values = matrix.values[rows, rows.start : self.n]
+        if self.device.type == "cpu" and not matrix.squared_norms.any():
+            np.matmul(left, right, out=values)  # by OpenBLAS, which takes less time than torch's MKL
+        elif self.device.type == "cpu":
+            values += left @ right
+        else:
+            values += (torch.from_numpy(left).to(self.device) @ torch.from_numpy(right).to(self.device)).cpu().numpy()
 
     def _compare(self, matrix: Matrix, block: Block, numbers: np.ndarray) -> None:
         """Raise the upper half to the largest differences in the columns of these numbers."""
         for some in np.array_split(numbers, min(len(numbers), -(-8 * self.n * len(numbers) // _COLUMNS))):
             y = block.y[:, some].astype(np.float64)
             release(block.y)
-            for rows, columns in self._pairs():
-                values = matrix.values[rows, columns]
-                np.maximum(values, cdist(y[rows], y[columns], "chebyshev"), out=values)
+            for rows in self._strips():
+                values = matrix.values[rows, rows.start : self.n]
+                np.maximum(values, cdist(y[rows], y[rows.start :], "chebyshev"), out=values)
 
-    def _pairs(self) -> list[tuple[slice, slice]]:
-        stretches = self._stretches()
-        return [(rows, columns) for i, rows in enumerate(stretches) for columns in stretches[i:]]
-
-    def _stretches(self) -> list[slice]:
-        ends = np.linspace(0, self.n, max(1, min(_STRETCHES, self.n // _STRETCH)) + 1).astype(int)
+    def _strips(self) -> list[slice]:
+        ends = np.linspace(0, self.n, max(1, min(_STRIPS, self.n // _STRIP)) + 1).astype(int)
         return [slice(*pair) for pair in pairwise(ends.tolist())]
 
     @property
