@@ -57,6 +57,7 @@ bench: .venv/development
 	$(BIN)/python -m benchmarks.learning --data-root $(DATA_ROOT)
 	$(BIN)/python -m benchmarks.sampling --data-root $(DATA_ROOT)
 	$(BIN)/python -m benchmarks.neighbors --data-root $(DATA_ROOT)
+	$(BIN)/python -m benchmarks.distances --data-root $(DATA_ROOT)
 	$(BIN)/python -m benchmarks.mutual_information
 
 .venv/runtime: requirements.txt pyproject.toml

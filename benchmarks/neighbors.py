@@ -94,13 +94,29 @@ def differences(joint: np.ndarray, product: np.ndarray, k: int = 3) -> float:
     return kl_divergence(rho.numpy(), torch.cdist(x, y, **plain).kthvalue(k, dim=1).values.numpy(), joint.shape[1])
 
 
-def lenet(args: Arguments) -> dict[str, float]:
-    """MIShannon_DKL on LeNet's inputs and activations."""
+def lenet_rows(dataset: str, data_root: Path) -> tuple[np.ndarray, list[int]]:
+    """LeNet's inputs and clean activations side by side, and their widths."""
     from models.lenet import pretrained_lenet
 
-    images = to_network_input(load_digits(args.dataset, args.data_root).test_images)
+    images = to_network_input(load_digits(dataset, data_root).test_images)
     activations = SplitNetwork(pretrained_lenet(2), "relu5").activations(images)
-    rows, widths = np.hstack([images.flatten(1).numpy(), activations.flatten(1).numpy()]), [1024, 120]
+    return np.hstack([images.flatten(1).numpy(), activations.flatten(1).numpy()]), [1024, 120]
+
+
+def alexnet_rows(path: Path, n: int) -> list[int]:
+    """A file of rows of AlexNet's inputs' and activations' sizes, 30 components under noise; their widths."""
+    rng, widths = np.random.default_rng(0), [150_528, 9_216]
+    rows, components = np.lib.format.open_memmap(path, "w+", np.float32, (n, sum(widths))), rng.normal(size=(n, 30))
+    for columns in np.split(np.arange(sum(widths)), 16):
+        noise = rng.normal(size=(n, len(columns)))
+        rows[:, columns[0] : columns[-1] + 1] = components @ rng.normal(size=(30, len(columns))) + noise
+    rows.flush()
+    return widths
+
+
+def lenet(args: Arguments) -> dict[str, float]:
+    """MIShannon_DKL on LeNet's inputs and activations."""
+    rows, widths = lenet_rows(args.dataset, args.data_root)
     joint, product = joint_and_product(rows, np.split(rows, [1024], axis=1), np.random.default_rng(0))
     estimator = ite.cost.MIShannon_DKL(rng=0)
     value, exact = estimator.estimation(rows, widths), differences(joint, product)
@@ -128,22 +144,15 @@ def lenet(args: Arguments) -> dict[str, float]:
 
 def alexnet(args: Arguments) -> dict[str, float]:
     """MIShannon_DKL on rows of AlexNet's inputs' and activations' sizes, from a memory map."""
-    rng, n, d = np.random.default_rng(0), args.wide_rows, 150_528 + 9_216
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "rows.npy"
-        rows, components = np.lib.format.open_memmap(path, "w+", np.float32, (n, d)), rng.normal(size=(n, 30))
-        for columns in np.split(np.arange(d), 16):
-            noise = rng.normal(size=(n, len(columns)))
-            rows[:, columns[0] : columns[-1] + 1] = components @ rng.normal(size=(30, len(columns))) + noise
-        rows.flush()
-        del rows
-        return measured_in_own_process(mapped, path, args.repeats)
+        return measured_in_own_process(mapped, path, alexnet_rows(path, args.wide_rows), args.repeats)
 
 
-def mapped(path: Path, repeats: int) -> dict[str, float]:
+def mapped(path: Path, widths: list[int], repeats: int) -> dict[str, float]:
     """The part of `alexnet` that counts."""
     rows, estimator = np.load(path, mmap_mode="r"), ite.cost.MIShannon_DKL(rng=0)
-    return {"ours (s)": median_seconds(lambda: estimator.estimation(rows, [150_528, 9_216]), repeats)}
+    return {"ours (s)": median_seconds(lambda: estimator.estimation(rows, widths), repeats)}
 
 
 def million(args: Arguments) -> dict[str, float]:

@@ -14,9 +14,10 @@ import numpy as np
 import torch
 from scipy.spatial.distance import cdist
 from torch import Tensor
+from tqdm import tqdm
 
 from ite.cost.shared import row_codes
-from ite.neighbors import as_tensor, centre_of, float32_is_exact, unit_of
+from ite.neighbors import BAR, as_tensor, centre_of, float32_is_exact, unit_of
 from ite.parts import in_threads, least_of, parts_of, picked, release, rows_in_cache
 
 Kind = Literal["float32", "float64", "max"]  # squared distances in either precision; the maximum norm's, in float64
@@ -25,6 +26,7 @@ _COLUMNS, _LEAST_COLUMNS = 5 * 10**7, 1000  # that are multiplied at once: bytes
 _READ = 10**8  # bytes, before a memory map is released
 _STRIPS, _STRIP = 16, 200  # of a symmetric matrix, and rows of each at least; what is left of its diagonal is not computed
 _LISTED = 50  # one row in so many is listed as near
+_BAR = {**BAR, "desc": "distances", "unit": " parts"}
 
 
 class Block:
@@ -59,9 +61,9 @@ class Block:
 
     def centred(self, numbers: np.ndarray, out: Tensor) -> Tensor:
         """Columns of these numbers of all rows, less the centre and in the unit, in `out` (n, len(numbers)), float64."""
-        y, first, stop = as_tensor(self.y), int(numbers[0]), int(numbers[-1]) + 1
-        all_between = stop - first == len(numbers)
-        out.copy_(y[:, first:stop] if all_between else y.index_select(1, torch.from_numpy(numbers)))
+        first, stop = int(numbers[0]), int(numbers[-1]) + 1
+        y = as_tensor(self.y[:, first:stop])
+        out.copy_(y if stop - first == len(numbers) else y.index_select(1, torch.from_numpy(numbers - first)))
         many = 1 + _READ // self.y[:, 0].nbytes  # columns; to release fewer would be to read their neighbours again
         if first // many != stop // many:
             release(self.y)
@@ -158,8 +160,9 @@ class Matrices:
         return next((kind for kind in kinds if self.fit(parts, kind)), None)
 
     def fit(self, parts: Sequence[Part], kind: Kind) -> bool:
-        """Whether the matrices of all these parts do."""
-        return len({(part.block, part.columns) for part in parts}) * self._size(kind) + self._working <= self.memory_limit
+        """Whether the matrices of all these parts do; a block by itself, as if there was another one, which there mostly is."""
+        n_matrices = max(2, len({(part.block, part.columns) for part in parts}))
+        return n_matrices * self._size(kind) + self._working <= self.memory_limit
 
     def of(self, parts: Sequence[Part], kind: Kind) -> list[Matrix]:
         """For each part the matrix of its block."""
@@ -189,6 +192,7 @@ class Matrices:
             self._compare(matrix, block, numbers) if kind == "max" else self._multiply(matrix, block, numbers)
         values = torch.from_numpy(matrix.values)
         for rows in self._strips():
+            values[rows, rows.start : self.n].clamp_(min=0)  # less is by rounding only
             values[rows.stop : self.n, rows].copy_(values[rows, rows.stop : self.n].T)
         values[:, self.n :] = torch.inf
         values[:, : self.n].fill_diagonal_(0 if kind == "max" else torch.inf)
@@ -202,7 +206,7 @@ class Matrices:
         # Written over again and again: new memory would take as long as the products.
         exact = torch.from_numpy(np.empty((n, at_once + 2)))
         rounded = torch.from_numpy(np.empty((n, at_once + 2), dtype)) if rounded_too else exact
-        for some in np.array_split(numbers, -(-len(numbers) // at_once)):
+        for some in tqdm(np.array_split(numbers, -(-len(numbers) // at_once)), **_BAR):
             d = len(some)
             x = block.centred(some, exact[:, :d])
             squared_norms = torch.linalg.vecdot(x, x).numpy()
@@ -226,7 +230,7 @@ class Matrices:
 
     def _compare(self, matrix: Matrix, block: Block, numbers: np.ndarray) -> None:
         """Raise the upper half to the largest differences in the columns of these numbers."""
-        for some in np.array_split(numbers, min(len(numbers), -(-8 * self.n * len(numbers) // _COLUMNS))):
+        for some in tqdm(np.array_split(numbers, min(len(numbers), -(-8 * self.n * len(numbers) // _COLUMNS))), **_BAR):
             y = block.y[:, some].astype(np.float64)
             release(block.y)
             for rows in self._strips():

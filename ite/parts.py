@@ -63,7 +63,9 @@ def in_threads(worker: Callable[[], Callable], numbers: np.ndarray, at_once: int
 
 
 def least_of(values: np.ndarray, count: int, spare: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Which are the least `count` of each row of floats (q, n), in any order (q, count); what all others are no less than (q,).
+    """Which are the least `count` of each row (q, n) in any order, (q, count), and what all others are no less than, (q,).
+
+    The numbers are floats from 0.
 
     Integers are sorted, which is fast: those that order floats as they are, with the column's number in place of their last
     bits. They are written to `spare` (q, n), if given.

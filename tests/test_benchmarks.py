@@ -6,7 +6,7 @@ import math
 import pytest
 
 import ite
-from benchmarks import learning, mutual_information, neighbors, sampling
+from benchmarks import distances, learning, mutual_information, neighbors, sampling
 
 
 def results_of(path) -> dict[str, float]:
@@ -59,6 +59,18 @@ def test_neighbors(tmp_path, monkeypatch):
         found[f"{case}: ours (s)"] > 0 for case in ("AlexNet, n = 12, d = 159,744", "n = 500, d = 4", "n = 200, d = 120")
     )
     assert len([name for name in found if name.startswith("k-d tree or matrix product, k = 3: n = 50")]) == 5
+
+
+def test_distances(tmp_path, monkeypatch):
+    monkeypatch.setattr(distances, "measured_in_own_process", neighbors.measured)
+    sizes = {"wide_rows": 12, "rows": 60, "permutations": 2}
+    distances.main(distances.Arguments(dataset="mnist-5k", repeats=1, **sizes, output=tmp_path / "distances.json"))
+    found = results_of(tmp_path / "distances.json")
+    for case, n in (("LeNet, n = 1,000, d = 1,144", 11), ("AlexNet, n = 12, d = 159,744", 11), ("KSG, n = 60, d = 150", 3)):
+        one, many = found[f"{case}: one estimate from rows (s)"], found[f"{case}: {n} estimates from distances (s)"]
+        assert found[f"{case}: ratio"] == pytest.approx(many / one, rel=1e-4)
+        assert found[f"{case}: relative difference"] < 1e-9
+    assert found["LeNet, n = 1,000, d = 1,144: ratio"] < 11
 
 
 def test_neighbors_measures_in_a_process_of_its_own():

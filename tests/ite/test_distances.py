@@ -47,6 +47,11 @@ def tight_clusters(rng, n, *ds):
     return [400 * rng.normal(size=(3, d))[np.arange(n) % 3] + 1e-7 * rng.normal(size=(n, d)) for d in ds]
 
 
+def tight_beside_wide(rng, n, *ds):
+    """Rows that products cannot tell apart in the first block, but others of which can."""
+    return [*tight_clusters(rng, n, *ds[:1]), *dependent(rng, n, *ds[1:])]
+
+
 def far_row(rng, n, *ds):
     blocks = dependent(rng, n, *ds)
     blocks[0][1] *= 1e15
@@ -64,7 +69,18 @@ def with_constant_columns(rng, n, *ds):
     return blocks
 
 
-KINDS = [dependent, gaussian, offset, heavy_tails, far_clusters, tight_clusters, far_row, unlike_scales, with_constant_columns]
+KINDS = [
+    dependent,
+    gaussian,
+    offset,
+    heavy_tails,
+    far_clusters,
+    tight_clusters,
+    tight_beside_wide,
+    far_row,
+    unlike_scales,
+    with_constant_columns,
+]
 
 
 @pytest.fixture(params=["float64", "float32", "lists"])
@@ -111,6 +127,19 @@ def test_neighbours_are_those_of_rows(way, kind, ds):
         points, queries = np.arange(200), np.arange(200, 300)
         _, found = some.rows(points).to_neighbors([2, 5], some.rows(queries))
         assert_allclose(found, knn_distances(rows[:200], 5, rows[200:])[:, [1, 4]], rtol=RTOL)
+
+
+@pytest.mark.parametrize("kind", [dependent, gaussian, offset, heavy_tails, with_constant_columns])
+def test_matrices_decide_what_is_not_too_close(way, monkeypatch, kind):
+    """From rows come only those that differ by less than rounding shows."""
+    from_rows = []
+    monkeypatch.setattr(distances, "knn_distances", lambda *args: from_rows.append(args[2]) or knn_distances(*args))
+    y = Distances(kind(np.random.default_rng(0), 300, 30, 20))
+    y.to_neighbors([3])
+    assert not from_rows
+    clusters = Distances(tight_clusters(np.random.default_rng(0), 300, 30, 20))
+    clusters.to_neighbors([3])
+    assert len(from_rows) == 1 and len(from_rows[0]) == 300
 
 
 @pytest.mark.parametrize("n", [2, 3, 5, 33, 64, 65])
@@ -304,6 +333,21 @@ def test_checks(way, co, ds):
 
 
 @quiet
+@pytest.mark.parametrize("memory_limit", [10**9, 300 * 10**6])
+def test_as_many_rows_as_lists_are_made_for(memory_limit):
+    """With nothing set: n = 3,300 in float64, n = 4,800 in float32."""
+    n = 3300 if memory_limit == 10**9 else 4800
+    blocks = [block.astype(np.float32) for block in dependent(np.random.default_rng(0), n, 40, 30)]
+    y, rows, co = Distances(blocks, memory_limit=memory_limit), rows_of(blocks), MIShannon_DKL(rng=0, n_splits=2)
+    assert y._matrices.kind(y._parts) == ("float64" if n == 3300 else "float32")
+    same(co.estimation(y), co.estimation(rows, [40, 30]), 70)
+    assert all("lists" in vars(matrix) for matrix in y._matrices._kept.values())
+    order = np.random.default_rng(1).permutation(n)
+    permuted = rows_of(blocks, [np.arange(n), order])
+    same(co.estimation(y.rows(None, order)), co.estimation(permuted, [40, 30]), 70)
+
+
+@quiet
 @pytest.mark.parametrize("kind", KINDS)
 def test_kinds_of_samples(way, kind):
     """Of n = 120: 60 rows in each half."""
@@ -376,6 +420,18 @@ def test_matrices_are_made_once(monkeypatch):
         ite.scale_sensitivity(co, both.rows(np.arange(60)[::-1]))
         co.estimation(both.standardized())
     assert sorted(made) == [15, 20, 21, 25]
+
+
+@quiet
+@pytest.mark.parametrize("room", [2, 4])
+def test_matrices_of_blocks_serve_the_joint_rows(monkeypatch, room):
+    """In float32, too, where one block by itself would fit in float64."""
+    made, make = [], matrices.Matrices._make
+    monkeypatch.setattr(matrices.Matrices, "_make", lambda self, key, needed: made.append(key[1:]) or make(self, key, needed))
+    y = Distances(dependent(np.random.default_rng(0), 60, 40, 20), memory_limit=24 * 100 * 60 + room * 60 * 76 * 4)
+    MIShannon_HS().estimation(y)
+    kind = "float32" if room == 2 else "float64"
+    assert made == [(40, kind), (20, kind)]
 
 
 @pytest.mark.parametrize(
