@@ -18,7 +18,7 @@ from typing import Literal
 import numpy as np
 
 import ite
-from benchmarks.neighbors import alexnet_rows, lenet_rows, measured_in_own_process, median_seconds
+from benchmarks.neighbors import alexnet_rows, in_own_process, lenet_rows, measured_in_own_process, median_seconds
 from ite.cost.dependence import Information
 from shredder.io.cli import require_at_least, script
 from shredder.io.files import write_together
@@ -91,7 +91,8 @@ def alexnet(args: Arguments) -> dict[str, float]:
     """Rows of AlexNet's shape, from a memory map."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "rows.npy"
-        return measured_in_own_process(mapped, path, alexnet_rows(path, args.wide_rows), args)
+        ds = in_own_process(alexnet_rows, path, args.wide_rows)
+        return measured_in_own_process(mapped, path, ds, args)
 
 
 def mapped(path: Path, ds: list[int], args: Arguments) -> dict[str, float]:

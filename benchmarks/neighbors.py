@@ -146,7 +146,8 @@ def alexnet(args: Arguments) -> dict[str, float]:
     """MIShannon_DKL on rows of AlexNet's inputs' and activations' sizes, from a memory map."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "rows.npy"
-        return measured_in_own_process(mapped, path, alexnet_rows(path, args.wide_rows), args.repeats)
+        widths = in_own_process(alexnet_rows, path, args.wide_rows)
+        return measured_in_own_process(mapped, path, widths, args.repeats)
 
 
 def mapped(path: Path, widths: list[int], repeats: int) -> dict[str, float]:
@@ -187,10 +188,15 @@ def measured(work: Callable, *args: object) -> dict[str, object]:
     return {"peak memory (GB)": (peak_memory() or math.nan) * 2**20 / 1e9} | results
 
 
+def in_own_process(work: Callable, *args: object) -> object:
+    """What `work` returns, in a new process, which inherits the peak memory of this one."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(work, args)
+
+
 def measured_in_own_process(work: Callable, *args: object) -> dict[str, object]:
     """`measured`, in a new process."""
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(measured, (work, *args))
+    return in_own_process(measured, work, *args)
 
 
 def main(args: Arguments) -> None:

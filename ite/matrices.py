@@ -142,7 +142,7 @@ class Matrix:
             numbers, beyond = least_of(values[:, :n], self.n_listed)
             distances = picked(values, numbers)
             distances[distances >= beyond[:, None]] = np.inf  # what is listed is what is nearer
-            return numbers.astype(np.int32), distances, beyond
+            return numbers.astype(np.intp), distances, beyond
 
         return in_threads(lambda: nearest, np.arange(n), rows_in_cache(n))
 

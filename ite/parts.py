@@ -73,12 +73,11 @@ def least_of(values: np.ndarray, count: int, spare: np.ndarray | None = None) ->
     n = values.shape[1]
     if n <= count:
         return np.tile(np.arange(n), (len(values), 1)), np.full(len(values), np.inf)
-    bits, integer = int(n - 1).bit_length(), f"i{values.itemsize}"
-    integers = np.right_shift(values.view(integer), bits, out=None if spare is None else spare.view(integer))
-    integers <<= bits
+    integer, last_bits = np.dtype(f"i{values.itemsize}").type, (1 << int(n - 1).bit_length()) - 1
+    integers = np.bitwise_and(values.view(integer), integer(~last_bits), out=None if spare is None else spare.view(integer))
     integers |= np.arange(n, dtype=integer)
     integers.partition(count, axis=1)
-    return integers[:, :count] & ((1 << bits) - 1), (integers[:, count] >> bits << bits).view(values.dtype)
+    return integers[:, :count] & last_bits, (integers[:, count] & ~last_bits).view(values.dtype)
 
 
 def picked(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:

@@ -120,7 +120,7 @@ class Search:
         """
         n_listed = lists[0][0].shape[1]
         # Written over again and again: new memory would take as long as what is computed.
-        numbers, there = np.empty((_QUERIES, len(lists) * n_listed), np.int32), np.empty((_QUERIES, n_listed), np.intp)
+        numbers, there = np.empty((_QUERIES, len(lists) * n_listed), np.intp), np.empty((_QUERIES, n_listed), np.intp)
         all_sums, spare = np.empty((2, _QUERIES, len(lists) * n_listed), self.dtype)
         terms = np.empty((_QUERIES, n_listed), self.dtype)
 

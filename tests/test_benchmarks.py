@@ -45,7 +45,7 @@ def test_sampling(tmp_path, quick_digits):
 
 
 def test_neighbors(tmp_path, monkeypatch):
-    monkeypatch.setattr(neighbors, "measured_in_own_process", neighbors.measured)  # each would import torch anew
+    monkeypatch.setattr(neighbors, "in_own_process", lambda work, *args: work(*args))  # each would import torch anew
     for name in ("TREE_COLUMNS", "TREE_COLUMNS_OF_MANY"):  # put back what the benchmark changes in a process of its own
         monkeypatch.setattr(ite.neighbors, name, getattr(ite.neighbors, name))
     sizes = {"wide_rows": 12, "many_rows": 500, "rows": 200, "tree_rows": (50,)}
@@ -62,7 +62,8 @@ def test_neighbors(tmp_path, monkeypatch):
 
 
 def test_distances(tmp_path, monkeypatch):
-    monkeypatch.setattr(distances, "measured_in_own_process", neighbors.measured)
+    for module in (neighbors, distances):
+        monkeypatch.setattr(module, "in_own_process", lambda work, *args: work(*args))
     sizes = {"wide_rows": 12, "rows": 60, "permutations": 2}
     distances.main(distances.Arguments(dataset="mnist-5k", repeats=1, **sizes, output=tmp_path / "distances.json"))
     found = results_of(tmp_path / "distances.json")
