@@ -25,8 +25,8 @@ class Features:
     """Features of noisy activations, by kind.
 
     raw: a' as it is. whitened: by the noise's covariance. undone: the member guessed, its expectation undone. Of more elements
-    than a covariance can be had of, none is whitened. Where a bound is claimed, whitened (or else raw) and undone ones also come
-    with what rounding leaves: `rounding_of`.
+    than a covariance can be had of, none is whitened. Where a bound is claimed, whitened (or else raw) and undone ones also
+    come with what rounding leaves: `rounding_of`.
 
     Parameters
     ----------
