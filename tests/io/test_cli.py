@@ -348,7 +348,7 @@ def test_script_exits_with_one_line(monkeypatch, mistake, message):
 def test_script_as_a_process():
     program = """if True:
         from dataclasses import dataclass
-        from shredder import runs
+        from shredder.io.cli import require_at_least, script
 
         @dataclass
         class Arguments:
@@ -378,7 +378,9 @@ PRINTS = """if True:
     from dataclasses import dataclass
     from pathlib import Path
     from tqdm import tqdm
-    from shredder import runs
+    from shredder.io.cli import script
+    from shredder.io.files import write_together
+    from shredder.io.record import report
 
     @dataclass
     class Arguments:
