@@ -17,7 +17,7 @@ import torch
 
 from shredder.inputs.activations import reserve
 from shredder.io import files
-from shredder.io.cli import InputError, require_at_least, script
+from shredder.io.cli import InputError, require_at_least, require_one_of, script
 from shredder.io.files import csv_table, npy, prepare_output, read_array, require_space, write_together
 from shredder.io.record import Record
 
@@ -315,6 +315,14 @@ def test_require_at_least():
 
     with pytest.raises(InputError, match="--batch-size: found 0, expected at least 1"):
         require_at_least(Batch(), batch_size=1)
+
+
+def test_require_one_of():
+    require_one_of(Arguments(), members=(2, 3))
+    with pytest.raises(InputError, match="--output: found 'elsewhere', expected somewhere, nowhere"):
+        require_one_of(SimpleNamespace(output="elsewhere"), output={"somewhere": 1, "nowhere": 2})
+    with pytest.raises(InputError, match="--cutting-point: found None, expected s2"):
+        require_one_of(SimpleNamespace(cutting_point=None), cutting_point=["s2"])
 
 
 def test_prepare_output_leaves_nothing_behind(tmp_path):
