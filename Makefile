@@ -9,12 +9,8 @@ BIN := .venv/bin
 
 ## The paper's three steps on 5,000 embedded digits, for LeNet and AlexNet, its figures from few points, and what attacks read.
 reproduce: .venv/runtime
-	$(BIN)/python train_noise_lenet.py --output runs/lenet/noise
-	$(BIN)/python sample_mutual_info_lenet.py --seed 0 --output runs/lenet/sample \
-		--additive runs/lenet/noise/additive.npy --multiplicative runs/lenet/noise/multiplicative.npy
-	$(BIN)/python train_noise_alexnet.py --output runs/alexnet/noise
-	$(BIN)/python sample_mutual_info_alexnet.py --seed 0 --output runs/alexnet/sample --additive runs/alexnet/noise/additive.npy
-	$(call notebook,runs/lenet)
+	$(call steps,lenet,)
+	$(call steps,alexnet,)
 	$(BIN)/python paper_figures.py --quick
 	$(BIN)/python paper_figures.py --quick --figure attacks --output runs/attacks
 	@cat runs/attacks/attacks.md
@@ -23,25 +19,30 @@ reproduce: .venv/runtime
 ## LeNet's on all of MNIST, as the paper has it.
 full: .venv/runtime
 	$(BIN)/python train_noise_lenet.py --dataset mnist --data-root $(DATA_ROOT) --members 150 --output runs/lenet-mnist/noise
-	$(BIN)/python sample_mutual_info_lenet.py --dataset mnist --data-root $(DATA_ROOT) --seed 0 --output runs/lenet-mnist/sample \
-		--additive runs/lenet-mnist/noise/additive.npy --multiplicative runs/lenet-mnist/noise/multiplicative.npy
+	$(BIN)/python sample_mutual_info_lenet.py --dataset mnist --data-root $(DATA_ROOT) --seed 0 \
+		--noise runs/lenet-mnist/noise --output runs/lenet-mnist/sample
 	$(call notebook,runs/lenet-mnist)
 
 ## The paper's figures: LeNet's on all of MNIST, AlexNet's on the embedded digits.
 figures: .venv/runtime
 	$(BIN)/python paper_figures.py --data-root $(DATA_ROOT)
 
-## What informed adversaries read under each method, at every cutting point, on the embedded digits: an hour.
+## What informed adversaries read under each method, at every cutting point, on the embedded digits: two hours.
 attacks: .venv/runtime
 	$(BIN)/python paper_figures.py --figure attacks --output runs/attacks
 
-# Runs step 3 on LeNet's $(1)/sample and, if it is there, AlexNet's runs/alexnet/sample; leaves the executed notebook in $(1),
-# figures and their records in $(1)/figures and runs/alexnet/figures.
+# Steps 1 to 3 of the task $(1), in runs/$(1).
+define steps
+$(BIN)/python train_noise_$(1).py --output runs/$(1)/noise
+$(BIN)/python sample_mutual_info_$(1).py --seed 0 --noise runs/$(1)/noise --output runs/$(1)/sample
+$(call notebook,runs/$(1))
+endef
+
+# Step 3 on the sample in $(1)/sample; leaves the executed notebook in $(1), figures and their record in $(1)/figures.
 define notebook
 SAMPLE=$(1)/sample FIGURES=$(1)/figures $(BIN)/jupyter nbconvert --log-level ERROR --to notebook --execute \
 	mutual_info_ite.ipynb --output-dir $(1)
-@for run in $(1) runs/alexnet; do if [ -f $$run/figures/run.json ]; then \
-	echo "$$run/figures:"; sed -n '/"results"/,$$p' $$run/figures/run.json; fi; done
+@echo "$(1)/figures:"; sed -n '/"results"/,$$p' $(1)/figures/run.json
 @echo "notebook in $(1)/mutual_info_ite.ipynb"
 endef
 
@@ -58,9 +59,10 @@ bench: .venv/development
 	$(BIN)/python -m benchmarks.neighbors --data-root $(DATA_ROOT)
 	$(BIN)/python -m benchmarks.mutual_information
 
-.venv/runtime: requirements.txt
+.venv/runtime: requirements.txt pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --requirement requirements.txt
+	$(BIN)/pip install --quiet --no-deps --editable .
 	@touch $@
 
 .venv/development: .venv/runtime requirements-dev.txt

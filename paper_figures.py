@@ -1,11 +1,11 @@
-"""The paper's figures and tables, drawn from runs of steps 1, 2 and 3 beside the authors' points.
+"""The paper's figures and tables, drawn from runs of steps 1, 2 and 3 beside the authors' points. See docs/figures.md.
 
     python paper_figures.py --quick                        # 5,000 embedded digits, few points, under four minutes
     python paper_figures.py --networks lenet               # full MNIST, half an hour on two cores
     python paper_figures.py --figure 7                     # one figure
 
-Each figure is written as PNG, its numbers as CSV. Every point is a run of `train_noise_*.py` and `sample_mutual_info_*.py`,
-kept in `--points` by its arguments: a second call only draws, an interrupted one goes on. The run records are there, too.
+Each figure is written as PNG, its numbers as CSV. Every point is a run of steps 1 to 3, kept in `--points` by its
+arguments, weights and code: a second call only draws, an interrupted one goes on. The run records are there, too.
 """
 
 import math

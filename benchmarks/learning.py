@@ -20,11 +20,13 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from models.lenet import LeNet, pretrained_lenet
-from shredder.inputs.digits import digit_gt5, held_out_tenth, load_digits, to_network_input
+from shredder.inputs.digits import digit_gt5, load_digits, to_network_input
+from shredder.inputs.images import random_order
 from shredder.io.cli import require_at_least, script
 from shredder.io.files import write_together
 from shredder.io.record import Record
-from shredder.learn.members import Learning, Settings
+from shredder.learn.learner import Settings
+from shredder.learn.members import Learning
 from shredder.learn.methods import RECIPES, SelfSupervised
 from shredder.noise.tensors import initial_noise
 from shredder.split import SplitNetwork
@@ -96,7 +98,8 @@ def main(args: Arguments) -> None:
     record = Record(args)
     digits = load_digits(args.dataset, args.data_root)
     labels = digit_gt5(digits.train_labels)
-    learning_rows, held_out_rows = held_out_tenth(len(labels))
+    order = random_order(len(labels))
+    held_out_rows, learning_rows = order[: len(order) // 10], order[len(order) // 10 :]
     network = pretrained_lenet(2)
     everything, batch_size = PilDigits(digits.train_images, labels), 256
     n_batches = -(-len(learning_rows) // batch_size)

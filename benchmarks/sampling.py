@@ -31,11 +31,13 @@ import sample_mutual_info_lenet as lenet
 from models.alexnet import pretrained_alexnet
 from models.lenet import pretrained_lenet
 from shredder.inputs.digits import digit_gt5, load_digits, to_network_input
-from shredder.inputs.images import BATCH_SIZE, load_images
+from shredder.inputs.images import BATCH_SIZE
 from shredder.io.cli import require_at_least, script
 from shredder.io.files import prepare_output, write_together
 from shredder.io.record import Record
 from shredder.split import SplitNetwork
+from tasks.alexnet import digits as alexnet_digits
+from tasks.lenet import task as lenet_task
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ def sampling_lenet(args: Arguments, folder: Path) -> dict[str, float]:
     digits = load_digits(args.dataset, args.data_root)
     images, labels = to_network_input(digits.test_images), digits.test_labels
     networks = [(pretrained_lenet(2), digit_gt5(labels)), (pretrained_lenet(10), labels)]
-    tensors = [torch.from_numpy(np.load(lenet.SHIPPED / f"{name}.npy")) for name in ("multiplicative", "additive")]
+    tensors = [torch.from_numpy(np.load(lenet_task.shipped["gt5"] / f"{name}.npy")) for name in ("multiplicative", "additive")]
 
     def naive(w: torch.Tensor, n: torch.Tensor) -> None:
         for network, truth in networks:
@@ -103,7 +105,8 @@ def sampling_alexnet(args: Arguments, folder: Path) -> dict[str, float]:
 
     seconds_of(lambda: alexnet.main(flags))  # warm up, and the peak of memory before the images are all held for the bare edge
     peak = json.loads((flags.output / "run.json").read_text())["peak memory (MB)"]
-    ready, times = torch.cat([batch for _, batch in load_images("mnist-5k", "data", "test", n).batches()]), []
+    images = alexnet_digits("mnist-5k", Path("data"), {"test": n})["test"]
+    ready, times = torch.cat([batch for _, batch in images.batches()]), []
     for _ in range(args.rounds):
         os.sync()
         times.append([seconds_of(lambda: alexnet.main(flags)), *[seconds_of(lambda of=of: bare(of)) for of in (ours, usual)]])

@@ -6,11 +6,10 @@ from typing import Any
 
 import numpy as np
 
-import attack_alexnet
-import attack_lenet
 from models.lenet import CUTTING_POINTS
-from paper.points import Step, alexnet_point, lenet_point
-from shredder.attack.attacks import QUERIES
+from paper.points import alexnet_point, lenet_point
+from shredder.attack.run import QUERIES
+from shredder.attack.step import Arguments as Attack
 
 # Methods as they are learned, and the draws of each that are attacked; at earlier cutting points only the first.
 LENET = {
@@ -76,13 +75,13 @@ def figure_attacks(args: Any) -> Rows:
                     row | seen(lenet_point(args, draw=draw, attack=lenet_attack(args, cutting_point, draw), **settings))
                 )
     for method, (learn, draw) in ALEXNET.items() if "alexnet" in args.networks and not args.quick else ():
-        attack = attack_alexnet.main, attack_alexnet.Arguments(draw=draw, seed=args.seed)
+        attack = Attack(draw=draw, seed=args.seed)
         row = {"network": "alexnet", "method": method, "draw": draw, "cutting point": "pool5"}
         rows.append(row | seen(alexnet_point(args, draw=draw, attack=attack, **(ALEXNET_LEARN | learn))))
     return rows
 
 
-def lenet_attack(args: Any, cutting_point: str, draw: str) -> Step:
+def lenet_attack(args: Any, cutting_point: str, draw: str) -> Attack:
     """All attacks; at earlier cutting points on single queries alone; quick: those that take seconds."""
     if args.quick:
         few = {"attacks": ("untrained", "trained", "member", "rounding"), "epochs": 10}
@@ -90,7 +89,7 @@ def lenet_attack(args: Any, cutting_point: str, draw: str) -> Step:
         few = {"epochs": 40}
     else:
         few = {"attacks": ("untrained", "trained", "member", "rounding", "reconstruction"), "epochs": 15}
-    return attack_lenet.main, attack_lenet.Arguments(cutting_point=cutting_point, draw=draw, seed=args.seed, **few)
+    return Attack(draw=draw, seed=args.seed, **few)
 
 
 def seen(point: dict[str, Any]) -> dict[str, Any]:

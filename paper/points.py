@@ -1,4 +1,4 @@
-"""Points of a figure: steps 1, 2 and 3 for one setting, done once and found again by their arguments."""
+"""Points of a figure: steps 1, 2 and 3 for one setting, done once and found again by their arguments, weights and code."""
 
 import contextlib
 import dataclasses
@@ -12,92 +12,76 @@ from typing import Any
 import numpy as np
 
 import ite
-import sample_mutual_info_alexnet
-import sample_mutual_info_lenet
-import train_noise_alexnet
-import train_noise_lenet
-from models import alexnet, lenet
-from shredder.io import folders
+import shredder.attack.step as attack_step
+import shredder.learn.step as learn_step
+import shredder.sample.step as sample_step
+from shredder.io import folders, kept
 from shredder.io.cli import InputError
-from shredder.io.kept import kept
-from shredder.io.record import RECORD, fingerprint, read_record, require_whole
-from shredder.learn.members import OutOfReachError
+from shredder.io.record import RECORD, key, read_record, require_whole
+from shredder.learn.learner import OutOfReachError
+from shredder.task import read_task
 
 # Where a point's steps write.
 FOLDERS = ("noise", "sample", "attacks")
-# Files of a point's own; and the arrays of step 2 that are removed when their information is known.
-WRITTEN = ("point.json", "report.txt")
-ARRAYS = [name for name in sample_mutual_info_lenet.WRITTEN if name.endswith(".npy")]
-# A script's main, and the arguments it is to be called with.
-Step = tuple[Callable[[Any], None], Any]
+# Files of a point's own.
+WRITTEN = ("point.kept", "report.txt")
+# The authors estimate from so many of AlexNet's 150,528 image columns.
+COLUMNS = 51_984
 
 
 def lenet_point(
-    args: Any, n_samples: int | None = None, draw: str | None = None, attack: Step | None = None, **learn: Any
+    args: Any,
+    n_samples: int | None = None,
+    draw: str | None = None,
+    attack: attack_step.Arguments | None = None,
+    **learn: Any,
 ) -> dict[str, Any]:
     """Steps 1 to 3 for LeNet with `learn` in place of step 1's defaults, and `n_samples` queries; all of them, if None."""
     learn = {"method": "distribution", "dataset": "mnist-5k" if args.quick else "mnist"} | learn
-    public = learn.setdefault("public_labels", "gt5" if learn["method"] == "self-supervised" else "digits")
     if args.quick and learn["method"] in ("self-supervised", "distribution"):
         epochs = 210 if learn["method"] == "self-supervised" else 120
         learn = {"members": 6, "epochs": epochs, "min_epochs": epochs - 1} | learn
-    steps = [
-        train_noise_lenet.with_defaults(train_noise_lenet.Arguments(data_root=args.data_root, seed=args.seed, **learn)),
-        sample_mutual_info_lenet.Arguments(
-            data_root=args.data_root, seed=args.seed, dataset=learn["dataset"],
-            n_samples=n_samples, public_labels=public,
-            cutting_point=learn.get("cutting_point", "relu5"),
-            public_weights=lenet.WEIGHTS[2 if public == "gt5" else 10], draw=draw,
-        ),
-    ]  # fmt: skip
-    mains = train_noise_lenet.main, sample_mutual_info_lenet.main
-    return measured(args.points, *zip(mains, steps, strict=True), n_splits=5, attack=attack)
+    first = learn_step.Arguments(task="lenet", data_root=args.data_root, seed=args.seed, **learn)
+    second = sample_step.Arguments(
+        data_root=args.data_root, seed=args.seed, dataset=learn["dataset"], n_samples=n_samples, draw=draw
+    )
+    return measured(args.points, first, second, n_splits=5, attack=attack)
 
 
-def alexnet_point(args: Any, draw: str | None = None, attack: Step | None = None, **learn: Any) -> dict[str, Any]:
+def alexnet_point(
+    args: Any, draw: str | None = None, attack: attack_step.Arguments | None = None, **learn: Any
+) -> dict[str, Any]:
     """Steps 1 to 3 for AlexNet on some embedded digits: at its early cutting points more would take an hour."""
-    learn = {
-        "method": "distribution",
-        "members": 3,
-        "images": 200,
-        "batch_size": 20,
-        "min_epochs": 1,
-        "epochs": 3,
-    } | learn
-    steps = [
-        train_noise_alexnet.with_defaults(train_noise_alexnet.Arguments(seed=args.seed, **learn)),
-        # A single image for judging: step 1 has judged as many draws as there are members on all test images.
-        sample_mutual_info_alexnet.Arguments(
-            seed=args.seed,
-            n_samples=300,
-            judged_on=1,
-            cutting_point=learn.get("cutting_point", "pool5"),
-            weights=alexnet.DIGIT_WEIGHTS,
-            draw=draw,
-        ),
-    ]
-    mains = train_noise_alexnet.main, sample_mutual_info_alexnet.main
-    return measured(args.points, *zip(mains, steps, strict=True), n_splits=3, image_columns=51_984, attack=attack)
+    few = {"method": "distribution", "members": 3, "images": 200, "batch_size": 20, "min_epochs": 1, "epochs": 3}
+    first = learn_step.Arguments(task="alexnet", seed=args.seed, **(few | learn))
+    # A single image for judging: step 1 has judged as many draws as there are members on all test images.
+    second = sample_step.Arguments(seed=args.seed, n_samples=300, judged_on=1, draw=draw)
+    return measured(args.points, first, second, n_splits=3, image_columns=COLUMNS, attack=attack)
 
 
 def measured(
-    folder: Path, learn: Step, sample: Step, n_splits: int, image_columns: int | None = None, attack: Step | None = None
+    folder: Path,
+    learn: learn_step.Arguments,
+    sample: sample_step.Arguments,
+    n_splits: int,
+    image_columns: int | None = None,
+    attack: attack_step.Arguments | None = None,
 ) -> dict[str, Any]:
     """What steps 1 and 2 report for one setting, and what the estimator of step 3 says to their sample.
 
     Parameters
     ----------
     folder : Path
-        Of all points. Each has a folder of its own there, named by a hash of its arguments. A finished point is read from
-        it; an unfinished one goes on where it was.
-    learn, sample : (function, arguments)
-        Steps 1 and 2. Where they write, and what step 2 reads, is filled in.
+        Of all points. Each has a folder of its own there, named by a hash of its key. A finished point is read from it; an
+        unfinished one goes on where it was.
+    learn, sample : dataclass
+        Arguments of steps 1 and 2. Where they write, and what step 2 reads, is filled in.
     n_splits : int
         Random halves that the estimate is repeated over.
     image_columns : int, optional
-        Estimate with so many leading columns of the images; the authors take 51,984 of AlexNet's 150,528.
-    attack : (function, arguments), optional
-        An attack on what step 1 learned.
+        Estimate with so many leading columns of the images.
+    attack : dataclass, optional
+        Arguments of an attack on what step 1 learned.
 
     Returns
     -------
@@ -105,34 +89,36 @@ def measured(
         `learned`, `sampled` and, if there was an attack, `attacked`, the results of the run records; `information`, as from
         `estimates`. Where too many members missed their accuracy, `unreached` instead: the reason. And `folder`, the point's.
     """
-    steps = [learn, sample, *([attack] if attack else [])]
-    of_point = json.dumps([fingerprint(arguments, *_weights(arguments)) for _, arguments in steps] + [n_splits, image_columns])
+    learn = learn_step.with_defaults(read_task(learn.task), learn)
+    weights = [path for path in (learn.weights, learn.private_weights) if path]
+    others = [key(arguments, []) for arguments in (sample, attack) if arguments]
+    of_point = json.dumps([key(learn, weights), *others, n_splits, image_columns])
     place = folder / hashlib.sha256(of_point.encode()).hexdigest()[:16]
     with folders.claimed(place, WRITTEN):
         for name in FOLDERS:
-            if reason := _damage(place / name, but=ARRAYS if name == "sample" else ()):
+            if reason := _damage(place / name, but=sample_step.ARRAYS if name == "sample" else ()):
                 print(f"{reason}; the point is made anew")
-                (place / "point.json").unlink(missing_ok=True)
-        point = kept(place / "point.json", lambda: _measure(place, steps, n_splits, image_columns), of_point)
-        for name in ARRAYS:  # up to a gigabyte a point, and quickly made again
+                (place / "point.kept").unlink(missing_ok=True)
+        steps = [(learn_step.run, learn), (sample_step.run, sample), *([(attack_step.run, attack)] if attack else [])]
+        point = kept.once(place / "point.kept", of_point, lambda: _measure(place, steps, n_splits, image_columns))
+        for name in sample_step.ARRAYS:  # up to a gigabyte a point, and quickly made again
             (place / "sample" / name).unlink(missing_ok=True)
     return point | {"folder": place}
 
 
-def _measure(place: Path, steps: list[Step], n_splits: int, image_columns: int | None) -> dict[str, Any]:
-    learn, *others = steps
+def _measure(
+    place: Path, steps: list[tuple[Callable[[Any], None], Any]], n_splits: int, image_columns: int | None
+) -> dict[str, Any]:
     place.mkdir(parents=True, exist_ok=True)
-    # The scripts' reports go to a file: what counts of them is drawn.
+    # The steps' reports go to a file: what counts of them is drawn.
     with open(place / "report.txt", "w") as report, contextlib.redirect_stdout(report):
         try:
-            _step(learn, output=place / "noise")
+            for (run, arguments), name in zip(steps, FOLDERS, strict=False):
+                noise = {} if name == "noise" else {"noise": place / "noise"}
+                if not (place / name / RECORD).exists() or _damage(place / name):
+                    run(dataclasses.replace(arguments, output=place / name, **noise))
         except OutOfReachError as error:
             return {"unreached": str(error)}
-        kinds = ("additive", "multiplicative", "distributions", "orders")
-        files = {kind: place / "noise" / f"{kind}.npy" for kind in kinds}
-        files = {kind: path for kind, path in files.items() if path.exists()} or {"fresh": place / "noise"}
-        for step, name in zip(others, FOLDERS[1:], strict=False):
-            _step(step, output=place / name, **files)
     information = estimates(place / "sample", n_splits, image_columns)
     results = {
         name: read_record(place / step / RECORD)["results"]
@@ -161,18 +147,11 @@ def estimates(sample: Path, n_splits: int, image_columns: int | None = None) -> 
         for prefix, rows in (("", y), ("standardised ", ite.standardize(y, ds))):
             estimator = ite.cost.MIShannon_DKL(rng=0, n_splits=n_splits)
             with warnings.catch_warnings():
-                for warning in (ite.UnsupportedEstimate, ite.RepeatedValues):  # the README says what these numbers are worth
+                for warning in (ite.UnsupportedEstimate, ite.RepeatedValues):  # docs/results.md says what these are worth
                     warnings.simplefilter("ignore", warning)
                 estimator.estimation(rows, ds)
             values[prefix + name] = np.atleast_1d(estimator.last_run).tolist()
     return values
-
-
-def _step(step: Step, **files: Path) -> None:
-    """Run a script's main on its arguments with `files` filled in, unless its record is there, and all that it lists."""
-    main, arguments = step
-    if not (files["output"] / RECORD).exists() or _damage(files["output"]):
-        main(dataclasses.replace(arguments, **files))
 
 
 def _damage(folder: Path, but: Collection[str] = ()) -> str | None:
@@ -184,8 +163,3 @@ def _damage(folder: Path, but: Collection[str] = ()) -> str | None:
     except InputError as error:
         return str(error)
     return None
-
-
-def _weights(arguments: Any) -> list[Path]:
-    """Files of weights that the arguments name."""
-    return [value for name, value in vars(arguments).items() if "weights" in name and value is not None]

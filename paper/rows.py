@@ -13,8 +13,9 @@ from models import alexnet, lenet
 from paper import published
 from paper.points import alexnet_point, lenet_point
 from shredder.inputs.digits import load_digits, to_network_input
-from shredder.inputs.images import to_alexnet_input
-from shredder.io.kept import kept
+from shredder.inputs.images import to_imagenet_input
+from shredder.io import kept
+from shredder.io.record import key
 from shredder.split import SplitNetwork
 
 # Error of a guess among ten digits, in %.
@@ -223,7 +224,7 @@ def table(args: Any) -> Rows:
 def accuracy_lost(point: dict[str, Any]) -> tuple[float, float]:
     """Mean over draws and its spread, in points: of the sampled draws, or of step 1's where step 2 judged on a few images."""
     learned, sampled = point["learned"], point["sampled"]
-    if "average public accuracy" in sampled:
+    if sampled["judged on"] > 1:
         after, spread = sampled["average public accuracy"], sampled["spread of public accuracy"]
     else:
         after, spread = (learned[f"{word} test accuracy, order-preserving draws"] for word in ("average", "spread of"))
@@ -247,7 +248,7 @@ def information(point: dict[str, Any], prefix: str = "") -> dict[str, float]:
 def profile(args: Any, network: str) -> dict[str, dict[str, float]]:
     """For each cutting point: time of edge and cloud for one image (ms), bytes sent, root mean square of the activations."""
     images = load_digits("mnist-5k").test_images[:200]
-    images = to_network_input(images) if network == "lenet" else to_alexnet_input(images[:20])
+    images = to_network_input(images) if network == "lenet" else to_imagenet_input(images[:20])
 
     def milliseconds(half: torch.nn.Module, x: torch.Tensor) -> float:
         seconds = []
@@ -269,7 +270,8 @@ def profile(args: Any, network: str) -> dict[str, dict[str, float]]:
             }
         return found
 
-    return kept(args.points / f"profile-{network}{'-quick' if args.quick else ''}.json", make)
+    weights = lenet.WEIGHTS[10] if network == "lenet" else alexnet.DIGIT_WEIGHTS
+    return kept.once(args.points / f"profile-{network}.kept", key(args, [weights], only=("quick",)), make)
 
 
 def split_networks(network: str) -> dict[str, SplitNetwork]:

@@ -265,7 +265,7 @@ def what_noise_leaves(images: np.ndarray, clean: np.ndarray, noisy: np.ndarray, 
     return _gallery(rows, WIDTH / 9)  # eight pictures and their titles fill the width
 
 
-def readings(rows: Mapping[str, Mapping[str, float]]) -> Figure:
+def private_label(rows: Mapping[str, Mapping[str, float]]) -> Figure:
     """What each attack reads of the private label, with its interval, between floor and ceiling.
 
     Parameters

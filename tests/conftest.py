@@ -30,10 +30,17 @@ def mnist_5k() -> Digits:
     return load_digits("mnist-5k")
 
 
-@pytest.fixture
-def quick_digits(mnist_5k: Digits, monkeypatch):
-    """Reading the digits takes a second; whatever asks for them as AlexNet's images gets those that were read."""
-    monkeypatch.setattr("shredder.inputs.images.load_digits", lambda name, data_root: mnist_5k)
+@pytest.fixture(scope="module")
+def quick_digits(mnist_5k: Digits):
+    """Reading the digits takes a second; tasks that ask for them get those that were read, throughout a test file."""
+
+    def read(name: str, data_root: Path) -> Digits:
+        return mnist_5k if name == "mnist-5k" else load_digits(name, data_root)
+
+    with pytest.MonkeyPatch.context() as patch:
+        for task in ("lenet", "alexnet"):
+            patch.setattr(f"tasks.{task}.load_digits", read)
+        yield
 
 
 @pytest.fixture(scope="session")

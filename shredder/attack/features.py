@@ -1,18 +1,14 @@
 """What an adversary makes of a noisy activation before a network reads it: whitened, or its noise undone."""
 
-from collections.abc import Callable
-
 import numpy as np
 import torch
 from torch import Tensor
 
 from shredder.noise.bounds import ELEMENTS_WITH_COVARIANCE
-from shredder.noise.channel import Channel, Components
-from shredder.noise.fresh import Fresh
+from shredder.noise.channel import Channel
+from shredder.noise.moments import Moments
 from shredder.noise.rounding import lowest_set_bit
 
-# Features of a noisy activation, (n, *activation shape) -> (n, F).
-Features = Callable[[Tensor], Tensor]
 # Rows from which the noise's covariance is taken.
 _ROWS_FOR_COVARIANCE = 20_000
 # Elements of all members' covariances together; where there are more, elements count as independent.
@@ -21,40 +17,56 @@ _COVARIANCE_ELEMENTS = 3e8
 _LIKELY_MEMBERS = 8
 # Share of the largest eigenvalue below which one counts as zero.
 _SINGULAR = 1e-10
+# What the name of a kind ends in that comes with what rounding leaves.
+_ROUNDING = " and rounding"
 
 
-def kinds_of_features(channel: Channel, signal: Tensor, rng: np.random.Generator) -> dict[str, Features]:
-    """raw: a' as it is. whitened: by the noise's covariance. undone: the member guessed, its expectation undone.
+class Features:
+    """Features of noisy activations, by kind.
 
-    Of more elements than a covariance can be had of, none is whitened. Where a bound is claimed, whitened (or else raw) and
-    undone ones come with what rounding leaves, too: `rounding_of`.
+    raw: a' as it is. whitened: by the noise's covariance. undone: the member guessed, its expectation undone. Of more elements
+    than a covariance can be had of, none is whitened. Where a bound is claimed, whitened (or else raw) and undone ones also
+    come with what rounding leaves: `rounding_of`.
 
     Parameters
     ----------
     channel : Channel
-    signal : Tensor, (n, *activation shape); of Fresh (n, r)
+    signal : Tensor, (n, ...)
         Of the adversary's own data, before noise.
     rng : np.random.Generator
         Of the draws that the noise's covariance is taken from.
+
+    Attributes
+    ----------
+    kinds : list of str
+    rank : int or None
+        Of the noise's covariance, where that was taken.
     """
-    source = channel.source
-    undo = Undo(channel.components(), signal)
-    kinds: dict[str, Features] = {"raw": lambda sent: sent.flatten(1)}
-    if isinstance(source, Fresh):
-        kinds["whitened"] = lambda sent: source.received(sent) / source.scales
-        kinds["undone"] = lambda sent: undo(source.received(sent))
-    else:
-        if signal[0].numel() <= ELEMENTS_WITH_COVARIANCE:
+
+    def __init__(self, channel: Channel, signal: Tensor, rng: np.random.Generator):
+        self.channel, self.undo, self.whiten, self.rank = channel, Undo(channel.moments(), signal), None, None
+        density = channel.density()
+        if density is not None and density.power == 2:
+            self.whiten = density.sent  # Normal noise of unit spread already
+        elif signal[0].numel() <= ELEMENTS_WITH_COVARIANCE:
             rows = torch.from_numpy(rng.integers(len(signal), size=_ROWS_FOR_COVARIANCE))
-            kinds["whitened"] = Whiten(signal[rows], channel.sent(signal[rows], rng))
-        kinds["undone"] = undo
-    for kind in ("whitened" if "whitened" in kinds else "raw", "undone") if channel.bounded else ():
-        kinds[f"{kind} and rounding"] = lambda sent, of=kinds[kind]: torch.cat([of(sent), rounding_of(channel, sent)], 1)
-    return kinds
+            self.whiten = Whiten(signal[rows], channel.sent(signal[rows], rng))
+            self.rank = self.whiten.rank
+        self.kinds = ["raw", *(["whitened"] if self.whiten else []), "undone"]
+        if channel.bounded:
+            self.kinds += [kind + _ROUNDING for kind in self.kinds[-2:]]
+
+    def of(self, kind: str, sent: Tensor) -> Tensor:
+        """Of noisy activations, (n, *activation shape): float32 (n, F)."""
+        if kind.endswith(_ROUNDING):
+            return torch.cat([self.of(kind.removesuffix(_ROUNDING), sent), rounding_of(self.channel, sent)], 1)
+        if kind == "raw":
+            return sent.flatten(1)
+        return self.whiten(sent) if kind == "whitened" else self.undo(self.channel.source.received(sent))
 
 
 def rounding_of(channel: Channel, sent: Tensor) -> Tensor:
-    """What is left of a' beside its value: the lowest set bit of each element, and of Fresh what lies outside its directions.
+    """What is left of a' beside its value: the lowest set bit of each element, and what lies outside the noise's directions.
 
     Parameters
     ----------
@@ -62,18 +74,10 @@ def rounding_of(channel: Channel, sent: Tensor) -> Tensor:
 
     Returns
     -------
-    Tensor, float32, (n, D) or, of Fresh, (n, 2 D)
+    Tensor, float32, (n, D) or (n, 2 D)
     """
-    bits = lowest_set_bit(sent.flatten(1))
-    if not isinstance(channel.source, Fresh):
-        return bits
-    return torch.cat([bits, (outside(channel.source, sent) / torch.finfo(torch.float32).eps).float()], 1)
-
-
-def outside(fresh: Fresh, sent: Tensor) -> Tensor:
-    """a' - mu without its part along the directions, float64 (n, D): rounding alone."""
-    moved, q = (sent.double() - fresh.additive.double()).flatten(1), fresh.directions.double()
-    return moved - (moved @ torch.linalg.pinv(q).T) @ q.T
+    outside = channel.source.outside(sent) / torch.finfo(torch.float32).eps
+    return torch.cat([lowest_set_bit(sent.flatten(1)), outside.float()], 1)
 
 
 class Undo:
@@ -88,13 +92,13 @@ class Undo:
 
     Parameters
     ----------
-    components : Components
+    moments : Moments
     signal : Tensor, (n, *activation shape)
         Of the adversary's own data: its mean and covariance are all that is known of the input.
     """
 
-    def __init__(self, components: Components, signal: Tensor):
-        flat, c = signal.flatten(1).double(), components
+    def __init__(self, moments: Moments, signal: Tensor):
+        flat, c = signal.flatten(1).double(), moments
         self.mean = flat.mean(0)
         d = flat.shape[1]
         few = d <= ELEMENTS_WITH_COVARIANCE and d * d * len(c.w_mean) <= _COVARIANCE_ELEMENTS

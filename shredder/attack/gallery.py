@@ -10,10 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from shredder.attack.features import outside
-from shredder.attack.setting import Scene, Side
+from shredder.attack.setting import Setting, Side
 from shredder.noise.channel import Channel
-from shredder.noise.fresh import Fresh
+from shredder.noise.draws import Draws
 from shredder.noise.rounding import grid_of
 
 # Candidates, of which one is the input; fewer where more numbers than these would have to be compared.
@@ -25,7 +24,7 @@ _WEIGHTS = (0.0, 0.01, 0.1, 1.0, 10.0, 100.0, 1e6)
 _OUT_OF_ORDER = -1e4
 
 
-def identified(scene: Scene) -> dict[str, Any]:
+def identified(setting: Setting) -> dict[str, Any]:
     """How often the input is told from a gallery of test rows by one query, with and without what rounding leaves.
 
     The weight of rounding is chosen on a gallery of held-out rows; where it does not help there, it is 0.
@@ -36,7 +35,7 @@ def identified(scene: Scene) -> dict[str, Any]:
         `candidates`; `exact`, `with rounding`: shares of the queries; `error`: the standard error of their difference, at least
         that of a single query; `weight`.
     """
-    galleries = {name: _gallery(scene, getattr(scene, name), name) for name in ("held_out", "test")}
+    galleries = {name: _gallery(setting, getattr(setting, name), name) for name in ("held_out", "test")}
     chosen = max(_WEIGHTS, key=lambda weight: hits(*galleries["held_out"], weight).mean().item())
     exact, helped = (hits(*galleries["test"], weight) for weight in (0.0, chosen))
     n = len(exact)
@@ -50,21 +49,23 @@ def identified(scene: Scene) -> dict[str, Any]:
     }
 
 
-def _gallery(scene: Scene, side: Side, name: str) -> tuple[Tensor, Tensor]:
+def _gallery(setting: Setting, side: Side, name: str) -> tuple[Tensor, Tensor]:
     """Log-likelihood, and what rounding says of it, of each query (rows) for each candidate (columns), (n, n)."""
-    noise = scene.channel.laplace_noise() or [None]
+    noise = setting.channel.laplace() or [None]
     n = int(min(CANDIDATES, len(side.signal), math.sqrt(_COMPARISONS / (side.clean[0].numel() * len(noise)))))
     signal = side.signal[:n]
-    return compared(scene.channel, signal, scene.channel.sent(signal, scene.rng("rounding", name)))
+    return compared(setting.channel, signal, setting.channel.sent(signal, setting.rng("rounding", name)))
 
 
 def compared(channel: Channel, signal: Tensor, sent: Tensor) -> tuple[Tensor, Tensor]:
-    """As `_gallery`, of the rows of `signal`, (n, *activation shape), and what was sent of them."""
-    if isinstance(fresh := channel.source, Fresh):
-        y, t = (channel.source.received(sent) / fresh.scales).double(), (signal / fresh.scales).double()
+    """As `_gallery`, of the rows of `signal`, (n, ...), and what was sent of them."""
+    if channel.laplace() is None:
+        density, source = channel.density(), channel.source
+        y, t = density.sent(sent).double(), density.own(signal).double()
         # What a device would send that sums in float32: each candidate's own rounding outside the directions.
-        own = outside(fresh, fresh.additive.double() + channel.as_activation(signal).double())
-        return -torch.cdist(y, t).square() / 2, by_distance(outside(fresh, sent), own)
+        _, mean = source.tensors(Draws(None, torch.zeros(1, signal.shape[1], dtype=torch.float64)))
+        own = source.outside(mean.double() + source.as_activation(signal).double())
+        return -torch.cdist(y, t).square() / 2, by_distance(source.outside(sent), own)
     likelihood, rounding = [], []
     for row in sent.flatten(1).double():
         noise = row - signal.flatten(1).double()
@@ -83,7 +84,7 @@ def by_distance(rounding: Tensor, own: Tensor) -> Tensor:
 
 def _laplace(channel: Channel) -> list[tuple[Tensor, Tensor, Tensor | None, float]]:
     """Location, scale, order and coarsest grid of each member's noise."""
-    return [(of.location, of.scale, of.order, grid_of(of.scale).max().item()) for of in channel.laplace_noise()]
+    return [(of.location, of.scale, of.order, grid_of(of.scale).max().item()) for of in channel.laplace()]
 
 
 def _log_density(noise: Tensor, location: Tensor, scale: Tensor, order: Tensor | None, grid: float) -> Tensor:

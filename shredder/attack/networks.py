@@ -3,7 +3,7 @@
 import copy
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,11 +13,10 @@ from torch.nn import functional
 
 from shredder.io.cli import InputError
 
-# What a network is given and what it shall answer; made anew for every epoch, with fresh noise.
-Pairs = Callable[[np.random.Generator], tuple[Tensor, Tensor]]
+# Images that a critic tells apart.
+ROWS_AT_ONCE = 256
 # Rows whose distances to all of the adversary's own are held at once.
 _ROWS_OF_DISTANCES = 500
-Loss = Callable[[nn.Module, Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -65,65 +64,78 @@ def perceptron(features: Tensor, widths: Iterable[int], n_out: int, rng: np.rand
         return nn.Sequential(*layers, nn.Linear(n_in, n_out))
 
 
-def fit(
-    network: nn.Module, pairs: Pairs, held_out: tuple[Tensor, Tensor], loss: Loss, budget: Budget, rng: np.random.Generator
-) -> float:
-    """Train `network` in place; it ends as it was after the epoch with the smallest held-out loss (early stopping).
+class Training:
+    """Trains a network that has a `loss`, in place; it ends as it was after the epoch with the smallest held-out loss.
 
-    AdamW (Loshchilov and Hutter 2019), its rate rising over a tenth of the epochs and falling along a half cosine.
+    AdamW (Loshchilov and Hutter 2019), its rate rising over a tenth of the epochs and falling along a half cosine; early
+    stopping.
 
     Parameters
     ----------
-    pairs : callable
-        Gives features and targets, (n, ...), for each epoch.
+    network : nn.Module
+        With `loss(features, targets)`, (), their mean.
     held_out : (Tensor, Tensor)
-    loss : callable
-        Of network, features, targets, (); their mean.
+        Features and targets.
+    budget : Budget
     rng : np.random.Generator
-        Order of the batches, and what `pairs` draws.
-
-    Returns
-    -------
-    float
-        That smallest held-out loss.
+        Order of the batches.
     """
-    optimizer = torch.optim.AdamW(network.parameters(), lr=budget.learning_rate, weight_decay=1e-2)
-    best, best_state, begin = math.inf, None, time.monotonic()
-    for epoch in range(budget.epochs):
+
+    def __init__(self, network: nn.Module, held_out: tuple[Tensor, Tensor], budget: Budget, rng: np.random.Generator):
+        self.network, self.held_out, self.budget, self.rng = network, held_out, budget, rng
+        self.optimizer = torch.optim.AdamW(network.parameters(), lr=budget.learning_rate, weight_decay=1e-2)
+        self.best, self.best_state, self.begin, self.n_epochs = math.inf, None, time.monotonic(), 0
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether the budget has another epoch."""
+        late = self.n_epochs and self.budget.seconds is not None and time.monotonic() - self.begin > self.budget.seconds
+        return self.n_epochs < self.budget.epochs and not late
+
+    def epoch(self, features: Tensor, targets: Tensor) -> None:
+        """Learn from each row once, (n, ...), and look at the held-out ones."""
+        budget, network = self.budget, self.network
         network.train()
-        features, targets = pairs(rng)
-        batches = torch.from_numpy(rng.permutation(len(features))).split(budget.batch_size)
+        batches = torch.from_numpy(self.rng.permutation(len(features))).split(budget.batch_size)
         for batch, rows in enumerate(batches):
-            progress = (epoch + batch / len(batches)) / budget.epochs
+            progress = (self.n_epochs + batch / len(batches)) / budget.epochs
             if budget.seconds is not None:
-                progress = max(progress, min(1.0, (time.monotonic() - begin) / budget.seconds))
+                progress = max(progress, min(1.0, (time.monotonic() - self.begin) / budget.seconds))
             warm = min(1.0, 10 * progress + 0.01)
-            optimizer.param_groups[0]["lr"] = budget.learning_rate * warm * (1 + math.cos(math.pi * progress)) / 2
-            optimizer.zero_grad()
-            loss(network, features[rows], targets[rows]).backward()
-            optimizer.step()
+            self.optimizer.param_groups[0]["lr"] = budget.learning_rate * warm * (1 + math.cos(math.pi * progress)) / 2
+            self.optimizer.zero_grad()
+            network.loss(features[rows], targets[rows]).backward()
+            self.optimizer.step()
         network.eval()
         with torch.no_grad():
-            now = loss(network, *held_out).item()
-        if now < best:
-            best, best_state = now, copy.deepcopy(network.state_dict())
-        if budget.seconds is not None and time.monotonic() - begin > budget.seconds:
-            break
-    if best_state is None:
-        raise InputError(f"an attack's network of {type(network).__name__} never had a finite loss on held-out rows")
-    network.load_state_dict(best_state)
-    network.eval()
-    return best
+            now = network.loss(*self.held_out).item()
+        if now < self.best:
+            self.best, self.best_state = now, copy.deepcopy(network.state_dict())
+        self.n_epochs += 1
+
+    def finish(self) -> float:
+        """Give the network its best state, and return its held-out loss. Raises InputError where that never was finite."""
+        if self.best_state is None:
+            raise InputError(f"an attack's {type(self.network).__name__} never had a finite loss on held-out rows")
+        self.network.load_state_dict(self.best_state)
+        self.network.eval()
+        return self.best
 
 
-def cross_entropy(network: nn.Module, features: Tensor, labels: Tensor) -> Tensor:
-    """Of the network's answers, in nats."""
-    return functional.cross_entropy(network(features), labels)
+class Reader(nn.Sequential):
+    """Tells labels from features, (n, F) -> scores, (n, labels)."""
+
+    def loss(self, features: Tensor, labels: Tensor) -> Tensor:
+        """Cross-entropy, in nats."""
+        return functional.cross_entropy(self(features), labels)
 
 
-def squared_error(network: nn.Module, features: Tensor, images: Tensor) -> Tensor:
-    """Mean over all pixels."""
-    return functional.mse_loss(network(features), images)
+class Decoder(nn.Sequential):
+    """Guesses images from features, (n, F) -> (n, P)."""
+
+    def loss(self, features: Tensor, images: Tensor) -> Tensor:
+        """Mean squared error over all pixels."""
+        return functional.mse_loss(self(features), images)
 
 
 class Likelihood(nn.Module):
@@ -179,20 +191,19 @@ class Critic(nn.Module):
         """(n, F), (n, P) -> (n, n): row i scores features i with every image."""
         return self.of_features(features) @ self.of_images(images).T
 
+    def loss(self, features: Tensor, images: Tensor) -> Tensor:
+        """The mean of `rows`."""
+        return self.rows(features, images).mean()
 
-def info_nce(critic: nn.Module, features: Tensor, images: Tensor, rows_at_once: int = 256) -> Tensor:
-    """How well each row's features tell its image from others', in nats: log K minus this bounds I(image; features) below.
+    def rows(self, features: Tensor, images: Tensor) -> Tensor:
+        """How well each row's features tell its image from others', in nats: InfoNCE, of whole batches, (m,).
 
-    Van den Oord, Li, Vinyals 2018; K = `rows_at_once`, of which log K is the most that can be shown.
-    """
-    return info_nce_rows(critic, features, images, rows_at_once).mean()
-
-
-def info_nce_rows(critic: nn.Module, features: Tensor, images: Tensor, rows_at_once: int = 256) -> Tensor:
-    """The same for each row of whole batches, (m,)."""
-    losses = [
-        functional.cross_entropy(critic(some, theirs), torch.arange(len(some)), reduction="none")
-        for some, theirs in zip(features.split(rows_at_once), images.split(rows_at_once), strict=True)
-        if len(some) == min(rows_at_once, len(features))
-    ]
-    return torch.cat(losses)
+        log K minus the mean bounds I(image; features) below (van den Oord, Li, Vinyals 2018); K = `ROWS_AT_ONCE`, of which
+        log K is the most that can be shown.
+        """
+        losses = [
+            functional.cross_entropy(self(some, theirs), torch.arange(len(some)), reduction="none")
+            for some, theirs in zip(features.split(ROWS_AT_ONCE), images.split(ROWS_AT_ONCE), strict=True)
+            if len(some) == min(ROWS_AT_ONCE, len(features))
+        ]
+        return torch.cat(losses)

@@ -1,10 +1,14 @@
-"""How well the private label is read, and what that is compared with."""
+"""How well the private label is read, and what that is compared with; how close guessed images come."""
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
 from scipy import stats
+from skimage.metrics import structural_similarity
 from torch import Tensor
 
 from shredder.attack.setting import Side
@@ -60,6 +64,32 @@ def floor(learning: Side, test: Side) -> float:
     return (guesses == test.private).double().mean().item()
 
 
-def random(learning: Side, test: Side) -> float:
+def guessing(learning: Side, test: Side) -> float:
     """Accuracy of the best guess given nothing: the most common private label."""
     return (test.private == learning.private.mode().values).double().mean().item()
+
+
+def worst_of(rows: Collection[dict[str, Any]]) -> tuple[float, float]:
+    """A 95 % interval of the largest accuracy among attacks' rows: each has its Wilson interval, for all of them at once."""
+    level = 1 - 0.05 / len(rows)
+    tests = [stats.binomtest(*row["correct, of"]).proportion_ci(level, method="wilson") for row in rows]
+    return max(test.low for test in tests), max(test.high for test in tests)
+
+
+def quality(images: Tensor, guesses: Tensor, side: int) -> dict[str, float]:
+    """How close guesses come to images: pixels in [0, 1], (n, side * side); means over images.
+
+    SSIM is that of Wang, Bovik, Sheikh, Simoncelli 2004 with a uniform window of seven pixels; `low` and `high` its Normal 95 %
+    interval.
+    """
+    errors = (images - guesses).double().square().mean(1)
+    pairs = zip(images.view(-1, side, side).numpy(), guesses.reshape(-1, side, side).numpy(), strict=True)
+    similarity = np.array([structural_similarity(image, guess, data_range=1.0) for image, guess in pairs])
+    margin = 1.96 * similarity.std(ddof=1) / len(similarity) ** 0.5
+    return {
+        "mean squared error": errors.mean().item(),
+        "PSNR (dB)": (-10 * errors.log10()).mean().item(),
+        "SSIM": float(similarity.mean()),
+        "low": float(similarity.mean() - margin),
+        "high": float(similarity.mean() + margin),
+    }

@@ -1,32 +1,153 @@
-"""Attacks one after the other: each finished one is kept, and all of them become one table."""
+"""The attacks by name. Each is a function of the setting; what it returns is kept, and goes into the tables by `report`.
 
-import time
+It returns a dict that JSON can hold: `rows`, of attacks.csv, by name (see `row`); `images`, rows of reconstruction.csv;
+`pictures`, by title; `results`, of run.json. A new attack is a function and an entry in `ATTACKS`.
+"""
+
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from shredder import figures
-from shredder.attack import attacks
-from shredder.attack.attacks import ATTACKS, KINDS, QUERIES
+from shredder.attack.attacks import averaged, image_bits_at_least, read, reconstructed, untrained
 from shredder.attack.gallery import identified
-from shredder.attack.reading import Reading
-from shredder.attack.report import Found, _row, quality
-from shredder.attack.setting import Scene
+from shredder.attack.reading import Reading, floor, quality
+from shredder.attack.setting import Setting
 from shredder.io.cli import InputError
-from shredder.io.files import write_together
-from shredder.io.kept import kept
+from shredder.metrics import clean_accuracy
 
-# Finds what is kept under a name, or makes and keeps it.
-Keep = Callable[[str, Callable[[], dict[str, Any]]], dict[str, Any]]
+Outcome = dict[str, Any]
+QUERIES = (10, 100, 1000)
+# Kinds of features from which each attack on a single query reads the private label.
+KINDS = {
+    "trained": ("raw", "whitened", "raw and rounding", "whitened and rounding"),
+    "member": ("undone", "undone and rounding"),
+}
+_PICTURES = 10
+
+
+class Attack(NamedTuple):
+    """An attack, and whether it reads a private label."""
+
+    run: Callable[[Setting], Outcome]
+    of_label: bool
+
+
+def row(setting: Setting, reading: Reading, ceiling: float) -> dict[str, Any]:
+    """A reading as a row of attacks.csv, and what else is kept of it."""
+    low, high = reading.interval()
+    bits, bits_error = reading.bits_at_least()
+    return {
+        "private_accuracy": reading.accuracy,
+        "low": low,
+        "high": high,
+        "floor": floor(setting.learning, setting.test),
+        "ceiling": ceiling,
+        "correct, of": [int(reading.correct.sum()), len(reading.correct)],
+        "bits at least": bits,
+        "bits error": bits_error,
+        "held-out nats": reading.held_out_nats,
+        "kind": reading.kind,
+        "reader": reading.reader,
+    }
+
+
+def ceiling(setting: Setting) -> float:
+    """What the same readers make of clean activations."""
+    return setting.keeper.once("ceiling", lambda: {"accuracy": read(setting, ["clean"]).accuracy})["accuracy"]
+
+
+def outcome(setting: Setting, name: str) -> Outcome:
+    """What the attack `name` has found, made once."""
+    return setting.keeper.once(name, lambda: ATTACKS[name].run(setting))
+
+
+def untrained_adversary(setting: Setting) -> Outcome:
+    """The authors' test."""
+    return {"rows": {"untrained": row(setting, untrained(setting), clean_accuracy(*setting.private, setting.test.private))}}
+
+
+def trained_readers(setting: Setting) -> Outcome:
+    """Networks that are trained on what is sent."""
+    return {"rows": {"trained": row(setting, read(setting, setting.kinds(*KINDS["trained"])), ceiling(setting))}}
+
+
+def member_guessed(setting: Setting) -> Outcome:
+    """The member is guessed, its noise undone; or Bayes' rule where the density is known."""
+    reading = read(setting, setting.kinds(*KINDS["member"]), likelihood=True)
+    return {"rows": {"member": row(setting, reading, ceiling(setting))}}
+
+
+def averaging(setting: Setting) -> Outcome:
+    """The same input queried often, read from the features that are best of one query."""
+    single = [of_one(setting, name) for name in KINDS]
+    best = min(single, key=lambda found: found["held-out nats"])
+    rows = {"averaging 1": best}
+    for q in QUERIES:
+        made = setting.keeper.once(
+            f"averaging-{q}", lambda q=q: row(setting, averaged(setting, best["kind"], q), best["ceiling"])
+        )
+        rows[f"averaging {q}"] = made
+    return {"rows": rows}
+
+
+def of_one(setting: Setting, name: str) -> dict[str, Any]:
+    """The row of an attack on one query, with its seconds."""
+    found = outcome(setting, name)
+    return found["rows"][name] | {"seconds": found["seconds"]}
+
+
+def rounding(setting: Setting) -> Outcome:
+    """Which input it was, by exact arithmetic and by what rounding leaves; nothing where no bound is claimed."""
+    if not setting.channel.bounded:
+        return {}
+    found = identified(setting)
+    n, gain = found["candidates"], found["with rounding"] - found["exact"]
+    return {
+        "results": {
+            f"identified among {n}, by exact arithmetic": found["exact"],
+            f"identified among {n}, with rounding": found["with rounding"],
+            "standard error of the difference": found["error"],
+            "rounding gains (standard errors)": gain / found["error"],
+        }
+    }
+
+
+def reconstruction(setting: Setting) -> Outcome:
+    """Quality of guessed images, and bits that InfoNCE shows about them."""
+    guesses = reconstructed(setting, setting.kinds())
+    kind, truth = guesses.pop("kind"), setting.test.images
+    side = round(truth.shape[1] ** 0.5)
+    shown = {"input": truth, "from clean": guesses["clean"], "from noisy": guesses["noisy"], "mean image": guesses["mean"]}
+    bits, error = image_bits_at_least(setting, kind)
+    return {
+        "kind": kind,
+        "bits at least (InfoNCE)": bits,
+        "bits error": error,
+        "images": [{"images": name} | quality(truth, images, side) for name, images in guesses.items()],
+        "pictures": {
+            name: [[round(pixel, 3) for pixel in image] for image in images[:_PICTURES].tolist()]
+            for name, images in shown.items()
+        },
+    }
+
+
+ATTACKS = {
+    "untrained": Attack(untrained_adversary, of_label=True),
+    "trained": Attack(trained_readers, of_label=True),
+    "member": Attack(member_guessed, of_label=True),
+    "averaging": Attack(averaging, of_label=True),
+    "rounding": Attack(rounding, of_label=False),
+    "reconstruction": Attack(reconstruction, of_label=False),
+}
 
 
 def chosen(names: Sequence[str], private_labels: bool) -> list[str]:
     """The attacks that `names` ask for, in the order in which they are run. Raises InputError."""
-    possible = ATTACKS if private_labels else ("rounding", "reconstruction")
+    possible = [name for name, attack in ATTACKS.items() if private_labels or not attack.of_label]
     if not names:
         raise InputError(f"--attacks: found none, expected all or some of {', '.join(possible)}")
-    impossible = [name for name in names if name not in ("all", *possible)]
-    if impossible:
+    if unknown := [name for name in names if name not in ("all", *ATTACKS)]:
+        raise InputError(f"--attacks: found {' '.join(unknown)}, expected all or some of {', '.join(ATTACKS)}")
+    if impossible := [name for name in names if name not in ("all", *possible)]:
         raise InputError(
             f"--attacks {' '.join(impossible)}: no private label is left beside the public one; "
             f"expected {' or '.join(possible)}"
@@ -34,77 +155,8 @@ def chosen(names: Sequence[str], private_labels: bool) -> list[str]:
     return [name for name in possible if "all" in names or name in names]
 
 
-def keeper(folder: Path, fingerprint: str) -> Keep:
-    """Keeps what is made in `folder`, with its seconds and the arguments it was made with."""
-
-    def keep(name: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        def timed() -> dict[str, Any]:
-            begin = time.perf_counter()
-            return {**make(), "seconds": time.perf_counter() - begin}
-
-        return kept(folder / f"{name}.json", timed, fingerprint)
-
-    return keep
-
-
-def assess(
-    scene: Scene, names: Sequence[str], untrained: Callable[[], tuple[Reading, float]] | None, keep: Keep, folder: Path
-) -> Found:
-    """Run the attacks `names`, or read what was kept of them.
-
-    Parameters
-    ----------
-    scene : Scene
-    names : sequence of str
-        As from `chosen`.
-    untrained : callable, optional
-        Gives the untrained adversary's reading, and its accuracy without noise.
-    keep : callable
-        As from `keeper`.
-    folder : Path
-        For the figure of reconstructions.
-    """
-
-    def ceiling() -> float:
-        return keep("ceiling", lambda: {"accuracy": attacks.ceiling(scene).accuracy})["accuracy"]
-
-    def single(name: str) -> dict[str, Any]:
-        highest = ceiling()  # before the clock of this attack starts
-        kinds = scene.noisy(*KINDS[name])
-        return keep(name, lambda: _row(scene, attacks.read(scene, kinds, likelihood=name == "member"), highest))
-
-    readings, images, gallery = {}, {}, {}
-    for name in names:
-        if name == "untrained":
-            readings[name] = keep(name, lambda: _row(scene, *untrained()))
-        elif name in KINDS:
-            readings[name] = single(name)
-        elif name == "averaging":
-            best = readings["averaging 1"] = min(map(single, KINDS), key=lambda row: row["held-out nats"])
-            for q in QUERIES:
-
-                def mean_of(q: int = q, kind: str = best["kind"], ceiling: float = best["ceiling"]) -> dict[str, Any]:
-                    return _row(scene, attacks.averaged(scene, kind, q), ceiling)
-
-                readings[f"averaging {q}"] = keep(f"averaging-{q}", mean_of)
-        elif name == "rounding":
-            gallery = keep(name, lambda: identified(scene)) if scene.channel.bounded else {}
-        else:
-            images = keep(name, lambda: reconstruction(scene, scene.noisy(), folder))
-    return Found(readings, images, gallery)
-
-
-def reconstruction(scene: Scene, kinds: dict[str, attacks.Inputs], folder: Path) -> dict[str, Any]:
-    """Quality of guessed images, and bits that InfoNCE shows about them; draws some to `folder`."""
-    guesses = attacks.reconstructed(scene, kinds)
-    kind, truth, side = guesses.pop("kind"), scene.test.images, round(scene.test.images.shape[1] ** 0.5)
-    shown = {"input": truth, "from clean": guesses["clean"], "from noisy": guesses["noisy"], "mean image": guesses["mean"]}
-    pictures = {name: images[:10].reshape(-1, side, side).numpy() for name, images in shown.items()}
-    write_together({folder / "reconstruction.png": figures.png(figures.reconstructions(pictures))})
-    bits, error = attacks.image_bits_at_least(scene, kinds[kind])
-    return {
-        "kind": kind,
-        "bits at least (InfoNCE)": bits,
-        "bits error": error,
-        "rows": [{"images": name} | quality(truth, images, side) for name, images in guesses.items()],
-    }
+def attacked(setting: Setting, names: Sequence[str]) -> dict[str, Outcome]:
+    """Run the attacks `names`, or read what was kept of them."""
+    if any(ATTACKS[name].of_label for name in names if name != "untrained"):
+        ceiling(setting)  # before the clock of an attack starts
+    return {name: outcome(setting, name) for name in names}

@@ -1,18 +1,16 @@
-"""What an attack is given."""
+"""What an attack is given: the channel, data of its own to learn from, and the test rows that it is judged on."""
 
 import functools
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from torch import Tensor
 
-from shredder.attack.features import Features, kinds_of_features
+from shredder.attack.features import Features
+from shredder.attack.keeper import Keeper
 from shredder.attack.networks import Budget
 from shredder.noise.channel import Channel
-
-# What a network is given of a Side.
-Inputs = Callable[["Side", np.random.Generator], Tensor]
+from shredder.split import SplitNetwork
 
 
 @dataclass(frozen=True)
@@ -26,6 +24,7 @@ class Side:
     private, public : Tensor, int64, (n,)
         Labels.
     images : Tensor, float32, (n, P)
+        Pictures of the inputs, square, in [0, 1].
     """
 
     clean: Tensor
@@ -40,29 +39,49 @@ class Side:
 
 
 @dataclass(frozen=True)
-class Scene:
-    """All that an attack sees: the channel, data of its own to learn from, and the test rows that it is judged on."""
+class Setting:
+    """All that an attack sees.
+
+    Attributes
+    ----------
+    channel : Channel
+    split : SplitNetwork
+        The public network.
+    learning, held_out, test : Side
+    private : (SplitNetwork, Tensor) or None
+        The untrained adversary's network, and its own activations of the test rows; None where no private label is left.
+    budget : Budget
+        Of each network that is trained.
+    seed : int
+    keeper : Keeper
+        Of finished attacks.
+    """
 
     channel: Channel
+    split: SplitNetwork
     learning: Side
     held_out: Side
     test: Side
+    private: tuple[SplitNetwork, Tensor] | None
     budget: Budget
     seed: int
+    keeper: Keeper
 
     def rng(self, *purpose: str | int) -> np.random.Generator:
         """A generator of its own for each purpose, so that attacks do not depend on which others were run."""
         return np.random.default_rng([self.seed, *"/".join(map(str, purpose)).encode()])
 
     @functools.cached_property
-    def features(self) -> dict[str, Features]:
-        """As from `kinds_of_features`."""
-        return kinds_of_features(self.channel, self.learning.signal, self.rng("features"))
+    def features(self) -> Features:
+        """What the adversary makes of noisy activations."""
+        return Features(self.channel, self.learning.signal, self.rng("features"))
 
-    def noisy(self, *kinds: str) -> dict[str, Inputs]:
-        """Features of what is sent, drawn anew each time; those of `kinds` that there are, or all if none are named."""
-        return {
-            kind: lambda side, rng, of=of: of(self.channel.sent(side.signal, rng))
-            for kind, of in self.features.items()
-            if not kinds or kind in kinds
-        }
+    def kinds(self, *wanted: str) -> list[str]:
+        """Kinds of features of what is sent; those of `wanted` that there are, or all if none are named."""
+        return [kind for kind in self.features.kinds if not wanted or kind in wanted]
+
+    def inputs(self, kind: str, side: Side, rng: np.random.Generator) -> Tensor:
+        """What a network is given of rows, (n, F): features of a new draw for each; of the kind `clean` the activations."""
+        if kind == "clean":
+            return side.clean.flatten(1)
+        return self.features.of(kind, self.channel.sent(side.signal, rng))

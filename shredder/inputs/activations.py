@@ -15,8 +15,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from shredder.inputs.images import Images
+from shredder.io import kept
 from shredder.io.cli import InputError
-from shredder.io.files import named_errors, open_regular, require_space, write_together
+from shredder.io.files import named_errors, require_space
 from shredder.split import SplitNetwork
 
 # Activations of this many bytes are kept in memory; more go to a file.
@@ -26,7 +27,7 @@ _BATCHES_BETWEEN_NOTES = 200
 
 
 def edge_pass(split: SplitNetwork, images: Images, first: int = 0) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Rows (b,), images (b, 3, 224, 224) and activations (b, *activation shape), batch by batch from row `first` on."""
+    """Rows (b,), images (b, *input shape) and activations (b, *activation shape), batch by batch from row `first` on."""
     with tqdm(total=len(images), initial=first, unit="image", desc="edge") as bar:
         for rows, some in images.batches(first):
             yield rows, some, split.activations(some)
@@ -48,7 +49,7 @@ def reserve(shape: tuple[int, ...], files: Mapping[Path, Images]) -> None:
     for path, size in new.items():
         if path.exists() and not path.is_file():  # opening a FIFO would wait for ever
             raise InputError(f"{path}: not a regular file, expected activations there, or nothing")
-        path.with_suffix(".json").unlink(missing_ok=True)
+        note_of(path).unlink(missing_ok=True)
         with open(path, "wb") as file, named_errors(path):
             file.truncate(size)
             if hasattr(os, "posix_fallocate"):  # writing to a hole of a mapped file on a full disk would kill the process
@@ -56,7 +57,7 @@ def reserve(shape: tuple[int, ...], files: Mapping[Path, Images]) -> None:
 
 
 def cached_activations(
-    split: SplitNetwork, images: Images, shape: tuple[int, ...], path: Path, fingerprint: str, skip_corrupt: bool
+    split: SplitNetwork, images: Images, shape: tuple[int, ...], path: Path, key: str, skip_corrupt: bool
 ) -> tuple[Tensor, Tensor]:
     """What the edge sends for `images`, and their labels, computed once.
 
@@ -65,10 +66,10 @@ def cached_activations(
     shape : tuple of int
         Of one activation.
     path : Path
-        Where activations go that are too many for memory, with a note beside them (`.json`) that an interrupted pass is
+        Where activations go that are too many for memory, with a note beside them (`.kept`) that an interrupted pass is
         continued from, and a finished one found again by; it has their SHA-256, which is compared then. See `remove`.
-    fingerprint : str
-        Weights and cutting point, as text. A file of another fingerprint, or of other images, is written anew.
+    key : str
+        As from `shredder.io.record.key`. A file of another key is written anew.
     skip_corrupt : bool
         Leave out images that cannot be decoded.
 
@@ -84,66 +85,57 @@ def cached_activations(
         and are not to be skipped.
     """
     reserve(shape, {path: images})
-    full_shape, fingerprint, note = (len(images), *shape), fingerprint + images.digest(), path.with_suffix(".json")
+    full_shape, note = (len(images), *shape), note_of(path)
     mapped = 4 * math.prod(full_shape) > _BYTES_IN_MEMORY
-    kept = torch.from_numpy(np.memmap(path, np.float32, "r+", shape=full_shape)) if mapped else torch.empty(full_shape)
+    rows_kept = torch.from_numpy(np.memmap(path, np.float32, "r+", shape=full_shape)) if mapped else torch.empty(full_shape)
     # Rows kept so far, and their digest; with the unreadable ones, those that were seen.
-    n, images.unreadable[:], digest = _noted(note, fingerprint, images, kept) if mapped else (0, [], None)
+    n, images.unreadable[:], digest = _noted(note, key, images, rows_kept) if mapped else (0, [], None)
 
     for batch, (rows, _, activations) in enumerate(edge_pass(split, images, n + len(images.unreadable)), start=1):
-        kept[n : n + len(rows)] = activations
+        rows_kept[n : n + len(rows)] = activations
         if mapped:
-            digest.update(kept[n : n + len(rows)].numpy())
+            digest.update(rows_kept[n : n + len(rows)].numpy())
         n += len(rows)
         if mapped and (batch % _BATCHES_BETWEEN_NOTES == 0 or n + len(images.unreadable) == len(images)):
             with open(path, "r+b") as file, named_errors(path):  # the rows have to be on disk before the note says so
                 os.fsync(file.fileno())
-            state = {"fingerprint": fingerprint, "kept": n, "unreadable": images.unreadable}
-            write_together({note: json.dumps(state | {"sha256": _seal(digest, state)}).encode()})
+            state = {"kept": n, "unreadable": images.unreadable, "sha256": digest.hexdigest()}
+            kept.write(note, key, json.dumps(state).encode())
     images.require_readable(skip_corrupt)
     readable = torch.ones(len(images), dtype=torch.bool)
     readable[images.unreadable] = False
-    return kept[:n], images.labels[readable]
+    return rows_kept[:n], images.labels[readable]
+
+
+def note_of(path: Path) -> Path:
+    """Where it is noted how far the activations at `path` are whole."""
+    return path.with_suffix(".kept")
 
 
 def remove(path: Path) -> None:
     """Remove the activations at `path` and their note, if they were written."""
     path.unlink(missing_ok=True)
-    path.with_suffix(".json").unlink(missing_ok=True)
+    note_of(path).unlink(missing_ok=True)
 
 
-def _noted(note: Path, fingerprint: str, images: Images, kept: Tensor) -> tuple[int, list[int], Any]:
+def _noted(note: Path, key: str, images: Images, rows_kept: Tensor) -> tuple[int, list[int], Any]:
     """Rows kept and rows unreadable, as `note` says, and SHA-256 of the former's activations.
 
     None of either, if the note is of another pass, or an image has been replaced since; or if a bit of it, or of those
     activations, is another one than was written, which is said.
     """
     nothing = 0, [], hashlib.sha256()
-    if not note.exists():
+    content = kept.found(note, key)
+    if content is None:
         return nothing
-    try:
-        with open_regular(note) as file:
-            state = json.loads(file.read())
-        if state["fingerprint"] != fingerprint:
-            return nothing
-        seal, n = state.pop("sha256"), state["kept"]
-        digest = hashlib.sha256(kept[:n].numpy())
-        damaged = seal != _seal(digest, state)
-    except Exception:  # there may be anything in a damaged note
-        damaged = True
-    if damaged:
+    state = json.loads(content)
+    digest = hashlib.sha256(rows_kept[: state["kept"]].numpy())
+    if digest.hexdigest() != state["sha256"]:
         print(f"{note}: does not fit what is kept beside it; all activations are computed anew", file=sys.stderr)
         return nothing
     if any(images.make([row])[0] is not None for row in state["unreadable"]):
         return nothing
-    return n, state["unreadable"], digest
-
-
-def _seal(digest: Any, state: dict) -> str:
-    """SHA-256 of the rows that `digest` has seen and of what a note says of them."""
-    both = digest.copy()
-    both.update(json.dumps(state).encode())
-    return both.hexdigest()
+    return state["kept"], state["unreadable"], digest
 
 
 def _size(path: Path) -> int | None:

@@ -156,7 +156,7 @@ def _described(content: bytes, size: int) -> str:
 
 
 def to_network_input(images: Tensor) -> Tensor:
-    """Digits as LeNet reads them: enlarged bilinearly, pixels in [0, 1], not normalised.
+    """Digits in the frame of LeNet-5: enlarged bilinearly, pixels in [0, 1], not normalised.
 
     Parameters
     ----------
@@ -169,12 +169,6 @@ def to_network_input(images: Tensor) -> Tensor:
     """
     pixels = images.unsqueeze(1).float().div_(255)
     return functional.interpolate(pixels, size=(32, 32), mode="bilinear", align_corners=False)
-
-
-def held_out_tenth(n: int) -> tuple[Tensor, Tensor]:
-    """Split `n` training rows into (learning, validation) indices; validation is a tenth, the same for every run."""
-    order = torch.from_numpy(np.random.default_rng(SPLIT_SEED).permutation(n))
-    return order[n // 10 :], order[: n // 10]
 
 
 def digit_gt5(digits: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Images of 3x224x224 for AlexNet, digits or ImageNet's: decoded and resized in workers when they are asked for."""
+"""What the edge is given: tensors in memory, or files that are decoded and resized in workers when they are asked for."""
 
 import contextlib
 import errno
@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,10 +20,10 @@ from torch.nn import functional
 from torch.utils.data import DataLoader
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
-from models.alexnet import INPUT_SHAPE
-from shredder.inputs.digits import SPLIT_SEED, load_digits
+from shredder.inputs.digits import SPLIT_SEED
 from shredder.io.cli import InputError
 from shredder.io.files import open_regular
+from shredder.io.record import digest
 
 _TRANSFORMS = torchvision.models.AlexNet_Weights.IMAGENET1K_V1.transforms()
 # Mean and spread of ImageNet's pixels in [0, 1] by channel, (3, 1, 1): what torchvision's weights were trained with.
@@ -36,6 +36,8 @@ _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "AVIF")
 _MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
 # Pixels of one image at most, as it is and when its shorter side is 256: PIL warns of a bomb above this many.
 _PIXELS_AT_MOST = 89_478_485
+# Shape of what ImageNet's networks read.
+IMAGENET_SHAPE = (3, 224, 224)
 BATCH_SIZE = 50
 # Each has two batches waiting at most, of 30 MB.
 _WORKERS = min(8, torch.get_num_threads())
@@ -43,27 +45,35 @@ _WORKERS = min(8, torch.get_num_threads())
 
 @dataclass(frozen=True)
 class Images:
-    """Images as AlexNet reads them, made when they are asked for, in one random order, the same for every run.
+    """Inputs of one part of a dataset, made when they are asked for, in an order that is the same for every run.
 
     Attributes
     ----------
     labels : Tensor, int64, (n,)
-        The class, which is the public label.
+        The class of each: the private label, or, where none is left, the public one.
     names : sequence of str
         What a message calls each image.
     make : callable
-        From rows to their images, each float32 (3, 224, 224), normalised as torchvision's weights expect; None for an image
-        that cannot be decoded.
+        From rows to their images, each float32 of `shape`; None for an image that cannot be decoded.
+    shape : tuple of int
+        Of one image, channels first.
+    batch_size : int
+        Images that the edge is given at once.
     workers : int
         Processes that make them; 0 where handing them over takes longer than making them.
+    content : str
+        A digest of what is in memory, for `digest`.
     unreadable : list of int
         Rows of the images that could not be decoded, as far as is known.
     """
 
     labels: Tensor
-    names: Sequence[str]
+    names: Sequence[str | int]
     make: Callable[[list[int]], Tensor | list[Tensor | None]]
-    workers: int
+    shape: tuple[int, ...]
+    batch_size: int = BATCH_SIZE
+    workers: int = 0
+    content: str = ""
     unreadable: list[int] = field(default_factory=list)
 
     def __len__(self) -> int:
@@ -79,17 +89,17 @@ class Images:
         """SHA-256 of names and labels, in their order, and of files' sizes and times: other images have another one."""
         lines = zip(self.names, map(_version, self.names), self.labels.tolist(), strict=True)
         text = "\n".join(f"{name} {version}{label}" for name, version, label in lines)
-        return hashlib.sha256(os.fsencode(text)).hexdigest()  # bytes of a name that are not UTF-8 stay what they are
+        return hashlib.sha256(os.fsencode(text + self.content)).hexdigest()  # bytes that are not UTF-8 stay what they are
 
     def batches(self, first: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
-        """Rows and their images, (b,) and float32 (b, 3, 224, 224), from row `first` on; unreadable ones are left out."""
+        """Rows and their images, (b,) and float32 (b, *shape), from row `first` on; unreadable ones are left out."""
         self.unreadable[:] = [row for row in self.unreadable if row < first]
         loader = DataLoader(
             self,
-            BATCH_SIZE,
+            self.batch_size,
             sampler=range(first, len(self)),
             num_workers=self.workers,
-            collate_fn=_stacked,
+            collate_fn=partial(_stacked, shape=self.shape),
             generator=torch.Generator(),  # or it would take its seed from torch's global one
         )
         for rows, images, unreadable in loader:
@@ -113,7 +123,9 @@ class Images:
         print(f"left out: {message}")
 
 
-def _stacked(batch: tuple[list[int], Tensor | list[Tensor | None] | OSError]) -> tuple[list[int], Any, list[int]]:
+def _stacked(
+    batch: tuple[list[int], Tensor | list[Tensor | None] | OSError], shape: tuple[int, ...]
+) -> tuple[list[int], Any, list[int]]:
     """Rows, their images stacked, and unreadable rows; as numpy's, which go through a pipe.
 
     Tensors from a worker go through shared memory, of which a container has 64 MB unless it is told otherwise; where it is
@@ -125,7 +137,7 @@ def _stacked(batch: tuple[list[int], Tensor | list[Tensor | None] | OSError]) ->
     if isinstance(made, Tensor):
         return rows, made.numpy(), []
     images = {row: image for row, image in zip(rows, made, strict=True) if image is not None}
-    stacked = torch.stack(list(images.values())) if images else torch.empty(0, *INPUT_SHAPE)
+    stacked = torch.stack(list(images.values())) if images else torch.empty(0, *shape)
     return list(images), stacked.numpy(), [row for row in rows if row not in images]
 
 
@@ -146,8 +158,8 @@ def _version(name: str | int) -> str:
 # Functions of the module, which reach workers that are not forked, too.
 
 
-def _enlarge(pixels: Tensor, rows: list[int]) -> Tensor:
-    return to_alexnet_input(pixels[rows])
+def _made(pixels: Tensor, transform: Callable[[Tensor], Tensor], rows: list[int]) -> Tensor:
+    return transform(pixels[rows])
 
 
 def _decode_all(paths: list[str], rows: list[int]) -> list[Tensor | None]:
@@ -171,38 +183,51 @@ def _decode(path: str) -> Tensor | None:
             return None
 
 
-def load_images(name: str, data_root: str | Path, part: Literal["train", "test"], n_images: int | None = None) -> Images:
-    """Digits or ImageNet's images for AlexNet, the first `n_images` of their random order, or all.
+def random_order(n: int) -> Tensor:
+    """Rows 0 to n - 1 in a random order that is the same for every run, int64 (n,)."""
+    return torch.from_numpy(np.random.default_rng(SPLIT_SEED).permutation(n))
+
+
+def first_of(order: Tensor, n: int | None, part: str, name: str) -> Tensor:
+    """The first `n` of `order`, or all. Raises InputError where there are fewer, naming the flag that asked for them."""
+    if n is not None and not 1 <= n <= len(order):
+        flag = "--images" if part == "train" else "--n-samples"
+        raise InputError(f"{flag}: found {n}, expected 1 to {len(order)}, the {part} images of {name}")
+    return order[:n]
+
+
+def tensor_images(
+    pixels: Tensor, labels: Tensor, order: Tensor, transform: Callable[[Tensor], Tensor], batch_size: int = BATCH_SIZE
+) -> Images:
+    """Rows `order` of `pixels`, (n, ...), and of `labels`, int64 (n,), as `transform` makes the edge's input of them.
+
+    `transform` is a function of a module, from any rows of pixels to float32 images, (b, *shape).
+    """
+    pixels, labels = pixels[order], labels[order]
+    shape = tuple(transform(pixels[:1]).shape[1:])
+    content = digest(pixels, labels)
+    return Images(labels, range(len(labels)), partial(_made, pixels, transform), shape, batch_size, content=content)
+
+
+def imagenet_images(data_root: Path, part: str, n_images: int | None) -> Images:
+    """ILSVRC 2012 as torchvision's ImageFolder has it, the first `n_images` of its random order, or all.
 
     Parameters
     ----------
-    name : str
-        `mnist-5k` or `mnist`, see `load_digits`; or `imagenet`: ILSVRC 2012 as torchvision's ImageFolder has it.
-    data_root : path
-        Folder that holds `MNIST/raw`, or ImageNet's `train/<WordNet id>/*.JPEG` and `val/<WordNet id>/*.JPEG`.
+    data_root : Path
+        Folder that holds `train/<WordNet id>/*.JPEG` and `val/<WordNet id>/*.JPEG`.
     part : "train" or "test"
-        ImageNet's test images are those of `val`.
+        Test images are those of `val`.
 
     Raises
     ------
     InputError
         If images are missing, or the folder's classes are not ImageNet's thousand, or there are fewer than `n_images`.
     """
-    if name == "imagenet":
-        paths, classes = _image_folder(Path(data_root) / {"train": "train", "test": "val"}[part])
-    else:
-        digits = load_digits(name, data_root)
-        pixels, classes = getattr(digits, f"{part}_images"), getattr(digits, f"{part}_labels")
-    order = torch.from_numpy(np.random.default_rng(SPLIT_SEED).permutation(len(classes)))
-    if n_images is not None and not 1 <= n_images <= len(order):
-        flag = "--images" if part == "train" else "--n-samples"
-        raise InputError(f"{flag}: found {n_images}, expected 1 to {len(order)}, the {part} images of {name}")
-    order = order[:n_images]
-    if name == "imagenet":
-        names = [paths[row] for row in order.tolist()]
-        return Images(classes[order], names, partial(_decode_all, names), _WORKERS)
-    pixels = pixels[order]
-    return Images(classes[order], range(len(order)), partial(_enlarge, pixels), workers=0)
+    paths, classes = _image_folder(Path(data_root) / {"train": "train", "test": "val"}[part])
+    order = first_of(random_order(len(classes)), n_images, part, "imagenet")
+    names = [paths[row] for row in order.tolist()]
+    return Images(classes[order], names, partial(_decode_all, names), IMAGENET_SHAPE, workers=_WORKERS)
 
 
 def _image_folder(folder: Path) -> tuple[list[str], Tensor]:
@@ -251,8 +276,8 @@ def _files(folder: str, hidden: list[str]) -> list[str]:
     return [os.path.join(place, name) for place, name in sorted(found)]
 
 
-def to_alexnet_input(images: Tensor) -> Tensor:
-    """Digits as AlexNet reads them: enlarged bilinearly, three equal channels, normalised as torchvision's weights expect.
+def to_imagenet_input(images: Tensor) -> Tensor:
+    """Digits as ImageNet's networks read them: enlarged bilinearly, three equal channels, normalised.
 
     Parameters
     ----------
@@ -262,5 +287,7 @@ def to_alexnet_input(images: Tensor) -> Tensor:
     -------
     Tensor, float32, (n, 3, 224, 224)
     """
-    enlarged = functional.interpolate(images.unsqueeze(1).float(), size=INPUT_SHAPE[1:], mode="bilinear", align_corners=False)
+    enlarged = functional.interpolate(
+        images.unsqueeze(1).float(), size=IMAGENET_SHAPE[1:], mode="bilinear", align_corners=False
+    )
     return torch.addcmul(-_MEAN / _STD, enlarged, 1 / (255 * _STD))  # (x / 255 - mean) / std in one pass over memory

@@ -1,6 +1,5 @@
-"""Checkpoints of an unfinished run: the latest and the one before it, each with a digest of its own."""
+"""Checkpoints of an unfinished run: the latest and the one before it, each kept with the run's key."""
 
-import hashlib
 import io
 import math
 import os
@@ -11,49 +10,47 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from shredder.io import kept
 from shredder.io.cli import InputError
-from shredder.io.files import write_together
 
 LATEST, BEFORE = NAMES = "checkpoint.pt", "checkpoint-before.pt"
-# The first line of a checkpoint; a SHA-256 of the rest follows.
-_MAGIC = b"checkpoint of a Shredder suite run, SHA-256 "
 
 
-def write(folder: Path, fingerprint: str, state: dict[str, Any]) -> None:
+def write(folder: Path, key: str, state: dict[str, Any]) -> None:
     """Write a checkpoint to `folder`, and keep the latest one that is there."""
     buffer = io.BytesIO()
-    torch.save({"fingerprint": fingerprint, "state": state}, buffer)
-    content = buffer.getvalue()
+    torch.save(state, buffer)
     if (folder / LATEST).exists():
         os.replace(folder / LATEST, folder / BEFORE)
-    write_together({folder / LATEST: _MAGIC + hashlib.sha256(content).hexdigest().encode() + b"\n" + content})
+    kept.write(folder / LATEST, key, buffer.getvalue())
 
 
-def read(folder: Path, fingerprint: str) -> tuple[Path, dict[str, Any]] | None:
+def read(folder: Path, key: str) -> tuple[Path, dict[str, Any]] | None:
     """The latest checkpoint in `folder` whose bytes are those that were written, and its state; None where there is none.
 
     Raises
     ------
     InputError
-        If there are checkpoints and all are damaged, or it is of a run with another `fingerprint`; it is not touched then.
+        If there are checkpoints and all are damaged, or it is of a run with another `key`; it is not touched then.
     """
     damaged = []
     for path in (folder / name for name in NAMES):
         if not path.exists():
             continue
-        found = _content(path)
+        found = _state(path)
         if found is None:
             damaged.append(path)
             continue
-        if found["fingerprint"] != fingerprint:
+        of_run, state = found
+        if of_run != key:
             raise InputError(
-                f"{path}: an unfinished run with other arguments, {found['fingerprint']}; found {fingerprint}. "
+                f"{path}: an unfinished run with other arguments, weights, inputs or code, {of_run}; found {key}. "
                 "Finish that one with its own command, choose another --output, or remove the file"
             )
         if damaged:
             tqdm.write(f"{damaged[0]}: damaged, for its SHA-256 differs; going on from the one before it, {path.name}")
             os.replace(path, folder / LATEST)
-        return folder / LATEST, found["state"]
+        return folder / LATEST, state
     if damaged:
         raise InputError(
             f"{damaged[0]}: not a checkpoint of this suite, or damaged, with none before it; remove it to begin anew"
@@ -67,18 +64,15 @@ def remove(folder: Path) -> None:
         (folder / name).unlink(missing_ok=True)
 
 
-def _content(path: Path) -> dict[str, Any] | None:
-    if not path.is_file():
-        return None
-    with open(path, "rb") as file:
-        first, content = file.readline(len(_MAGIC) + 65), file.read()
-    if first != _MAGIC + hashlib.sha256(content).hexdigest().encode() + b"\n":
+def _state(path: Path) -> tuple[str, dict[str, Any]] | None:
+    found = kept.read(path) if path.is_file() else None
+    if found is None:
         return None
     try:
-        found = torch.load(io.BytesIO(content), weights_only=True)
+        state = torch.load(io.BytesIO(found.content), weights_only=True)
     except Exception:  # torch.load fails with half a dozen exception types
         return None
-    return found if isinstance(found, dict) and found.keys() == {"fingerprint", "state"} else None
+    return (found.key, state) if isinstance(state, dict) else None
 
 
 # What a learner looks at before it goes on from a state.

@@ -48,15 +48,15 @@ def _end(number: int, _frame: Any) -> None:
     sys.exit(128 + number)  # as shells say it
 
 
-def in_float32(main: Callable[[Any], None]) -> Callable[[Any], None]:
-    """Decorates a script's `main`, which takes torch's own default for granted, whatever the caller's is."""
+def in_float32(main: Callable[..., None]) -> Callable[..., None]:
+    """Decorates what takes torch's own default for granted, whatever the caller's is."""
 
     @functools.wraps(main)
-    def run(args: Any) -> None:
+    def run(*args: Any) -> None:
         callers = torch.get_default_dtype()
         torch.set_default_dtype(torch.float32)
         try:
-            main(args)
+            main(*args)
         finally:
             torch.set_default_dtype(callers)
 

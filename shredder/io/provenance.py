@@ -1,16 +1,20 @@
 """What a run record says of where a result comes from: the commit, the machine, and paths that name no machine's folders."""
 
 import contextlib
+import hashlib
 import math
 import os
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-REPOSITORY = Path(__file__).resolve().parents[1]
+REPOSITORY = Path(__file__).resolve().parents[2]
 # Arguments that name what an earlier step wrote, and that a later step looks up.
-FOLLOWED = ("additive", "multiplicative", "distributions", "orders", "fresh")
+FOLLOWED = ("task", "noise", "additive", "multiplicative", "distributions", "orders", "fresh")
+# Packages whose sources decide about results.
+_PACKAGES = ("ite", "models", "shredder", "tasks")
 # By these git is told of another repository than the one that it runs in.
 _GIT_VARIABLES = ("GIT_DIR", "GIT_WORK_TREE", "GIT_COMMON_DIR", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY")
 
@@ -25,6 +29,15 @@ def commit() -> tuple[str | None, bool | None]:
         return None, None
     changes = _git("status", "--porcelain", "--untracked-files=no")
     return _git("rev-parse", "HEAD"), None if changes is None else bool(changes)
+
+
+@cache
+def code() -> str:
+    """SHA-256 of the suite's sources: with other code, what was kept of a run is made anew, committed or not."""
+    found = hashlib.sha256()
+    for path in sorted(path for package in _PACKAGES for path in (REPOSITORY / package).rglob("*.py")):
+        found.update(f"{path.relative_to(REPOSITORY).as_posix()} ".encode() + hashlib.sha256(path.read_bytes()).digest())
+    return found.hexdigest()
 
 
 def _git(*command: str) -> str | None:
@@ -51,6 +64,8 @@ def plain(value: Any) -> Any:
         return float(f"{value:.6g}") if math.isfinite(value) else str(value)  # JSON knows no infinity
     if value is None or isinstance(value, bool | int | str):
         return value
+    if isinstance(value, tuple | list):
+        return [plain(part) for part in value]
     return str(value)
 
 

@@ -6,7 +6,7 @@ import json
 import platform
 import sys
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -20,11 +20,12 @@ from shredder.io.files import RowFile, sha256, write_together
 from shredder.io.provenance import REPOSITORY
 
 
-def fingerprint(args: Any, *weights: Path, only: Collection[str] = ()) -> str:
-    """`args`, or `only` some of them, and the content of `weights`, as text that tells one run from another; no paths."""
+def key(args: Any, weights: Iterable[Path], *inputs: str, only: Collection[str] = ()) -> str:
+    """What tells a run from others: `args` (or `only` some), content of `weights`, digests of `inputs`, the code; no paths."""
     places = [name for name, value in vars(args).items() if isinstance(value, Path)]
     flags = {name: value for name, value in vars(args).items() if name not in places and (not only or name in only)}
-    return json.dumps(flags) + "".join(map(sha256, weights))
+    content = [*map(sha256, weights), *inputs]
+    return json.dumps({"flags": flags, "weights and inputs": content, "code": provenance.code()})
 
 
 def digest(*tensors: Tensor) -> str:

@@ -2,7 +2,8 @@
 
 import json
 import math
-from dataclasses import replace
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,8 +12,8 @@ from torch.nn import functional
 
 from shredder.io import checkpoints
 from shredder.io.cli import InputError
-from shredder.learn.members import CURVES, LOG, OutOfReachError, Settings
-from shredder.learn.methods import half_cosine
+from shredder.learn.directions import active_directions, lean
+from shredder.learn.learner import CURVES, LOG, Method, OutOfReachError, PrivateRows, Rows, Settings, half_cosine
 from shredder.metrics import ActivationMoments, accuracy, clean_accuracy, mean_and_spread
 from shredder.noise.bounds import gaussian_bits
 from shredder.noise.channel import Channel
@@ -25,11 +26,44 @@ _DRAWS_FOR_ACCEPTANCE = 8
 _ROWS_TO_BEGIN_WITH = 5000
 # Share of the wrong answers that are allowed which learning itself stays below, so that held-out accuracy passes.
 _MARGIN = 0.9
-# Directions whose signal has less than this share of the noise's variance are not sent: they say next to nothing of these
-# inputs, and might of others.
-_LEAST_RATIO = 0.01
 # What is left of the learning rate when noise may first be accepted.
 _FINAL_FRACTION = 0.02
+
+
+@dataclass(frozen=True)
+class FreshMethod(Method):
+    """Beyond the paper: noise drawn anew for every query, with a bound in bits on what it lets through.
+
+    Attributes
+    ----------
+    form : "linear", "saturated" or "quantised"
+        See `shredder.noise.fresh.formed`.
+    learning_rate : float
+        Adam's at the start; it falls along a half cosine.
+    directions : int
+        r, at most.
+    """
+
+    form: Form
+    learning_rate: float
+    directions: int
+
+    @classmethod
+    def defaults(cls, args: Any) -> dict[str, Any]:
+        """As for LeNet."""
+        settings = {"members": 1, "parallel": 1, "epochs": 30, "min_epochs": 19, "batch_size": 500}
+        return settings | {"form": "saturated", "learning_rate": 1e-2, "directions": 64}
+
+    @classmethod
+    def check(cls, args: Any) -> None:
+        """There is one noise, and no members."""
+        if args.members != 1:
+            raise InputError(f"--members: found {args.members}, expected 1, for fresh noise has no members")
+
+    @classmethod
+    def of(cls, args: Any, private: PrivateRows | None) -> "FreshMethod":
+        """From flags."""
+        return cls(args.form, args.learning_rate, args.directions)
 
 
 class FreshLearning:
@@ -41,37 +75,31 @@ class FreshLearning:
     so that no weight has to be found (a proxy-Lagrangian: the constraint on errors has no gradient, and cross-entropy stands in
     for it; Cotter et al. 2019, "Optimization with non-differentiable constraints"). Wrong answers are counted in the batches,
     corrected by how much more of them the held-out rows have had: held-out rows steer nu, and decide acceptance.
-    `shredder.learning.Learning` has the same face.
+    `shredder.learn.members.Learning` has the same face.
 
     Parameters
     ----------
     split : SplitNetwork
     learning_set, held_out : (Tensor, Tensor)
         Activations, float32 (n, *activation shape), and their public labels, int64 (n,).
+    method : FreshMethod
     settings : Settings
         Of one member. A batch also estimates the covariance C_t.
-    form : "linear", "saturated" or "quantised"
-        See `shredder.fresh.formed`.
-    learning_rate : float
-        Adam's at the start; it falls along a half cosine.
-    n_directions : int
-        r, at most.
     rng : np.random.Generator
     """
 
     def __init__(
         self,
         split: SplitNetwork,
-        learning_set: tuple[Tensor, Tensor],
-        held_out: tuple[Tensor, Tensor],
+        learning_set: Rows,
+        held_out: Rows,
+        method: FreshMethod,
         settings: Settings,
-        form: Form,
-        learning_rate: float,
-        n_directions: int,
         rng: np.random.Generator,
     ):
         self.split, self.learning_set, self.held_out = split, learning_set, held_out
-        self.settings, self.form, self.learning_rate, self.rng = settings, form, learning_rate, rng
+        self.method, self.settings, self.rng = method, settings, rng
+        form, n_directions = method.form, method.directions
         activations = learning_set[0][:_ROWS_TO_BEGIN_WITH]
         self.batch_size = min(settings.batch_size, len(activations))
         if self.batch_size <= n_directions:
@@ -92,20 +120,24 @@ class FreshLearning:
             self.parameters["log limits"] = (2 * spread).log()
         for parameter in self.parameters.values():
             parameter.requires_grad_()
-        self.optimizer = torch.optim.Adam(self.parameters.values(), lr=learning_rate)
+        self.optimizer = torch.optim.Adam(self.parameters.values(), lr=method.learning_rate)
         # nu's logarithm; running means of the share of wrong answers, and of how much larger it is held-out.
         self.log_multiplier, self.wrong, self.gap = math.log(30.0), None, 0.0
         self.log: list[tuple] = []
         self.curves: list[tuple] = []
         self.n_rejected = 0
-        self.limits = {"bits": math.inf}
+        self.conditions = {"bits": math.inf}
+
+    rule = "fresh"
 
     @property
     def stored(self) -> Fresh:
         """What has been learned, without the directions that carry nothing."""
         found = {name: parameter.detach().clone() for name, parameter in self.parameters.items()}
         scales, limits = (found.pop(f"log {name}", torch.tensor(math.inf)).exp() for name in ("scales", "limits"))
-        whole = Fresh(self.form, directions=self.directions, limits=limits.expand_as(scales).clone(), scales=scales, **found)
+        whole = Fresh(
+            self.method.form, directions=self.directions, limits=limits.expand_as(scales).clone(), scales=scales, **found
+        )
         return lean(whole, self.learning_set[0][:_ROWS_TO_BEGIN_WITH])
 
     def epoch(self) -> None:
@@ -124,14 +156,14 @@ class FreshLearning:
         rows = torch.from_numpy(self.rng.permutation(n))[: n_updates * size].split(size)
         for update, some in enumerate(rows, start=epoch * n_updates):
             progress = torch.tensor(min(1.0, update / ((settings.min_epochs + 1) * n_updates)))
-            self.optimizer.param_groups[0]["lr"] = self.learning_rate * half_cosine(progress, _FINAL_FRACTION).item()
+            self.optimizer.param_groups[0]["lr"] = self.method.learning_rate * half_cosine(progress, _FINAL_FRACTION).item()
             loss, wrong = self._loss(some)
             self.optimizer.zero_grad()
             loss.backward()
             if not loss.isfinite():
                 raise InputError(
                     f"learning left the range of float32 at update {update} with the loss {loss.item():g}; "
-                    f"--learning-rate {self.learning_rate:g} is too high"
+                    f"--learning-rate {self.method.learning_rate:g} is too high"
                 )
             self.optimizer.step()
             total += loss.item() / n_updates
@@ -144,7 +176,7 @@ class FreshLearning:
     def _loss(self, rows: Tensor) -> tuple[Tensor, float]:
         p, activations = self.parameters, self.learning_set[0][rows]
         scales, limits = p["log scales"].exp(), p["log limits"].exp() if "log limits" in p else None
-        t = formed(activations.flatten(1) @ p["readings"] - p["offsets"], limits, self.form)
+        t = formed(activations.flatten(1) @ p["readings"] - p["offsets"], limits, self.method.form)
         e = torch.from_numpy(self.rng.standard_normal(t.shape, dtype=np.float32))
         sent = p["additive"] + ((t + scales * e) @ self.directions.T).view_as(activations)
         answers, labels = self.split.cloud(sent), self.learning_set[1][rows]
@@ -155,16 +187,15 @@ class FreshLearning:
 
     @torch.no_grad()
     def _validate(self, loss: float) -> None:
-        fresh, (activations, labels) = self.stored, self.held_out
-        signal, epoch = fresh.signal(activations), len(self.curves) + 1
+        channel, (activations, labels) = Channel(self.stored, self.rule), self.held_out
+        signal, epoch = channel.signal(activations), len(self.curves) + 1
         reached = np.mean(
-            [accuracy(self.split.cloud(fresh.sent(signal, self.rng)), labels).item() for _ in range(_DRAWS_FOR_ACCEPTANCE)]
+            [accuracy(self.split.cloud(channel.sent(signal, self.rng)), labels).item() for _ in range(_DRAWS_FOR_ACCEPTANCE)]
         )
-        channel = Channel(fresh, "fresh")
-        noise = channel.tensors(channel.draws(_DRAWS_FOR_ACCEPTANCE, self.rng))
-        snr = ActivationMoments(channel.as_activation(signal)).snr(*noise).mean().item()
+        noise = channel.source.tensors(channel.draws(_DRAWS_FOR_ACCEPTANCE, self.rng))
+        snr = ActivationMoments(channel.source.as_activation(signal)).snr(*noise).mean().item()
         self.gap = 0.8 * self.gap + 0.2 * (1 - float(reached) - self.wrong)
-        self.curves.append((0, epoch, loss, float(reached), snr, fresh.bits(signal)))
+        self.curves.append((0, epoch, loss, float(reached), snr, channel.bits_at_most(signal, self.rng)))
         if epoch > self.settings.min_epochs and reached > self.settings.min_accuracy:
             self.log.append((snr, float(reached), epoch, self.curves[-1][-1]))
         elif epoch >= self.settings.epochs:
@@ -173,6 +204,29 @@ class FreshLearning:
                 f"--min-accuracy {self.settings.min_accuracy:g}: missed after {epoch} epochs with {reached:.4f}; "
                 f"the best held-out accuracy seen was {best:.4f}"
             )
+
+    def summary(self, activations: Tensor, labels: Tensor) -> dict[str, Any]:
+        """What has been reached, on test activations and their public labels, which nothing was chosen by."""
+        channel, split = Channel(self.stored, self.rule), self.split
+        noise, signal = channel.source, channel.signal(activations)
+        with torch.no_grad():
+            drawn = [accuracy(split.cloud(channel.sent(signal, self.rng)), labels) for _ in range(_DRAWS_FOR_ACCEPTANCE)]
+        average, spread = mean_and_spread(torch.stack(drawn))
+        ratio = signal.var(0) / noise.scales.square()
+        return {
+            "directions": len(noise.scales),
+            "directions that carried nothing": self.directions.shape[1] - len(noise.scales),
+            "signal-to-noise ratio of the loudest direction": ratio.max().item(),
+            "epochs before acceptance": self.settings.min_epochs,
+            "updates": len(self.curves) * (len(self.learning_set[0]) // self.batch_size),
+            "held-out accuracy": self.log[0][LOG.index("accuracy")],
+            "clean test accuracy": clean_accuracy(split, activations, labels),
+            "average test accuracy": average,
+            "spread of test accuracy": spread,
+            "bits at most, held-out": self.log[0][-1],
+            "bits at most, test": channel.bits_at_most(signal, self.rng),
+            "bits at most, any inputs": noise.bits_for_any_inputs(),
+        }
 
     def state(self) -> dict:
         """All that decides what comes next, in types that a checkpoint can hold."""
@@ -211,78 +265,4 @@ class FreshLearning:
         self.rng.bit_generator.state = json.loads(state["rng"])
 
 
-def lean(fresh: Fresh, activations: Tensor) -> Fresh:
-    """`fresh` without the directions in which t of these activations has less than a hundredth of the noise's variance.
-
-    Their mean goes to mu. The loudest direction stays in any case.
-    """
-    signal = fresh.signal(activations)
-    ratio = signal.var(0) / fresh.scales.square()
-    kept = ratio > min(_LEAST_RATIO, 0.999 * ratio.max())
-    additive = fresh.additive + (fresh.directions[:, ~kept] @ signal[:, ~kept].mean(0)).view(fresh.shape)
-    columns = {name: getattr(fresh, name)[:, kept] for name in ("readings", "directions")}
-    values = {name: getattr(fresh, name)[kept] for name in ("offsets", "limits", "scales")}
-    return replace(fresh, additive=additive, **columns, **values)
-
-
-def fresh_summary(learning: FreshLearning, activations: Tensor, labels: Tensor) -> dict[str, float | None]:
-    """What a run has reached, on test activations and their public labels, which nothing was chosen by."""
-    fresh, split = learning.stored, learning.split
-    signal = fresh.signal(activations)
-    with torch.no_grad():
-        drawn = [accuracy(split.cloud(fresh.sent(signal, learning.rng)), labels) for _ in range(_DRAWS_FOR_ACCEPTANCE)]
-    average, spread = mean_and_spread(torch.stack(drawn))
-    ratio = signal.var(0) / fresh.scales.square()
-    return {
-        "directions": len(fresh.scales),
-        "directions that carried nothing": learning.directions.shape[1] - len(fresh.scales),
-        "signal-to-noise ratio of the loudest direction": ratio.max().item(),
-        "epochs before acceptance": learning.settings.min_epochs,
-        "updates": len(learning.curves) * (len(learning.learning_set[0]) // learning.batch_size),
-        "held-out accuracy": learning.log[0][LOG.index("accuracy")],
-        "clean test accuracy": clean_accuracy(split, activations, labels),
-        "average test accuracy": average,
-        "spread of test accuracy": spread,
-        "bits at most, held-out": learning.log[0][-1],
-        "bits at most, test": fresh.bits(signal),
-        "bits at most, any inputs": fresh.bits_for_any_inputs(),
-    }
-
-
-# Elements of the Jacobians that directions are taken from, at most.
-_JACOBIAN_ELEMENTS = 10**8
-
-
-def active_directions(split: SplitNetwork, activations: Tensor, n: int, rng: np.random.Generator) -> Tensor:
-    """Where the cloud's answers change most: the `n` leading right singular vectors of its Jacobians at `activations`.
-
-        J^T J = sum over activations and classes of grad grad^T,   grad = d log p(class) / d a
-
-    (active subspaces; Constantine, Dow, Wang 2014). Outside the rows of the cloud's first linear map the answer never changes.
-
-    Parameters
-    ----------
-    split : SplitNetwork
-    activations : Tensor, (m, *activation shape)
-        Of many elements fewer rows are used, so that the Jacobians take 400 MB at most.
-    n : int
-    rng : np.random.Generator
-        Of the randomised decomposition (Halko, Martinsson, Tropp 2011).
-
-    Returns
-    -------
-    Tensor, float32, (D, r)
-        Orthonormal; r = min(n, rank of the Jacobians).
-    """
-    gradients = []
-    with torch.no_grad():
-        classes = split.cloud(activations[:1]).shape[1]
-    for some in activations[: max(1, _JACOBIAN_ELEMENTS // (classes * activations[0].numel()))].split(500):
-        some = some.clone().requires_grad_()
-        answers = split.cloud(some)
-        gradients += [torch.autograd.grad(column.sum(), some, retain_graph=True)[0].flatten(1) for column in answers.T]
-    jacobian = torch.cat(gradients)
-    with torch.random.fork_rng():  # the decomposition draws from torch's global generator
-        torch.manual_seed(int(rng.integers(2**63)))
-        _, values, vectors = torch.svd_lowrank(jacobian, min(n + 10, *jacobian.shape), niter=4)
-    return vectors[:, : min(n, int((values > 1e-5 * values[0]).sum()))].contiguous()
+FreshMethod.learning = FreshLearning

@@ -2,53 +2,24 @@
 
 import json
 import math
-from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from shredder.io import checkpoints
-from shredder.io.cli import InputError, require_at_least
-from shredder.learn.methods import Batch, Method
-from shredder.metrics import ActivationMoments, noisy_accuracy
+from shredder.io.cli import InputError
+from shredder.learn.adam import adam_step
+from shredder.learn.learner import CURVES, LOG, Batch, MemberMethod, OutOfReachError, Rows, Settings
+from shredder.metrics import ActivationMoments, clean_accuracy, mean_and_spread, noisy_accuracy
+from shredder.noise.channel import Channel
 from shredder.noise.draws import redraw_in_order
-from shredder.noise.stored import Collection, Distributions
+from shredder.noise.stored import Collection, Stored
 from shredder.split import SplitNetwork
 
-# Columns of the curves, one row for each member and epoch. Loss: mean over the epoch's batches; accuracy: held-out.
-CURVES = ("member", "epoch", "loss", "accuracy", "snr")
-# Columns of the log, one row for each accepted member, as in the authors' released logs.
-LOG = ("snr", "accuracy", "epoch")
 # Elements in the draws that a member is accepted by, if it is learned redrawn: a single draw of few elements may flatter it.
 _ELEMENTS_FOR_ACCEPTANCE = 32 * 120
-
-
-class OutOfReachError(InputError):
-    """Too many members missed the accuracy, or another condition, that they were to be accepted by."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What to learn: `members` accepted ones, `parallel` of them side by side, each for `epochs` at most."""
-
-    members: int
-    parallel: int
-    epochs: int
-    min_epochs: int
-    min_accuracy: float
-    batch_size: int
-
-    def check(self) -> None:
-        """Raise InputError where a setting makes no sense, naming the flag that scripts have for it."""
-        require_at_least(self, members=1, parallel=1, epochs=1, min_epochs=0, min_accuracy=0, batch_size=1)
-        if self.min_accuracy >= 1:
-            raise InputError(f"--min-accuracy: found {self.min_accuracy}, expected less than 1, for it has to be exceeded")
-        if self.epochs <= self.min_epochs:
-            raise InputError(
-                f"--epochs: found {self.epochs}, expected more than --min-epochs {self.min_epochs}, "
-                "for no member could ever be accepted"
-            )
 
 
 class Learning:
@@ -61,7 +32,7 @@ class Learning:
     learning_set, held_out : (Tensor, Tensor)
         Activations, float32 (n, *activation shape), and their public labels, int64 (n,). Members learn from the first pair;
         the second decides which of them are accepted.
-    method : Method
+    method : MemberMethod
     settings : Settings
     rng : np.random.Generator
         Draws the initial tensors, the order of the batches, and noise where the method learns from draws.
@@ -70,9 +41,9 @@ class Learning:
     def __init__(
         self,
         split: SplitNetwork,
-        learning_set: tuple[Tensor, Tensor],
-        held_out: tuple[Tensor, Tensor],
-        method: Method,
+        learning_set: Rows,
+        held_out: Rows,
+        method: MemberMethod,
         settings: Settings,
         rng: np.random.Generator,
     ):
@@ -85,11 +56,16 @@ class Learning:
         initial = method.initial(0, self._shape, rng)
         self.learned = tuple(initial)
         # What members are accepted by besides accuracy, and the largest value that will do; columns of the curves and the log.
-        self.limits = {name: limit for name, (_, limit) in method.acceptance(initial).items()}
-        self.active = self._fresh(0)
-        self.accepted = self._fresh(0)
+        self.conditions = {name: limit for name, (_, limit) in method.acceptance(initial).items()}
+        self.active = self._begun(0)
+        self.accepted = self._begun(0)
         self.log: list[tuple] = []
         self.curves: list[tuple] = []
+
+    @property
+    def rule(self) -> str:
+        """The method's."""
+        return self.method.rule
 
     @property
     def collection(self) -> Collection:
@@ -101,7 +77,7 @@ class Learning:
         return tuple(self.learning_set[0].shape[1:])
 
     @property
-    def stored(self) -> Collection | Distributions:
+    def stored(self) -> Stored:
         """What the method keeps of them."""
         return self.method.stored(self.collection)
 
@@ -122,23 +98,23 @@ class Learning:
         """
         places = self.settings.parallel - len(self.active["number"])
         wanted = self.settings.members - len(self.log) - len(self.active["number"])
-        self.active = _joined(self.active, self._fresh(min(places, wanted)))
+        self.active = _joined(self.active, self._begun(min(places, wanted)))
         self._validate(loss=self._learn_once())
         if self.n_rejected > 2 * self.settings.members:
             accuracy = [row[CURVES.index("accuracy")] for row in self.curves]
             best = f"{max(accuracy):.4f}"
-            for column, name in enumerate(self.limits, start=len(CURVES)):
+            for column, name in enumerate(self.conditions, start=len(CURVES)):
                 best += f", the lowest {name} {min(row[column] for row in self.curves):.3g}"
             raise OutOfReachError(
                 f"--min-accuracy {self.settings.min_accuracy:g}"
-                + "".join(f", --max-{name} {limit:g}" for name, limit in self.limits.items())
+                + "".join(f", --max-{name} {limit:g}" for name, limit in self.conditions.items())
                 + f": {self.n_rejected} members missed it within "
                 f"{self.settings.epochs} epochs, {len(self.log)} reached it; "
                 f"the best held-out accuracy seen was {best}"
             )
 
-    def _fresh(self, n: int) -> dict[str, Tensor]:
-        """`n` members before their first update, as tensors whose leading axis counts members."""
+    def _begun(self, n: int) -> dict[str, Tensor]:
+        """`n` new members before their first update, as tensors whose leading axis counts members."""
         noise = self.method.initial(n, self._shape, self.rng)
         members = {"number": torch.arange(self.n_begun, self.n_begun + n), **noise}
         members |= {count: torch.zeros(n, dtype=torch.long) for count in ("epochs", "updates")}
@@ -148,7 +124,7 @@ class Learning:
         return members
 
     def _learn_once(self) -> Tensor:
-        """One pass over the activations, in a fresh order, for all active members; mean loss of each, (R,)."""
+        """One pass over the activations, in a new order, for all active members; mean loss of each, (R,)."""
         n, size = len(self.learning_set[0]), self.settings.batch_size
         batches = torch.from_numpy(self.rng.permutation(n)).split(size)
         partners = torch.from_numpy(self.rng.permutation(n)).split(size)
@@ -224,6 +200,36 @@ class Learning:
         judged = noisy_accuracy(self.split, *self.held_out, *drawn), self.held_out_moments.snr(*drawn)
         return tuple(values.view(n_draws, n_members).mean(0) for values in judged)
 
+    def summary(self, activations: Tensor, labels: Tensor) -> dict[str, Any]:
+        """What members have reached, on test activations and their public labels, which nothing was chosen by."""
+        split, noise = self.split, (self.collection.multiplicative, self.collection.additive)
+        accuracy, spread = mean_and_spread(noisy_accuracy(split, activations, labels, *noise))
+        moments, drawn_accuracy, drawn_spread = ActivationMoments(activations), None, None
+        if len(self.log) > 1:  # a single tensor has no element-wise spread
+            channel = Channel(self.stored, self.rule)
+            drawn = channel.source.tensors(channel.draws(len(self.log), self.rng))
+            drawn_accuracy, drawn_spread = mean_and_spread(noisy_accuracy(split, activations, labels, *drawn))
+        return {
+            "members": len(self.log),
+            "learned parameters of a member": sum(self.accepted[name][0].numel() for name in self.learned),
+            "updates in an epoch": -(-len(self.learning_set[0]) // self.settings.batch_size),
+            "epochs at most": self.settings.epochs,
+            "epochs before acceptance": self.settings.min_epochs,
+            "members rejected": self.n_rejected,
+            "mean square activation": moments.second.mean().item(),
+            "average held-out SNR before learning": self.accepted["initial snr"].mean().item(),
+            "average held-out accuracy before learning": self.accepted["initial accuracy"].mean().item(),
+            "average held-out SNR": float(np.mean([row[LOG.index("snr")] for row in self.log])),
+            "average SNR": moments.snr(*noise).mean().item(),
+            "average epochs": float(np.mean([row[LOG.index("epoch")] for row in self.log])),
+            "average held-out accuracy": float(np.mean([row[LOG.index("accuracy")] for row in self.log])),
+            "clean test accuracy": clean_accuracy(split, activations, labels),
+            "average test accuracy": accuracy,
+            "spread of test accuracy": spread,
+            f"average test accuracy, {self.rule} draws": drawn_accuracy,
+            f"spread of test accuracy, {self.rule} draws": drawn_spread,
+        }
+
     def state(self) -> dict:
         """All that decides what comes next, in types that a checkpoint can hold."""
         return {
@@ -241,7 +247,7 @@ class Learning:
         Raises ValueError, TypeError or KeyError if it is of another method, or broken.
         """
         checkpoints.require_like(state, self.state(), "the state")
-        width = len(self.limits)
+        width = len(self.conditions)
         checkpoints.require_rows(state["log"], len(LOG) + width, "log")
         checkpoints.require_rows(state["curves"], len(CURVES) + width, "curves")
         checkpoints.require_as_many(state["active"], range(self.settings.parallel + 1), "active")
@@ -254,29 +260,6 @@ class Learning:
 def _pair(members: dict[str, Tensor]) -> tuple[Tensor | None, Tensor]:
     """Multiplicative tensors, if the method has them, and additive ones, both (R, *activation shape)."""
     return members.get("multiplicative"), members["additive"]
-
-
-def adam_step(parameter: Tensor, gradient: Tensor, m: Tensor, v: Tensor, updates: Tensor, rate: Tensor) -> None:
-    """One step of Adam (Kingma and Ba 2015, Algorithm 1), in place, for members of different age.
-
-    The bias correction counts each member's own updates, which torch.optim.Adam cannot do for rows of one tensor.
-
-    Parameters
-    ----------
-    parameter, gradient, m, v : Tensor, (R, ...)
-        m and v are the running first and second moments of the gradient.
-    updates : Tensor, int64, (R,)
-        Updates of each member, this one included.
-    rate : Tensor, (R,)
-        Learning rate of each member.
-    """
-    beta1, beta2, epsilon = 0.9, 0.999, 1e-8
-    column = (-1, *[1] * (parameter.dim() - 1))
-    t = updates.double().view(column)  # in float32, 1 - 0.999 is off by a hundred-thousandth
-    m.lerp_(gradient, 1 - beta1)
-    v.lerp_(gradient.square(), 1 - beta2)
-    m_hat, v_hat = m / (1 - beta1**t).to(m.dtype), v / (1 - beta2**t).to(v.dtype)
-    parameter -= rate.view(column) * m_hat / (v_hat.sqrt() + epsilon)
 
 
 def _rows(members: dict[str, Tensor], keep: Tensor) -> dict[str, Tensor]:

@@ -1,68 +1,28 @@
-"""The paper's versions as methods: how noise starts, what it minimises, how far updates go, what is accepted and kept."""
+"""The paper's versions as methods: their flags, how noise starts, what it minimises, how far updates go, what is kept."""
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
+from shredder.io.cli import InputError
 from shredder.learn import objectives
-from shredder.noise.draws import Draw, Family
+from shredder.learn.learner import Batch, MemberMethod, PrivateRows, half_cosine
+from shredder.learn.members import Learning
+from shredder.noise.draws import Family
 from shredder.noise.stored import Collection, Distributions
 from shredder.noise.tensors import initial_noise, laplace_fit_error, laplace_noise
 from shredder.split import SplitNetwork
 
-
-class Batch(NamedTuple):
-    """What one update sees.
-
-    Attributes
-    ----------
-    learning_set : (Tensor, Tensor)
-        Activations, float32 (n, *activation shape), and their public labels, int64 (n,).
-    rows, partner_rows : Tensor, int64, (b,)
-        The activations of this update, and those that v2 pairs with them.
-    updates : Tensor, int64, (R,)
-        How many updates each member has had before this one.
-    """
-
-    learning_set: tuple[Tensor, Tensor]
-    rows: Tensor
-    partner_rows: Tensor
-    updates: Tensor
-
-
-class Method:
-    """What the learner asks of a method, and the answers that most have in common.
-
-    A method further has `initial`, the tensors of members before their first update; `losses`, what each member minimises;
-    and `rates`, how far each tensor goes in an update.
-
-    Attributes
-    ----------
-    draw : str
-        The rule by which a query draws its noise from what was learned; see `shredder.sampling.draw_noise`.
-    redrawn : mapping of str to str
-        Tensors that are drawn afresh, in their order, for every update and for validation; and the distributions' family.
-    """
-
-    draw: Draw = "order-preserving"
-    redrawn: Mapping[str, Family] = {}
-
-    def acceptance(self, noise: dict[str, Tensor]) -> dict[str, tuple[Tensor, float]]:
-        """What a member is accepted by besides its accuracy: names to values, (R,), and the largest that will do."""
-        return {}
-
-    def stored(self, accepted: Collection) -> Collection | Distributions:
-        """What is kept of the members that were accepted."""
-        return accepted
+# Flags that all methods have, and what they are where a method or a task says nothing else.
+COMMON = {"members": 20, "parallel": 50, "epochs": 40, "min_epochs": 0, "batch_size": 256}
 
 
 @dataclass(frozen=True)
-class Additive(Method):
+class Additive(MemberMethod):
     """Version v1: a' = a + n, learned by cross-entropy alone; that learning stops early balances accuracy and privacy.
 
     Attributes
@@ -77,7 +37,24 @@ class Additive(Method):
     scale: float
     learning_rate: float
 
-    draw = "elementwise-laplace"
+    rule = "elementwise-laplace"
+    learning = Learning
+
+    @classmethod
+    def defaults(cls, args: Any) -> dict[str, Any]:
+        """As for LeNet's ten digits."""
+        return COMMON | {"location": 0.0, "scale": 2.0, "learning_rate": 1e-2}
+
+    @classmethod
+    def check(cls, args: Any) -> None:
+        """A location is a number."""
+        if not math.isfinite(args.location):
+            raise InputError(f"--location: found {args.location}, expected a finite number")
+
+    @classmethod
+    def of(cls, args: Any, private: PrivateRows | None) -> "Additive":
+        """From flags."""
+        return cls(args.location, args.scale, args.learning_rate)
 
     def initial(self, n_members: int, shape: tuple[int, ...], rng: np.random.Generator) -> dict[str, Tensor]:
         """Tensors of `n_members` members before their first update, each float32 (n_members, *shape)."""
@@ -123,7 +100,7 @@ RECIPES = {
 
 
 @dataclass(frozen=True)
-class SelfSupervised(Method):
+class SelfSupervised(MemberMethod):
     """Version v2: a' = w * a + n, learned by cross-entropy and a clustering term.
 
     Attributes
@@ -143,6 +120,21 @@ class SelfSupervised(Method):
     clustering: objectives.Clustering
     clustering_weight: float
     learn_redrawn: bool = False
+
+    recipes = ("suite", "authors")
+    learning = Learning
+
+    @classmethod
+    def defaults(cls, args: Any) -> dict[str, Any]:
+        """As in the authors' released code, but for what a recipe says."""
+        form = args.clustering or "normalised"
+        weight = RECIPES[args.recipe].clustering_weight[form]
+        return COMMON | {"scale": 20.0, "clustering": form, "clustering_weight": weight, "learn_redrawn": False}
+
+    @classmethod
+    def of(cls, args: Any, private: PrivateRows | None) -> "SelfSupervised":
+        """From flags."""
+        return cls(args.scale, RECIPES[args.recipe], args.clustering, args.clustering_weight, args.learn_redrawn)
 
     @property
     def redrawn(self) -> Mapping[str, Family]:
@@ -175,27 +167,7 @@ class SelfSupervised(Method):
 
 
 @dataclass(frozen=True)
-class PrivateTerm:
-    """What v3 unlearns where private labels are given: another network's answer, under the same noise.
-
-    Attributes
-    ----------
-    weight : float
-        gamma.
-    split : SplitNetwork
-        The network that answers with the private label, cut where the public one is.
-    activations, labels : Tensor, (n, *activation shape), int64 (n,)
-        Of its own edge, and private labels, for the rows of the learning set.
-    """
-
-    weight: float
-    split: SplitNetwork
-    activations: Tensor
-    labels: Tensor
-
-
-@dataclass(frozen=True)
-class Distribution(Method):
+class Distribution(MemberMethod):
     """Version v3: a' = a + n, with n drawn for each query from a learned Laplace distribution, placed in a learned order.
 
     Attributes
@@ -210,7 +182,9 @@ class Distribution(Method):
         Whether every update sees n redrawn, as a query will, instead of n itself.
     max_sse : float
         A member is accepted up to this sum of squared errors between its histogram and the Laplace density fitted to it.
-    private : PrivateTerm or None
+    private : PrivateRows or None
+    gamma : float
+        Weight of their cross-entropy.
     """
 
     scale: float
@@ -219,7 +193,36 @@ class Distribution(Method):
     final_fraction: float
     learn_redrawn: bool
     max_sse: float
-    private: PrivateTerm | None = field(default=None, repr=False)
+    private: PrivateRows | None = field(default=None, repr=False)
+    gamma: float = 0.0
+
+    recipes = ("suite", "authors")
+    learning = Learning
+
+    @classmethod
+    def defaults(cls, args: Any) -> dict[str, Any]:
+        """As for LeNet's ten digits; the paper does not say its b."""
+        of_recipe = {
+            "suite": {"scale": 5.0, "alpha": 1e-3, "learning_rate": 7e-2, "learn_redrawn": not args.no_learn_redrawn},
+            "authors": {"scale": 20.0, "alpha": 1e-2, "learning_rate": 1e-2, "learn_redrawn": False},
+        }[args.recipe]
+        private = {"private_labels": False} | ({"gamma": 0.01} if args.private_labels else {})
+        return COMMON | of_recipe | private | {"no_learn_redrawn": False, "max_sse": 0.1}
+
+    @classmethod
+    def check(cls, args: Any) -> None:
+        """A distribution has a scale, and is learned redrawn or not."""
+        if args.scale == 0:
+            raise InputError("--scale: found 0.0, expected more than 0, for a distribution has a scale")
+        if args.learn_redrawn and args.no_learn_redrawn:
+            raise InputError("--learn-redrawn: found with --no-learn-redrawn, expected one of them")
+
+    @classmethod
+    def of(cls, args: Any, private: PrivateRows | None) -> "Distribution":
+        """From flags."""
+        final_fraction = RECIPES[args.recipe].final_fraction
+        numbers = args.scale, args.alpha, args.learning_rate, final_fraction, args.learn_redrawn, args.max_sse
+        return cls(*numbers, private, args.gamma or 0.0)
 
     @property
     def redrawn(self) -> Mapping[str, Family]:
@@ -244,7 +247,7 @@ class Distribution(Method):
         loss = objectives.cross_entropy(split.noisy_cloud(activations, None, n), labels) - alpha * n.abs().flatten(1).sum(1)
         if self.private is not None:
             answers = self.private.split.noisy_cloud(self.private.activations[batch.rows], None, n)
-            loss = loss - self.private.weight * objectives.cross_entropy(answers, self.private.labels[batch.rows])
+            loss = loss - self.gamma * objectives.cross_entropy(answers, self.private.labels[batch.rows])
         return loss
 
     def rates(self, epochs: Tensor, progress: Tensor) -> dict[str, Tensor]:
@@ -258,8 +261,3 @@ class Distribution(Method):
     def stored(self, accepted: Collection) -> Distributions:
         """Location, scale and order of each tensor; the tensors themselves are discarded."""
         return Distributions.fitted(accepted.additive)
-
-
-def half_cosine(progress: Tensor, final_fraction: float) -> Tensor:
-    """From 1 at progress 0 to `final_fraction` at progress 1 (Loshchilov and Hutter 2017)."""
-    return final_fraction + (1 - final_fraction) * (1 + torch.cos(math.pi * progress)) / 2

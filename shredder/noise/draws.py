@@ -1,4 +1,4 @@
-"""How one query draws its noise from a collection."""
+"""How one query draws its noise: generators, new values in the order of a tensor's elements, element-wise values."""
 
 import secrets
 from typing import Literal, NamedTuple
@@ -8,15 +8,12 @@ import torch
 from randomgen import ChaCha
 from torch import Tensor
 
-from shredder.io.cli import InputError
 from shredder.noise.rounding import grid_of
-from shredder.noise.stored import Collection, Distributions
 from shredder.noise.tensors import laplace_fit
 
 # Purpose of draws that are judged. They are not the queries': the SNR of a query's own noise, beside what was sent, would tell
 # its input, which no bound counts.
 JUDGED = 1
-Draw = Literal["order-preserving", "elementwise-laplace", "verbatim", "fresh"]
 Family = Literal["normal", "laplace"]
 
 
@@ -30,7 +27,7 @@ class Draws(NamedTuple):
     additive : Tensor, float32 or, with a grid, float64, (Q, *activation shape); of Fresh (Q, r)
         n.
     grid : Tensor or None, float64, (Q or 1, ...)
-        What is sent is a multiple of it, where a bound is claimed of the draw (see `shredder.rounding`); it broadcasts.
+        What is sent is a multiple of it, where a bound is claimed of the draw (see `shredder.noise.rounding`); it broadcasts.
     """
 
     multiplicative: Tensor | None
@@ -48,56 +45,13 @@ def query_generator(seed: int | None, *purpose: int) -> np.random.Generator:
     return np.random.Generator(ChaCha(key=secrets.randbits(256))) if seed is None else np.random.default_rng([seed, *purpose])
 
 
-def draw_noise(collection: Collection | Distributions, n_queries: int, how: Draw, rng: np.random.Generator) -> Draws:
-    """One draw for each query, by the rule of v1, v2 or v3.
-
-    Parameters
-    ----------
-    collection : Collection or Distributions
-    n_queries : int
-        Q.
-    how : "order-preserving", "elementwise-laplace" or "verbatim"
-        order-preserving: a member chosen uniformly, one of its tensors redrawn by `redraw_in_order`. With multiplicative
-        tensors (v2) it is the multiplicative one, from the Normal fitted to it, and the additive one is used as stored;
-        without (v3) it is the additive one, from a Laplace. For distributions (v3) it is the only rule.
-        elementwise-laplace: v1's rule, see `redraw_elements`, for additive tensors alone. verbatim: a stored member.
-    rng : np.random.Generator
-        As from `query_generator`.
-    """
-    if how == "fresh":
-        raise InputError("--draw fresh: fresh is the rule of what --method fresh learned; found other noise")
-    if isinstance(collection, Distributions):
-        if how != "order-preserving":
-            raise InputError(
-                f"--draw {how}: needs tensors; distributions are drawn order-preserving, for their tensors are gone"
-            )
-        members = torch.from_numpy(rng.integers(len(collection), size=n_queries))
-        location, scale = collection.parameters[members].double().unsqueeze(-1).unbind(1)
-        orders = collection.orders[members].flip(1).numpy()
-        return _on_a_grid(_placed(orders, location, scale, "laplace", rng).unflatten(1, collection.shape), scale)
-    if how == "elementwise-laplace":
-        if collection.multiplicative is not None:
-            raise InputError("--draw elementwise-laplace: for additive tensors alone; found multiplicative ones, too")
-        if len(collection) < 2:
-            raise InputError("--draw elementwise-laplace: a single tensor has no spread; expected two or more")
-        return redraw_elements(collection.additive, n_queries, rng)
-    members = torch.from_numpy(rng.integers(len(collection), size=n_queries))
-    additive = collection.additive[members]
-    if collection.multiplicative is None:
-        if how == "verbatim":
-            return Draws(None, additive)
-        return _on_a_grid(*_redrawn(additive, "laplace", rng))
-    multiplicative = collection.multiplicative[members]
-    return Draws(redraw_in_order(multiplicative, "normal", rng) if how == "order-preserving" else multiplicative, additive)
-
-
-def _on_a_grid(additive: Tensor, scale: Tensor) -> Draws:
+def on_a_grid(additive: Tensor, scale: Tensor) -> Draws:
     """Draws of `additive`, (Q, *activation shape), whose scales are (Q, 1)."""
     return Draws(None, additive, grid_of(scale).view(-1, *[1] * (additive.dim() - 1)))
 
 
 def redraw_elements(tensors: Tensor, n_queries: int, rng: np.random.Generator) -> Draws:
-    """Fresh values for every element, from the Laplace distribution that the collection suggests for it (v1).
+    """New values for every element, from the Laplace distribution that the collection suggests for it (v1).
 
         n_i ~ Laplace(location = mean_i, scale = std_i),   mean and standard deviation of element i over the collection
 
@@ -116,7 +70,7 @@ def redraw_elements(tensors: Tensor, n_queries: int, rng: np.random.Generator) -
 
 
 def redraw_in_order(tensors: Tensor, family: Family, rng: np.random.Generator) -> Tensor:
-    """Fresh values from the distribution fitted to each tensor, placed in the order of its elements (v2: Normal; v3: Laplace).
+    """New values from the distribution fitted to each tensor, placed in the order of its elements (v2: Normal; v3: Laplace).
 
         values ~ Normal(mean(w), std(w)) or Laplace(median(n), mean |n - median(n)|),   by maximum likelihood;
         the largest where the tensor was largest, and so on down
@@ -132,19 +86,19 @@ def redraw_in_order(tensors: Tensor, family: Family, rng: np.random.Generator) -
         Its gradient goes to `tensors` as if it were them: a tensor is learned through its draws by following the gradient at
         the draw (the straight-through estimator; Bengio, Leonard, Courville 2013), which moves location, scale and order.
     """
-    drawn = _redrawn(tensors.detach(), family, rng)[0].float()
+    drawn = redrawn(tensors.detach(), family, rng)[0].float()
     return tensors + (drawn - tensors).detach() if tensors.requires_grad else drawn
 
 
-def _redrawn(tensors: Tensor, family: Family, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+def redrawn(tensors: Tensor, family: Family, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
     """The same, float64; and the scales of the distributions that were fitted, (Q, 1)."""
     flat = tensors.flatten(1).double()
     location, scale = (flat.mean(1), flat.std(1, correction=0)) if family == "normal" else laplace_fit(tensors)
     orders = flat.numpy().argsort(axis=1, kind="stable")
-    return _placed(orders, location[:, None], scale[:, None], family, rng).view_as(tensors), scale[:, None]
+    return placed(orders, location[:, None], scale[:, None], family, rng).view_as(tensors), scale[:, None]
 
 
-def _placed(orders: np.ndarray, location: Tensor, scale: Tensor, family: Family, rng: np.random.Generator) -> Tensor:
+def placed(orders: np.ndarray, location: Tensor, scale: Tensor, family: Family, rng: np.random.Generator) -> Tensor:
     """Draws, float64 (Q, D): of each row's location and scale, (Q, 1), the smallest at the element its order names first."""
     standard = rng.normal(size=orders.shape) if family == "normal" else rng.laplace(size=orders.shape)
     drawn = np.empty_like(standard)

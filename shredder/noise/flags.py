@@ -1,23 +1,29 @@
-"""Flags that name what step 1 has learned, and how queries draw from it."""
+"""Flags that name learned noise and how queries draw from it; and what the folder that step 1 hands over says of it."""
 
-import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from shredder.io.cli import InputError
-from shredder.io.record import require_intact
-from shredder.noise.draws import Draw
-from shredder.noise.fresh import Fresh, load_fresh
-from shredder.noise.stored import Collection, Distributions, load_noise
+from shredder.io.files import sha256
+from shredder.io.record import RECORD, path_in, read_record, require_intact, require_whole
+from shredder.noise.load import load_folder, load_fresh, load_noise
+from shredder.noise.stored import Stored
+
+# Flags of single files, and of the folder of fresh noise, from elsewhere.
+SINGLE = ("additive", "multiplicative", "distributions", "orders", "fresh")
 
 
 @dataclass(frozen=True)
 class NoiseArguments:
     """Flags that name what step 1 has learned, and how queries draw from it."""
 
+    noise: Path | None = None
+    """The folder that step 1 has written: its run.json says task, labels, cutting point and draw. Default: the task's shipped
+    one."""
     additive: Path | None = None
-    """Additive tensors, float32 (N, *activation shape); alone (v1) or with --multiplicative (v2). Default: shipped ones."""
+    """From elsewhere: additive tensors, float32 (N, *activation shape); alone (v1) or with --multiplicative (v2)."""
     multiplicative: Path | None = None
     """Multiplicative tensors, as many (v2)."""
     distributions: Path | None = None
@@ -25,44 +31,82 @@ class NoiseArguments:
     orders: Path | None = None
     """For each distribution the elements of the activation, from the one that receives the largest value down, int64 (N, D)."""
     fresh: Path | None = None
-    """The folder that --method fresh has written; instead of all of the above."""
+    """A folder of seven fresh-*.npy; instead of all of the above."""
     skip_rows: int = 0
     """Leading rows of the files to leave out; the authors' own files need 1."""
-    draw: Draw | None = None
+    draw: str | None = None
     """elementwise-laplace: each element from Laplace(its mean, its standard deviation over the tensors), v1's rule.
     order-preserving: a tensor redrawn from the distribution fitted to it, in the order of its elements (v2: w, v3: n).
     verbatim: a stored member. fresh: anew. Default: the rule of what is named above."""
 
 
-def with_noise(args: Any, fits: bool, shipped_for: str, **shipped: Path) -> Any:
-    """`args`, of a class with NoiseArguments' flags, with `shipped` files where none are named, and the draw spelled out.
+@dataclass(frozen=True)
+class Handed:
+    """What the run.json in step 1's folder says; None where it does not say, as those of old runs.
 
-    Raises InputError where none are named and the shipped ones, made for the flags `shipped_for`, do not fit.
+    Attributes
+    ----------
+    task : str, Path or None
+        A name in tasks/, or the Python file.
+    name : str or None
+        What the task calls itself.
+    public_labels, cutting_point : str or None
+    weights : str or None
+        SHA-256 of the served network's.
+    rule : str or None
+        How queries draw.
+    names : mapping of str to str
+        Files of the run, to their SHA-256.
     """
-    if all(getattr(args, name) is None for name in ("additive", "multiplicative", "distributions", "orders", "fresh")):
-        if not fits:
-            raise InputError(f"--additive: the shipped tensors are for {shipped_for}; name those learned for your flags")
-        args = dataclasses.replace(args, **shipped)
-    if args.draw is None:
-        tensors_alone = args.additive is not None and args.multiplicative is None
-        rule = "fresh" if args.fresh else "elementwise-laplace" if tensors_alone else "order-preserving"
-        args = dataclasses.replace(args, draw=rule)
-    return args
+
+    task: str | Path | None
+    name: str | None
+    public_labels: str | None
+    cutting_point: str | None
+    weights: str | None
+    rule: str | None
+    names: Mapping[str, str]
 
 
-def source_of(args: Any, shape: tuple[int, ...]) -> Collection | Distributions | Fresh:
+def handed(folder: Path) -> Handed:
+    """Read what step 1 hands over in `folder`. Raises InputError."""
+    record = read_record(folder / RECORD)
+    require_whole(folder)
+    arguments, results = record["arguments"], record["results"]
+    task, command = arguments.get("task"), str(record.get("command"))
+    if task is None and command.startswith("train_noise_"):  # of before tasks
+        task = command.removeprefix("train_noise_").removesuffix(".py")
+    name = results.get("task") or task
+    if str(task).endswith(".py"):
+        task = path_in(folder / RECORD, task)
+    names = record.get("files") or {path.name: "" for path in folder.glob("*.npy")}
+    cut = arguments.get("public_labels"), arguments.get("cutting_point")
+    weights = results.get("weights (SHA-256)")
+    if weights is None and arguments.get("weights"):  # of before it was recorded, if it still lies there
+        path = path_in(folder / RECORD, arguments["weights"])
+        weights = sha256(path) if path.is_file() else None
+    return Handed(task, name, *cut, weights, results.get("draw"), names)
+
+
+def source_of(args: Any, shape: tuple[int, ...]) -> Stored:
     """What `args`, of a class with NoiseArguments' flags, name; checked against the activation's shape. Raises InputError."""
+    singles = {name: getattr(args, name) for name in SINGLE if getattr(args, name) is not None}
+    if args.noise:
+        if singles:
+            raise InputError(f"--noise: found --{next(iter(singles))} beside it; expected one or the other")
+        return load_folder(args.noise, handed(args.noise).names, shape, args.skip_rows)
     for path in noise_files(args):
         require_intact(path)
-    tensors = (args.additive, args.multiplicative, args.distributions, args.orders)
-    if args.fresh is None:
-        return load_noise(*tensors, shape, args.skip_rows)
-    if tensors != (None,) * 4 or args.skip_rows:
+    if "fresh" not in singles:
+        return load_noise(args.additive, args.multiplicative, args.distributions, args.orders, shape, args.skip_rows)
+    if len(singles) > 1 or args.skip_rows:
         raise InputError("--fresh: found other noise or --skip-rows beside it; expected one or the other")
     return load_fresh(args.fresh, shape)
 
 
 def noise_files(args: Any) -> list[Path]:
     """The files that `args`, of a class with NoiseArguments' flags, name."""
-    named = [args.additive, args.multiplicative, args.distributions, args.orders]
-    return [path for path in named if path] + (sorted(args.fresh.glob("fresh-*.npy")) if args.fresh else [])
+    single = [getattr(args, name) for name in SINGLE[:-1]]
+    return [path for path in single if path] + [
+        path for folder in (args.noise, args.fresh) if folder for path in sorted(folder.glob("*.npy"))
+    ]

@@ -1,18 +1,20 @@
 """Noise drawn anew for every query, along the directions that the cloud reads, with a bound on what it lets through."""
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from shredder.io.cli import InputError
-from shredder.io.files import npy, read_array
+from shredder.io.files import npy
 from shredder.noise import bounds
-from shredder.noise.rounding import grid_of, standard_normal, to_grid
+from shredder.noise.draws import Draws
+from shredder.noise.moments import Density, Moments
+from shredder.noise.rounding import bits_left, grid_of, standard_normal, to_grid
 
 # What is sent of a reading u: u itself, c * tanh(u / c), or c * sign(u).
 Form = Literal["linear", "saturated", "quantised"]
@@ -25,7 +27,7 @@ class Fresh:
     """a' = mu + Q y,   y = t + s * e rounded to a grid,   t = form of P^T a - b,   e standard normal for every query.
 
     What leaves the device is y, one number a direction; a' is made of y alone, and the same y gives the same bits. So
-    I(x; a') <= I(x; y) <= I(t; t + s * e) by data processing, however a' is rounded: `shredder.rounding` says what the
+    I(x; a') <= I(x; y) <= I(t; t + s * e) by data processing, however a' is rounded: `shredder.noise.rounding` says what the
     finite grid of e adds. (Sums of Q t and noise in float32 told the input by their rounding alone, for each product has its
     own; Mironov 2012.)
 
@@ -51,6 +53,9 @@ class Fresh:
     limits: Tensor
     scales: Tensor
 
+    NAMES = tuple(f"fresh-{name}.npy" for name in ("form", "readings", "directions", "additive", "offsets", "limits", "scales"))
+    rules = ("fresh",)
+
     def __len__(self) -> int:
         return 1
 
@@ -58,6 +63,16 @@ class Fresh:
     def shape(self) -> tuple[int, ...]:
         """Of one activation."""
         return tuple(self.additive.shape)
+
+    @property
+    def rank(self) -> int:
+        """r."""
+        return len(self.scales)
+
+    @property
+    def for_any_inputs(self) -> bool:
+        """Two levels are all that a quantised t has."""
+        return self.form == "quantised"
 
     @property
     def grid(self) -> Tensor:
@@ -68,9 +83,12 @@ class Fresh:
         """t of each activation, float32 (n, r): all that is sent of it but for noise."""
         return formed(activations.flatten(1) @ self.readings - self.offsets, self.limits, self.form)
 
-    def noise(self, n_queries: int, rng: np.random.Generator) -> Tensor:
+    def draw(self, n_queries: int, rule: str, rng: np.random.Generator) -> Draws:
         """s * e of each query, float64 (n_queries, r)."""
-        return self.scales.double() * standard_normal((n_queries, len(self.scales)), rng)
+        if rule not in self.rules:
+            raise InputError(f"--draw {rule}: fresh is the rule of what --method fresh learned, and its only one")
+        noise = self.scales.double() * standard_normal((n_queries, len(self.scales)), rng)
+        return Draws(None, noise, self.grid[None])
 
     def released(self, signal: Tensor, noise: Tensor) -> Tensor:
         """y of t and s * e, each (n, r): float64 (n, r)."""
@@ -88,21 +106,43 @@ class Fresh:
                 some += column[:, None] * direction
         return sent.view(len(y), *self.shape)
 
-    def sent(self, signal: Tensor, rng: np.random.Generator) -> Tensor:
-        """a' of each row of t, (n, r), with noise of its own, float32 (n, *activation shape)."""
-        return self.embedded(self.released(signal, self.noise(len(signal), rng)))
+    def sent(self, signal: Tensor, drawn: Draws) -> Tensor:
+        """a' of t, (n, r), under a draw for each, float32 (n, *activation shape)."""
+        return self.embedded(self.released(signal, drawn.additive))
 
     def received(self, sent: Tensor) -> Tensor:
         """y of what is sent, but for rounding, float32 (n, r): all that it says of the input."""
         return (sent - self.additive).flatten(1) @ self.directions
 
-    def bits(self, signal: Tensor, queries: int = 1) -> float:
-        """What `queries` draws for one input say of it at most, in bits.
+    def outside(self, sent: Tensor) -> Tensor:
+        """a' - mu without its part along the directions, float64 (n, D): rounding alone."""
+        moved, q = (sent.double() - self.additive.double()).flatten(1), self.directions.double()
+        return moved - (moved @ torch.linalg.pinv(q).T) @ q.T
 
-        Quantised: `bits_for_any_inputs`. Else `gaussian_bits_at_most`, for inputs whose t has the covariance of those that
-        `signal`, (n, r), n > 9, is a sample of.
-        """
-        if self.form == "quantised":
+    def tensors(self, drawn: Draws) -> tuple[None, Tensor]:
+        """mu + Q s e, float32 (Q, *activation shape)."""
+        return None, self.embedded(drawn.additive)
+
+    def as_activation(self, signal: Tensor) -> Tensor:
+        """Q t, float32 (n, *activation shape)."""
+        return (signal @ self.directions.T).view(-1, *self.shape)
+
+    def moments(self, rule: str) -> Moments:
+        """Of y, with r elements."""
+        variance = self.scales.double().square()[None]
+        return Moments(torch.ones_like(variance), *[torch.zeros_like(variance)] * 2, variance)
+
+    def laplace(self, rule: str) -> None:
+        """It is Normal noise."""
+        return
+
+    def density(self, rule: str) -> Density:
+        """Of y, in units of the scales."""
+        return Density(lambda t: t / self.scales, lambda sent: self.received(sent) / self.scales, 2)
+
+    def bits(self, signal: Tensor, rule: str, rng: np.random.Generator, queries: int = 1) -> float:
+        """Quantised: `bits_for_any_inputs`. Else `gaussian_bits_at_most`; `signal`, (n, r), n > 9, says the covariance."""
+        if self.for_any_inputs:
             return self.bits_for_any_inputs(queries)
         return bounds.gaussian_bits_at_most(signal, self.scales, queries)
 
@@ -111,8 +151,20 @@ class Fresh:
         carried = bounds.two_level_bits if self.form == "quantised" else bounds.limited_bits
         return carried(self.limits.double(), self.scales.double(), queries).item()
 
+    def bits_of_grid(self, rule: str) -> float:
+        """Of r Normal values."""
+        return bits_left(self.rank, 1)
+
+    def hidden_at_most(self, rule: str) -> None:
+        """Unknown."""
+        return
+
+    def averaged(self, queries: int) -> "Fresh":
+        """The mean of q draws is all that they say, and itself a draw at scale s / sqrt(q)."""
+        return replace(self, scales=self.scales / math.sqrt(queries))
+
     def files(self, folder: Path) -> dict[Path, bytes]:
-        """One `.npy` file in `folder` for each field, to be written together."""
+        """One `.npy` file for each field."""
         return {folder / f"fresh-{name}.npy": npy(np.asarray(value)) for name, value in vars(self).items()}
 
 
@@ -130,32 +182,3 @@ def formed(coordinates: Tensor, limits: Tensor, form: Form) -> Tensor:
     soft = width * torch.tanh(coordinates / width)
     hard = torch.where(coordinates < 0, -limits, limits)
     return hard + soft - soft.detach() if soft.requires_grad else hard
-
-
-def load_fresh(folder: Path, shape: tuple[int, ...]) -> Fresh:
-    """Read what `--method fresh` has written to `folder`, and check everything about it. Raises InputError."""
-    arrays = {field.name: read_array(folder / f"fresh-{field.name}.npy", "--fresh") for field in fields(Fresh)}
-    form = str(arrays.pop("form"))
-    _require(form in get_args(Form), folder, "form", repr(form), f"one of {', '.join(get_args(Form))}")
-    r = arrays["directions"].shape[-1] if arrays["directions"].ndim else 0
-    expected = {"additive": shape} | {name: (math.prod(shape), r) for name in ("readings", "directions")}
-    for name, array in arrays.items():
-        found = f"{array.dtype} {array.shape}"
-        of_shape = expected.get(name, (r,))
-        _require(
-            array.dtype == np.float32 and array.shape == of_shape and array.size, folder, name, found, f"float32 {of_shape}"
-        )
-        if name == "limits" and form == "linear":
-            _require((array == np.inf).all(), folder, name, "finite limits", "infinite ones, for the form is linear")
-            continue
-        _require(np.isfinite(array).all(), folder, name, "NaN or infinity", "finite numbers")
-    for name in ("limits", "scales"):
-        _require((arrays[name] > 0).all(), folder, name, arrays[name].min(), "numbers above 0")
-    q = arrays["directions"].astype(np.float64)
-    _require(np.allclose(q.T @ q, np.eye(r), atol=1e-4), folder, "directions", "other columns", "orthonormal ones")
-    return Fresh(form, **{name: torch.from_numpy(array) for name, array in arrays.items()})
-
-
-def _require(condition: bool, folder: Path, name: str, found: object, expected: str) -> None:
-    if not condition:
-        raise InputError(f"--fresh {folder / f'fresh-{name}.npy'}: found {found}, expected {expected}")

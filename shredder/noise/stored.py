@@ -1,20 +1,157 @@
-"""What is stored of learned noise, and read again."""
+"""What a method stores of learned noise, and how queries draw from it: one protocol, tensors, Laplace distributions."""
 
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from shredder.io.cli import InputError
-from shredder.io.files import npy, read_array
-from shredder.noise.tensors import laplace_fit
+from shredder.io.files import npy
+from shredder.noise import draws
+from shredder.noise.draws import Draws
+from shredder.noise.moments import Density, LaplaceNoise, Moments
+from shredder.noise.order_statistics import order_statistics
+from shredder.noise.rounding import bits_left, to_grid
+from shredder.noise.tensors import laplace_fit, noisy
+
+
+class Stored(Protocol):
+    """Learned noise. What is sent of an activation before noise is its signal t; `Elementwise` answers where t is a itself.
+
+    Attributes
+    ----------
+    NAMES : tuple of str
+        Files that it may be stored in; `load` of the class reads them.
+    rules : tuple of str
+        Ways in which a query may draw from it, the usual one first. Each method names the one that it learned for.
+    shape : tuple of int
+        Of one activation; D elements.
+    rank : int or None
+        In how many dimensions there is noise, where that is known without a look at draws.
+    for_any_inputs : bool
+        Whether its bound in bits holds for inputs of any distribution.
+    """
+
+    NAMES: ClassVar[tuple[str, ...]]
+    rules: tuple[str, ...]
+    rank: int | None
+    for_any_inputs: bool
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...  # noqa: D102
+
+    def __len__(self) -> int:
+        """Members."""
+
+    def files(self, folder: Path) -> dict[Path, bytes]:
+        """What is stored, as files in `folder` that are written together."""
+
+    def signal(self, activations: Tensor) -> Tensor:
+        """t of each activation, float32 (n, ...)."""
+
+    def draw(self, n_queries: int, rule: str, rng: np.random.Generator) -> Draws:
+        """One draw for each query. Raises InputError where the rule does not fit."""
+
+    def sent(self, signal: Tensor, drawn: Draws) -> Tensor:
+        """a' of each row of `signal` under a draw of its own, float32 (n, *shape): all that leaves the device."""
+
+    def received(self, sent: Tensor) -> Tensor:
+        """What a' says of t and its noise, float32 (n, F): elements, or coordinates along directions."""
+
+    def outside(self, sent: Tensor) -> Tensor:
+        """What a' holds beside that, float64 (n, D or 0): rounding alone."""
+
+    def tensors(self, drawn: Draws) -> tuple[Tensor | None, Tensor]:
+        """w and n, float32 (Q, *shape), to judge a draw on many activations: a' = w * a + n but for the grid."""
+
+    def as_activation(self, signal: Tensor) -> Tensor:
+        """t in the activation's shape, float32 (n, *shape)."""
+
+    def moments(self, rule: str) -> Moments:
+        """Of w and n given the member; one row where members do not matter."""
+
+    def laplace(self, rule: str) -> list[LaplaceNoise] | None:
+        """The additive noise of each member, or one for all where members do not matter; None where it is not Laplace noise."""
+
+    def density(self, rule: str) -> Density | None:
+        """The density of a' given t, where it is that of independent Laplace or Normal values."""
+
+    def bits(self, signal: Tensor, rule: str, rng: np.random.Generator, queries: int = 1) -> float | None:
+        """What `queries` draws for one input say of it at most, in bits; None where no theorem gives a bound."""
+
+    def bits_for_any_inputs(self, queries: int = 1) -> float | None:
+        """The same, whatever the inputs are; None where no bound is known."""
+
+    def bits_of_grid(self, rule: str) -> float:
+        """What the finite grid of the noise adds to a bound at most, in bits a query."""
+
+    def hidden_at_most(self, rule: str) -> float | None:
+        """How many bits of the activation it can hide at all, where that is known."""
+
+    def averaged(self, queries: int) -> "Stored | None":
+        """Noise of the mean of so many draws for one input, where that mean is all that they say; else None."""
+
+
+class Elementwise:
+    """Where t is the activation itself, and noise falls on its elements: the answers that `Stored` has in common then."""
+
+    rank: ClassVar[int | None] = None
+    for_any_inputs: ClassVar[bool] = False
+
+    def signal(self, activations: Tensor) -> Tensor:
+        """The activations."""
+        return activations
+
+    def sent(self, signal: Tensor, drawn: Draws) -> Tensor:
+        """w * a + n; a + n summed in float64 and rounded to the draws' grid where a bound is claimed."""
+        if drawn.grid is None:
+            return noisy(signal, drawn.multiplicative, drawn.additive)
+        return to_grid(signal.double() + drawn.additive, drawn.grid).float()
+
+    def received(self, sent: Tensor) -> Tensor:
+        """Its elements."""
+        return sent.flatten(1)
+
+    def outside(self, sent: Tensor) -> Tensor:
+        """Nothing, (n, 0)."""
+        return sent.new_zeros(len(sent), 0, dtype=torch.float64)
+
+    def tensors(self, drawn: Draws) -> tuple[Tensor | None, Tensor]:
+        """As drawn."""
+        return drawn.multiplicative, drawn.additive.float()
+
+    def as_activation(self, signal: Tensor) -> Tensor:
+        """The signal."""
+        return signal
+
+    def bits(self, signal: Tensor, rule: str, rng: np.random.Generator, queries: int = 1) -> float | None:
+        """The mean over members of I(t; a' | member), which bounds I(t; a') since a member is independent of t."""
+        noise = self.laplace(rule)
+        return None if noise is None else float(np.mean([of.bits_at_most(signal, rng, queries) for of in noise]))
+
+    def bits_for_any_inputs(self, queries: int = 1) -> None:
+        """Unknown."""
+        return
+
+    def bits_of_grid(self, rule: str) -> float:
+        """Of D Laplace values, all of them one variable where they stand in an order."""
+        return bits_left(math.prod(self.shape), 1, laplace=True, ordered=rule == "order-preserving")
+
+    def hidden_at_most(self, rule: str) -> float | None:
+        """Of members used verbatim: which of them it was, log2 N."""
+        return math.log2(len(self)) if rule == "verbatim" else None
+
+    def averaged(self, queries: int) -> None:
+        """A mean of draws is no such draw."""
+        return
 
 
 @dataclass(frozen=True)
-class Collection:
+class Collection(Elementwise):
     """Learned noise tensors: N pairs of multiplicative w and additive n, each float32 (N, *activation shape).
 
     Methods that learn no w, as v1, have None for it.
@@ -23,17 +160,81 @@ class Collection:
     multiplicative: Tensor | None
     additive: Tensor
 
+    NAMES = ("additive.npy", "multiplicative.npy")
+
     def __len__(self) -> int:
         return len(self.additive)
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one activation."""
+        return tuple(self.additive.shape[1:])
+
+    @property
+    def rules(self) -> tuple[str, ...]:
+        """Element-wise draws are for additive tensors alone (v1)."""
+        return ("elementwise-laplace",) * (self.multiplicative is None) + ("order-preserving", "verbatim")
+
     def files(self, folder: Path) -> dict[Path, bytes]:
-        """The collection as one `.npy` file in `folder` for each kind of tensor, to be written together."""
-        tensors = {"additive.npy": self.additive, "multiplicative.npy": self.multiplicative}
-        return {folder / name: npy(tensor.numpy()) for name, tensor in tensors.items() if tensor is not None}
+        """One `.npy` file for each kind of tensor."""
+        tensors = zip(self.NAMES, (self.additive, self.multiplicative), strict=True)
+        return {folder / name: npy(tensor.numpy()) for name, tensor in tensors if tensor is not None}
+
+    def draw(self, n_queries: int, rule: str, rng: np.random.Generator) -> Draws:
+        """By the rule of v1, v2 or v3, or a stored member.
+
+        order-preserving: a member chosen uniformly, one of its tensors redrawn by `redraw_in_order`. With multiplicative
+        tensors (v2) it is the multiplicative one, from the Normal fitted to it, and the additive one is used as stored; without
+        (v3) it is the additive one, from a Laplace. elementwise-laplace: v1's rule, see `redraw_elements`, for additive tensors
+        alone. verbatim: a stored member.
+        """
+        _require_rule(rule, self.rules, "" if self.multiplicative is None else "v1's rule is for additive tensors alone")
+        if rule == "elementwise-laplace":
+            if len(self) < 2:
+                raise InputError("--draw elementwise-laplace: a single tensor has no spread; expected two or more")
+            return draws.redraw_elements(self.additive, n_queries, rng)
+        members = torch.from_numpy(rng.integers(len(self), size=n_queries))
+        additive = self.additive[members]
+        if self.multiplicative is None:
+            return Draws(None, additive) if rule == "verbatim" else draws.on_a_grid(*draws.redrawn(additive, "laplace", rng))
+        multiplicative = self.multiplicative[members]
+        if rule == "order-preserving":
+            multiplicative = draws.redraw_in_order(multiplicative, "normal", rng)
+        return Draws(multiplicative, additive)
+
+    def laplace(self, rule: str) -> list[LaplaceNoise] | None:
+        """v1's: one for all members. Of additive tensors in their order: one each."""
+        if self.multiplicative is not None or rule == "verbatim":
+            return None
+        n = self.additive.double().flatten(1)
+        if rule == "elementwise-laplace":
+            return [LaplaceNoise(n.mean(0), n.std(0, correction=0), None)]
+        return [LaplaceNoise(*member) for member in zip(*laplace_fit(n), n.argsort(1), strict=True)]
+
+    def density(self, rule: str) -> Density | None:
+        """Of v1's rule."""
+        if rule != "elementwise-laplace":
+            return None
+        (noise,) = self.laplace(rule)
+        location, scale = noise.location.float(), noise.scale.float()
+        return Density(lambda t: (t.flatten(1) + location) / scale, lambda sent: sent.flatten(1) / scale, 1)
+
+    def moments(self, rule: str) -> Moments:
+        """Of Laplace values, of stored members, or of w redrawn in its order."""
+        if noise := self.laplace(rule):
+            return Moments.of_laplace(noise)
+        n = self.additive.double().flatten(1)
+        w = torch.ones_like(n) if self.multiplicative is None else self.multiplicative.double().flatten(1)
+        zero = torch.zeros_like(n)
+        if rule == "verbatim":
+            return Moments(w, zero, n, zero)
+        mean, variance = (torch.from_numpy(values) for values in order_statistics(w.shape[1], "normal"))
+        ranks, location, scale = w.argsort(1).argsort(1), w.mean(1, keepdim=True), w.std(1, correction=0, keepdim=True)
+        return Moments(location + scale * mean[ranks], scale.square() * variance[ranks], n, zero)
 
 
 @dataclass(frozen=True)
-class Distributions:
+class Distributions(Elementwise):
     """Learned Laplace distributions of additive noise, as v3 stores them.
 
     Attributes
@@ -51,6 +252,9 @@ class Distributions:
     orders: Tensor
     shape: tuple[int, ...]
 
+    NAMES = ("distributions.npy", "orders.npy")
+    rules = ("order-preserving",)
+
     def __len__(self) -> int:
         return len(self.parameters)
 
@@ -62,115 +266,33 @@ class Distributions:
         return cls(torch.stack([location, scale], 1).float(), orders, tuple(tensors.shape[1:]))
 
     def files(self, folder: Path) -> dict[Path, bytes]:
-        """The distributions as two `.npy` files in `folder`, to be written together."""
-        arrays = {"distributions.npy": self.parameters, "orders.npy": self.orders}
-        return {folder / name: npy(array.numpy()) for name, array in arrays.items()}
+        """Two `.npy` files."""
+        arrays = zip(self.NAMES, (self.parameters, self.orders), strict=True)
+        return {folder / name: npy(array.numpy()) for name, array in arrays}
+
+    def draw(self, n_queries: int, rule: str, rng: np.random.Generator) -> Draws:
+        """Values of a member's distribution, the member chosen uniformly, placed in its order (v3)."""
+        _require_rule(rule, self.rules, "distributions are drawn in their order, for their tensors are gone")
+        members = torch.from_numpy(rng.integers(len(self), size=n_queries))
+        location, scale = self.parameters[members].double().unsqueeze(-1).unbind(1)
+        orders = self.orders[members].flip(1).numpy()
+        return draws.on_a_grid(draws.placed(orders, location, scale, "laplace", rng).unflatten(1, self.shape), scale)
+
+    def laplace(self, rule: str) -> list[LaplaceNoise]:
+        """One for each member."""
+        location, scale = self.parameters.double().unbind(1)
+        return [LaplaceNoise(*member) for member in zip(location, scale, self.orders.flip(1), strict=True)]
+
+    def density(self, rule: str) -> None:
+        """Values in an order are not independent."""
+        return
+
+    def moments(self, rule: str) -> Moments:
+        """Of values in their order."""
+        return Moments.of_laplace(self.laplace(rule))
 
 
-def load_noise(
-    additive: Path | None,
-    multiplicative: Path | None,
-    distributions: Path | None,
-    orders: Path | None,
-    shape: tuple[int, ...],
-    skip_rows: int = 0,
-) -> Collection | Distributions:
-    """Read what was learned: tensors (v1, v2), or distributions and orders (v3). Raises InputError, also if both are named."""
-    if distributions is None and orders is None:
-        if additive is None:
-            raise InputError("--additive: not named; expected it beside --multiplicative, with which it was learned")
-        return load_collection(additive, multiplicative, shape, skip_rows)
-    if distributions is None or orders is None:
-        missing = "--orders" if orders is None else "--distributions"
-        raise InputError(f"{missing}: not named; expected both --distributions and --orders, which step 1 wrote together")
-    if additive is not None or multiplicative is not None:
-        raise InputError("--distributions, --orders: found tensors beside them; expected one or the other")
-    return load_distributions(distributions, orders, shape, skip_rows)
-
-
-def load_distributions(distributions: Path, orders: Path, shape: tuple[int, ...], skip_rows: int = 0) -> Distributions:
-    """Read learned distributions and check everything about them.
-
-    Parameters
-    ----------
-    distributions, orders : Path
-        `.npy` files: location and scale, floating point (N, 2); a permutation of the D elements for each, integer (N, D).
-    shape, skip_rows
-        As for `load_collection`.
-
-    Raises
-    ------
-    InputError
-        Names the file, what was found and what was expected.
-    """
-    parameters, order = read_array(distributions, "--distributions"), read_array(orders, "--orders")
-    n_elements = math.prod(shape)
-    if parameters.dtype.kind != "f" or parameters.shape[1:] != (2,) or len(parameters) == 0:
-        raise InputError(
-            f"--distributions {distributions}: found {parameters.dtype} {parameters.shape}, expected float32 (N, 2), "
-            "location and scale"
-        )
-    if order.dtype.kind not in "iu" or order.shape != (len(parameters), n_elements):
-        raise InputError(
-            f"--orders {orders}: found {order.dtype} {order.shape}, expected int64 {(len(parameters), n_elements)}: "
-            f"for each of the {len(parameters)} distributions an order of {' x '.join(map(str, shape))} elements"
-        )
-    with np.errstate(over="ignore"):
-        parameters = parameters.astype(np.float32)  # where a scale may become 0 or infinite
-    broken = np.flatnonzero(~np.isfinite(parameters).all(1) | ~(parameters[:, 1] > 0))
-    if len(broken):
-        location, scale = parameters[broken[0]]
-        raise InputError(
-            f"--distributions {distributions}: row {broken[0]} has location {location:g} and scale {scale:g}, "
-            "expected finite numbers and a scale above 0"
-        )
-    broken = np.flatnonzero((np.sort(order, axis=1) != np.arange(n_elements)).any(1))
-    if len(broken):
-        raise InputError(f"--orders {orders}: row {broken[0]} is not a permutation of 0 to {n_elements - 1}")
-    _check_rows_to_skip(skip_rows, distributions, len(parameters))
-    order = order[skip_rows:].astype(np.int64)
-    return Distributions(torch.from_numpy(parameters[skip_rows:]), torch.from_numpy(order), shape)
-
-
-def load_collection(additive: Path, multiplicative: Path | None, shape: tuple[int, ...], skip_rows: int = 0) -> Collection:
-    """Read a collection and check everything about it.
-
-    Parameters
-    ----------
-    additive, multiplicative : Path
-        `.npy` files, float32, (N, *shape); None where the method learns no multiplicative tensor.
-    shape : tuple of int
-        Of one activation at the cutting point.
-    skip_rows : int
-        Leading rows to leave out: 1 for the authors' files, whose row 0 is a placeholder.
-
-    Raises
-    ------
-    InputError
-        Names the file, what was found and what was expected.
-    """
-    w = None if multiplicative is None else _load_tensors(multiplicative, "--multiplicative", shape)
-    n = _load_tensors(additive, "--additive", shape)
-    if w is not None and len(w) != len(n):
-        raise InputError(
-            f"--additive {additive} holds {len(n)} tensors, --multiplicative {multiplicative} {len(w)}; "
-            "expected as many of each, since they were learned in pairs"
-        )
-    _check_rows_to_skip(skip_rows, additive, len(n))
-    return Collection(None if w is None else w[skip_rows:], n[skip_rows:])
-
-
-def _check_rows_to_skip(skip_rows: int, path: Path, n: int) -> None:
-    if skip_rows < 0 or skip_rows >= n:
-        raise InputError(f"--skip-rows: found {skip_rows}, expected 0 to {n - 1}, for {path} has {n} rows")
-
-
-def _load_tensors(path: Path, flag: str, shape: tuple[int, ...]) -> Tensor:
-    array = read_array(path, flag)
-    expected = f"expected float32 (N, {', '.join(map(str, shape))})"
-    if array.dtype != np.float32 or array.shape[1:] != shape or len(array) == 0:
-        raise InputError(f"{flag} {path}: found {array.dtype} {array.shape}, {expected}")
-    n_broken = int((~np.isfinite(array)).sum())
-    if n_broken:
-        raise InputError(f"{flag} {path}: found NaN or infinity in {n_broken} of {array.size} elements")
-    return torch.from_numpy(array)
+def _require_rule(rule: str, rules: tuple[str, ...], why: str = "") -> None:
+    if rule not in rules:
+        expected = f"expected {' or '.join(rules)}" + (f", for {why}" if why else "")
+        raise InputError(f"--draw {rule}: not a rule of this noise; {expected}")

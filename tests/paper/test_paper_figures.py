@@ -14,13 +14,16 @@ from PIL import Image
 
 import ite
 import paper_figures
-import sample_mutual_info_lenet as sample
-import train_noise_lenet as train
 from paper import attacked, plots, points, published, rows
+from shredder.io import provenance
 from shredder.io.cli import InputError
+from shredder.learn import step as learn_step
+from shredder.sample import step as sample_step
 
-LEARN = train.Arguments(method="distribution", members=2, epochs=3, min_epochs=1, min_accuracy=0.0, max_sse=1.0)
-SAMPLE = sample.Arguments(n_samples=60, seed=0, public_labels="digits")
+LEARN = learn_step.Arguments(
+    task="lenet", method="distribution", members=2, epochs=3, min_epochs=1, min_accuracy=0.0, max_sse=1.0
+)
+SAMPLE = sample_step.Arguments(n_samples=60, seed=0)
 
 
 @pytest.fixture(autouse=True)
@@ -40,9 +43,22 @@ def broken(_):
     raise AssertionError("a point that is kept was made again")
 
 
-def test_a_point_is_made_once(tmp_path, monkeypatch):
-    made = points.measured(tmp_path, (train.main, LEARN), (sample.main, SAMPLE), n_splits=2)
-    assert made == points.measured(tmp_path, (broken, LEARN), (broken, SAMPLE), n_splits=2)
+def interrupted(*_):
+    raise KeyboardInterrupt
+
+
+def measured(folder, learn=LEARN, sample=SAMPLE, n_splits=2, **steps):
+    """A point, made with other functions in the place of steps or estimates, where they are named."""
+    owners = {"learning": (learn_step, "run"), "sampling": (sample_step, "run"), "estimates": (points, "estimates")}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, step in steps.items():
+            patch.setattr(*owners[name], step)
+        return points.measured(folder, learn, sample, n_splits)
+
+
+def test_a_point_is_made_once(tmp_path):
+    made = measured(tmp_path)
+    assert made == measured(tmp_path, learning=broken, sampling=broken)
     assert made["learned"]["members"] == 2 and made["sampled"]["queries"] == 60
     folder = made["folder"]
     for step in ("noise", "sample"):
@@ -56,49 +72,50 @@ def test_a_point_is_made_once(tmp_path, monkeypatch):
         (LEARN, SAMPLE, 3),
     ):
         with pytest.raises(AssertionError, match="made again"):
-            points.measured(tmp_path, (broken, learn), (broken, queries), n_splits)
+            measured(tmp_path, learn, queries, n_splits, learning=broken, sampling=broken)
     elsewhere = dataclasses.replace(LEARN, data_root=tmp_path)
-    assert points.measured(tmp_path, (broken, elsewhere), (broken, SAMPLE), n_splits=2) == made
+    assert measured(tmp_path, elsewhere, learning=broken, sampling=broken) == made
+
+
+def test_a_point_of_other_code_is_another_one(tmp_path, monkeypatch):
+    made = measured(tmp_path)
+    monkeypatch.setattr(provenance, "code", lambda: "of another day")
+    with pytest.raises(AssertionError, match="made again"):
+        measured(tmp_path, learning=broken, sampling=broken)
+    monkeypatch.undo()
+    assert measured(tmp_path, learning=broken, sampling=broken) == made
 
 
 def test_an_interrupted_point_goes_on(tmp_path):
-    def interrupted(_):
-        raise KeyboardInterrupt
-
     with pytest.raises(KeyboardInterrupt):
-        points.measured(tmp_path, (train.main, LEARN), (interrupted, SAMPLE), n_splits=2)
+        measured(tmp_path, sampling=interrupted)
     # Step 1 is finished and not repeated.
-    made = points.measured(tmp_path, (broken, LEARN), (sample.main, SAMPLE), n_splits=2)
-    assert made["sampled"]["queries"] == 60
+    assert measured(tmp_path, learning=broken)["sampled"]["queries"] == 60
 
 
-def test_a_point_interrupted_in_its_estimate_goes_on(tmp_path, monkeypatch):
-    def interrupted(*_):
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(points, "estimates", interrupted)
-        points.measured(tmp_path, (train.main, LEARN), (sample.main, SAMPLE), n_splits=2)
-    made = points.measured(tmp_path, (broken, LEARN), (broken, SAMPLE), n_splits=2)
+def test_a_point_interrupted_in_its_estimate_goes_on(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        measured(tmp_path, estimates=interrupted)
+    made = measured(tmp_path, learning=broken, sampling=broken)
     assert len(made["information"]["after"]) == 2 and not list(tmp_path.rglob("sample/*.npy"))
 
 
 def test_a_point_that_is_out_of_reach_is_kept(tmp_path):
     unreachable = dataclasses.replace(LEARN, min_accuracy=0.9999)
-    made = points.measured(tmp_path, (train.main, unreachable), (broken, SAMPLE), n_splits=2)
+    made = measured(tmp_path, unreachable, sampling=broken)
     assert "best held-out accuracy" in made["unreached"]
-    assert made == points.measured(tmp_path, (broken, unreachable), (broken, SAMPLE), n_splits=2)
+    assert made == measured(tmp_path, unreachable, learning=broken, sampling=broken)
 
 
 @pytest.fixture(scope="module")
 def point(tmp_path_factory, mnist_5k):
     """A finished point, for tests to copy."""
     folder = tmp_path_factory.mktemp("points")
-    made = points.measured(folder, (train.main, LEARN), (sample.main, SAMPLE), n_splits=2)
+    made = measured(folder)
     return folder, made["folder"].name, {name: value for name, value in made.items() if name != "folder"}
 
 
-@pytest.mark.parametrize("name", ["point.json", "noise/distributions.npy", "noise/curves.csv", "sample/draws.csv"])
+@pytest.mark.parametrize("name", ["point.kept", "noise/distributions.npy", "noise/curves.csv", "sample/draws.csv"])
 @pytest.mark.parametrize("change", [None, b"", b"{}", b"\xff\x00"], ids=["missing", "empty", "JSON", "bytes"])
 def test_a_damaged_point_is_made_anew(tmp_path, point, capsys, name, change):
     """With the same values, and that is said."""
@@ -107,10 +124,10 @@ def test_a_damaged_point_is_made_anew(tmp_path, point, capsys, name, change):
     file = tmp_path / place / name
     before = file.read_bytes()
     file.unlink() if change is None else file.write_bytes(change)
-    made = points.measured(tmp_path, (train.main, LEARN), (sample.main, SAMPLE), n_splits=2)
+    made = measured(tmp_path)
     assert made.pop("folder") == tmp_path / place and made == expected
-    assert name == "point.json" or file.read_bytes() == before
-    if not (name == "point.json" and change is None):
+    assert name == "point.kept" or file.read_bytes() == before
+    if not (name == "point.kept" and change is None):
         assert f"{file}: " in capsys.readouterr().out
 
 
@@ -121,7 +138,7 @@ def test_a_damaged_record_of_a_point(tmp_path, point, step):
     shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
     (tmp_path / place / step / "run.json").write_bytes(b'{"arguments"')
     with pytest.raises(InputError, match=rf"{place}/{step}/run\.json: not readable as a run record \(\w+\)$"):
-        points.measured(tmp_path, (train.main, LEARN), (sample.main, SAMPLE), n_splits=2)
+        measured(tmp_path)
 
 
 def test_a_users_own_file_among_a_points(tmp_path, point):
@@ -129,14 +146,14 @@ def test_a_users_own_file_among_a_points(tmp_path, point):
     (tmp_path / place / "sample").mkdir(parents=True)
     (tmp_path / place / "sample" / "labels.npy").write_bytes(b"the user's")
     with pytest.raises(InputError, match=r"found labels\.npy"):
-        points.measured(tmp_path, (train.main, LEARN), (sample.main, SAMPLE), n_splits=2)
+        measured(tmp_path)
     assert (tmp_path / place / "sample" / "labels.npy").read_bytes() == b"the user's"
 
 
 def test_other_mistakes_are_no_points(tmp_path):
     with pytest.raises(InputError, match="--alpha"):
-        points.measured(tmp_path, (train.main, dataclasses.replace(LEARN, alpha=-1.0)), (broken, SAMPLE), n_splits=2)
-    assert not list(tmp_path.rglob("point.json"))
+        measured(tmp_path, dataclasses.replace(LEARN, alpha=-1.0), sampling=broken)
+    assert not list(tmp_path.rglob("point.kept"))
 
 
 def test_estimates_are_those_of_ite(tmp_path):
@@ -169,6 +186,7 @@ def fake_point(before=300.0, after=30.0, accuracy=0.98, private=0.2):
         "learned": {"clean test accuracy": 0.99},
         "sampled": {
             "queries": 1000,
+            "judged on": 1000,
             "average public accuracy": accuracy,
             "spread of public accuracy": 0.001,
             "average private accuracy": private,

@@ -1,0 +1,99 @@
+"""The attack for any task: what informed adversaries recover from noisy activations."""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from shredder.attack.attacks import public_accuracy
+from shredder.attack.keeper import Keeper
+from shredder.attack.networks import Budget
+from shredder.attack.report import bounds, measures, rank_of_noise, write, written
+from shredder.attack.run import attacked, chosen
+from shredder.attack.setting import Setting, Side
+from shredder.inputs.activations import edge_pass
+from shredder.inputs.images import Images
+from shredder.io import folders
+from shredder.io.cli import in_float32, require_at_least
+from shredder.io.record import Record, key
+from shredder.metrics import clean_accuracy
+from shredder.noise.channel import Channel
+from shredder.noise.flags import NoiseArguments, noise_files
+from shredder.system import System, TaskArguments, with_noise
+from shredder.task import Task
+
+
+@dataclass(frozen=True)
+class Arguments(NoiseArguments, TaskArguments):
+    """Attack noisy activations with all that an adversary may know."""
+
+    images: int | None = None
+    """Training images to learn from, a tenth of them held out; and half as many test images to be judged on, at most. Default:
+    the task's, or all of both."""
+    attacks: tuple[str, ...] = ("all",)
+    """untrained: the authors' test. trained: networks on new draws, raw and whitened. member: the member guessed, its noise
+    undone. averaging: the same input queried 1 to 1,000 times. rounding: which of 1,000 inputs it was, by exact arithmetic and
+    by what rounding leaves; of noise with a bound. reconstruction: the image. The first four read a private label."""
+    epochs: int | None = None
+    """Of every network that an attack trains. Default: the task's, or 30."""
+    seconds_per_attack: float | None = None
+    """Networks of an attack stop at the first epoch that ends after their share of this. Results then depend on the machine's
+    speed. Default: no limit."""
+    seed: int = 0
+    """Of draws, networks and batches."""
+    output: Path | None = None
+    """Folder for the results. Default: runs/TASK/attacks."""
+
+
+def run(args: Arguments) -> None:
+    """Attack, compare with floor and ceiling, write."""
+    task, args, channel = with_noise(args)
+    of_task = {"epochs": 30} | dict(task.datasets[args.dataset].attack)
+    missing = {name: value for name, value in of_task.items() if getattr(args, name) is None}
+    output = Path("runs") / task.name / "attacks" if args.output is None else args.output
+    args = dataclasses.replace(args, **missing, output=output)
+    require_at_least(args, seed=0, epochs=1, images=20)
+    chosen(args.attacks, task.labels[args.public_labels].private is not None)
+    Budget(args.epochs, args.seconds_per_attack).check()
+    with folders.claimed(args.output, written()):
+        _run(task, args, channel)
+
+
+@in_float32
+def _run(task: Task, args: Arguments, channel: Channel) -> None:
+    record, system = Record(args), System(task, args)
+    train, test = system.images(train=args.images, test=None if args.images is None else args.images // 2)
+    # Which attacks are asked for is no part of what a finished one is known by.
+    of_run = key(dataclasses.replace(args, attacks=()), [*system.files, *noise_files(args)], train.digest(), test.digest())
+    keeper = Keeper(args.output / "attacks", of_run)
+    setting = setting_of(system, channel, train, test, keeper)
+    found = attacked(setting, chosen(args.attacks, system.has_private))
+    clean = clean_accuracy(system.split, setting.test.clean, setting.test.public)
+    results = {"task": task.name} | measures(found, setting, public_accuracy(setting), clean)
+    held_out = torch.cat([setting.held_out.signal, setting.test.signal])
+    results |= bounds(channel, held_out, setting.rng("bounds"), system.dataset.input_bits) | rank_of_noise(setting)
+    write(found, results, args.output, record)
+
+
+def setting_of(system: System, channel: Channel, train: Images, test: Images, keeper: Keeper) -> Setting:
+    """What attacks see of training and test images; the first tenth of the former is held out."""
+    args, (known, judged) = system.args, (side_of(system, channel, images) for images in (train, test))
+    n, private = len(known.signal) // 10, None
+    if split := system.private_split:
+        private = split, torch.cat([activations for _, _, activations in edge_pass(split, test)])
+    budget = Budget(args.epochs, args.seconds_per_attack)
+    learning, held_out = known.rows(slice(n, None)), known.rows(slice(n))
+    return Setting(channel, system.split, learning, held_out, judged, private, budget, args.seed, keeper)
+
+
+def side_of(system: System, channel: Channel, images: Images) -> Side:
+    """What an attack sees of one part of the data."""
+    activations, pictures, classes = [], [], []
+    for rows, pixels, sent in edge_pass(system.split, images):
+        activations.append(sent)
+        pictures.append(system.task.pictures(pixels).flatten(1))
+        classes.append(images.labels[rows])
+    images.require_readable(system.args.skip_corrupt)
+    clean, labels = torch.cat(activations), torch.cat(classes)
+    return Side(clean, channel.signal(clean), labels, system.labels.public(labels), torch.cat(pictures))

@@ -1,0 +1,65 @@
+"""In which directions of the activation anything is sent: those that the cloud reads, without those that carry nothing."""
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from shredder.noise.fresh import Fresh
+from shredder.split import SplitNetwork
+
+# Directions whose signal has less than this share of the noise's variance are not sent: they say next to nothing of these
+# inputs, and might of others.
+_LEAST_RATIO = 0.01
+# Elements of the Jacobians that directions are taken from, at most.
+_JACOBIAN_ELEMENTS = 10**8
+
+
+def active_directions(split: SplitNetwork, activations: Tensor, n: int, rng: np.random.Generator) -> Tensor:
+    """Where the cloud's answers change most: the `n` leading right singular vectors of its Jacobians at `activations`.
+
+        J^T J = sum over activations and classes of grad grad^T,   grad = d log p(class) / d a
+
+    (active subspaces; Constantine, Dow, Wang 2014). Outside the rows of the cloud's first linear map the answer never changes.
+
+    Parameters
+    ----------
+    split : SplitNetwork
+    activations : Tensor, (m, *activation shape)
+        Of many elements fewer rows are used, so that the Jacobians take 400 MB at most.
+    n : int
+    rng : np.random.Generator
+        Of the randomised decomposition (Halko, Martinsson, Tropp 2011).
+
+    Returns
+    -------
+    Tensor, float32, (D, r)
+        Orthonormal; r = min(n, rank of the Jacobians).
+    """
+    gradients = []
+    with torch.no_grad():
+        classes = split.cloud(activations[:1]).shape[1]
+    for some in activations[: max(1, _JACOBIAN_ELEMENTS // (classes * activations[0].numel()))].split(500):
+        some = some.clone().requires_grad_()
+        answers = split.cloud(some)
+        gradients += [torch.autograd.grad(column.sum(), some, retain_graph=True)[0].flatten(1) for column in answers.T]
+    jacobian = torch.cat(gradients)
+    with torch.random.fork_rng():  # the decomposition draws from torch's global generator
+        torch.manual_seed(int(rng.integers(2**63)))
+        _, values, vectors = torch.svd_lowrank(jacobian, min(n + 10, *jacobian.shape), niter=4)
+    return vectors[:, : min(n, int((values > 1e-5 * values[0]).sum()))].contiguous()
+
+
+def lean(fresh: Fresh, activations: Tensor) -> Fresh:
+    """`fresh` without the directions in which t of these activations has less than a hundredth of the noise's variance.
+
+    Their mean goes to mu. The loudest direction stays in any case.
+    """
+    signal = fresh.signal(activations)
+    ratio = signal.var(0) / fresh.scales.square()
+    kept = ratio > min(_LEAST_RATIO, 0.999 * ratio.max())
+    additive = fresh.additive + (fresh.directions[:, ~kept] @ signal[:, ~kept].mean(0)).view(fresh.shape)
+    columns = {name: getattr(fresh, name)[:, kept] for name in ("readings", "directions")}
+    values = {name: getattr(fresh, name)[kept] for name in ("offsets", "limits", "scales")}
+    return replace(fresh, additive=additive, **columns, **values)

@@ -1,0 +1,186 @@
+"""A task with its choices made: by flags, by defaults, and by what the noise was learned for."""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from shredder.inputs.images import Images
+from shredder.io.cli import InputError, require_one_of
+from shredder.io.files import sha256
+from shredder.noise.channel import Channel
+from shredder.noise.flags import SINGLE, handed, source_of
+from shredder.split import SplitNetwork
+from shredder.task import Task, read_task
+
+
+@dataclass(frozen=True)
+class TaskArguments:
+    """Flags that choose a system. Those left out take the task's default, which run.json shows."""
+
+    task: str | Path = ""
+    """A name in tasks/, or a Python file with a `task` of its own (docs/extending.md)."""
+    dataset: str | None = None
+    """Which of the task's datasets. Default: the first."""
+    data_root: Path = Path("data")
+    """Folder of the dataset's files."""
+    public_labels: str | None = None
+    """What the cloud answers, one of the task's labels. Default: the dataset's first, or what the noise was learned for."""
+    weights: Path | None = None
+    """The network that the cloud serves: .safetensors, or a torch.save state dict. Default: the task's."""
+    private_weights: Path | None = None
+    """The untrained adversary's network, which answers the private label. Default: the task's."""
+    cutting_point: str | None = None
+    """The layer whose output is sent. Default: the task's last, or where the noise was learned."""
+    skip_corrupt: bool = False
+    """Leave out images that cannot be decoded; else they end the run."""
+
+
+def chosen(task: Task, args: Any) -> Any:
+    """`args`, of a class with TaskArguments' flags, with the task's defaults in place of what is None.
+
+    Raises
+    ------
+    InputError
+        If the task has no such dataset, labels or cutting point.
+    WeightsError
+        If the default weights cannot be had.
+    """
+    dataset = next(iter(task.datasets)) if args.dataset is None else args.dataset
+    cutting_point = list(task.cutting_points)[-1] if args.cutting_point is None else args.cutting_point
+    args = dataclasses.replace(args, dataset=dataset, cutting_point=cutting_point)
+    require_one_of(args, dataset=task.datasets, cutting_point=task.cutting_points)
+    possible = task.datasets[dataset].labels
+    args = dataclasses.replace(args, public_labels=possible[0] if args.public_labels is None else args.public_labels)
+    require_one_of(args, public_labels=possible)
+    labels = task.labels[args.public_labels]
+    if args.private_weights is not None and labels.private is None:
+        raise InputError(
+            f"--private-weights: with --public-labels {args.public_labels} no private label is left in {task.name}"
+        )
+    private = task.labels[labels.private].weights() if labels.private and args.private_weights is None else args.private_weights
+    own = {"task": Path(args.task)} if Path(args.task).suffix == ".py" else {}
+    return dataclasses.replace(args, weights=args.weights or labels.weights(), private_weights=private, **own)
+
+
+def with_noise(args: Any) -> tuple[Task, Any, Channel]:
+    """The task, `args` with all that noise and task say in place of what is None, and what crosses the cut.
+
+    Parameters
+    ----------
+    args : dataclass
+        Of a class with the flags of TaskArguments and NoiseArguments.
+
+    Raises
+    ------
+    InputError
+        If no noise is named and the task ships none, or the noise was learned for something else than `args` say.
+    """
+    single = [name for name in SINGLE if getattr(args, name) is not None]
+    if args.noise is not None and single:
+        raise InputError(f"--noise: found --{single[0]} beside it; expected one or the other")
+    found = handed(args.noise) if args.noise is not None else None
+    if not args.task:
+        if found is None or found.task is None:
+            raise InputError("--task: not named; expected it, or --noise with a folder whose run.json names a task")
+        args = dataclasses.replace(args, task=found.task)
+    task = read_task(args.task)
+    if found is None and not single:
+        args = dataclasses.replace(args, noise=_shipped(task, args))
+        found = handed(args.noise)
+    if found is None:
+        args = chosen(task, args)
+    else:
+        _agree("--task", args.noise, found.name, task.name)
+        for name, learned in (("public_labels", found.public_labels), ("cutting_point", found.cutting_point)):
+            if (given := getattr(args, name)) is None:
+                args = dataclasses.replace(args, **{name: learned})
+            else:
+                _agree("--" + name.replace("_", "-"), args.noise, learned, given)
+        args = chosen(task, args)
+        if found.weights not in (None, own := sha256(args.weights)):
+            raise InputError(
+                f"--weights {args.weights}: the noise in {args.noise} was learned for other weights; found SHA-256 "
+                f"{own[:12]}..., expected {found.weights[:12]}..."
+            )
+    source = source_of(args, tuple(task.cutting_points[args.cutting_point]))
+    rule = args.draw or (found and found.rule) or source.rules[0]
+    return task, dataclasses.replace(args, draw=rule), Channel(source, rule)
+
+
+def _shipped(task: Task, args: Any) -> Path:
+    labels = args.public_labels or (task.datasets[args.dataset].labels[0] if args.dataset in task.datasets else None)
+    labels = labels or next(iter(task.shipped), None)
+    if labels not in task.shipped:
+        raise InputError(
+            f"--noise: not named, and the task {task.name} ships none for the labels {labels}; expected a folder that step 1 "
+            "has written for them"
+        )
+    return task.shipped[labels]
+
+
+def _agree(flag: str, noise: Path, learned: str | None, found: str) -> None:
+    """Raise InputError where the noise was learned for something else; None says nothing."""
+    if learned is not None and learned != found:
+        raise InputError(
+            f"{flag} {found}: the noise in {noise} was learned for {learned}; expected noise for {found}, or {learned} here"
+        )
+
+
+class System:
+    """A task with all its choices made: what steps work on.
+
+    Parameters
+    ----------
+    task : Task
+    args : dataclass
+        As from `chosen`.
+
+    Attributes
+    ----------
+    split : SplitNetwork
+        The public network, cut.
+    shape : tuple of int
+        Of one activation.
+    """
+
+    def __init__(self, task: Task, args: Any):
+        self.task, self.args = task, args
+        self.dataset, self.labels = task.datasets[args.dataset], task.labels[args.public_labels]
+        self.shape = tuple(task.cutting_points[args.cutting_point])
+        self.split = SplitNetwork(self.labels.network(args.weights), args.cutting_point)
+        private = self.labels.private
+        self._private = task.labels[private].network(args.private_weights) if private else None
+
+    @property
+    def private_split(self) -> SplitNetwork | None:
+        """The untrained adversary's network, cut at the same point; None where no private label is left."""
+        return SplitNetwork(self._private, self.args.cutting_point) if self._private else None
+
+    @property
+    def has_private(self) -> bool:
+        """Whether a private label is left."""
+        return self._private is not None
+
+    @property
+    def files(self) -> list[Path]:
+        """Files that say what the system computes: weights, and the task's own."""
+        own = [self.args.task] if isinstance(self.args.task, Path) else []
+        return [path for path in (self.args.weights, self.args.private_weights, *own) if path]
+
+    def images(self, **parts: int | None) -> list[Images]:
+        """The parts that are named, each so many images of it, or all of None; after a look at what the edge makes of one.
+
+        Raises InputError, also where the network does not send what the task says.
+        """
+        found = self.dataset.load(self.args.data_root, parts)
+        with torch.no_grad():
+            image = torch.zeros(1, *next(iter(found.values())).shape)
+            sent = tuple(self.split.edge(image).shape[1:])
+        if sent != self.shape:
+            raise InputError(
+                f"--task {self.task.name}: the network sends {sent} at {self.args.cutting_point}, the task says {self.shape}"
+            )
+        return [found[part] for part in parts]

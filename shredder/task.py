@@ -1,0 +1,132 @@
+"""A task: all that a step asks of a system. `tasks/` has one file for each; a user's own file does as well."""
+
+import importlib.util
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from shredder.inputs.images import Images
+from shredder.io.cli import InputError
+from shredder.io.provenance import REPOSITORY
+
+# Side of the pictures that decoders guess, in pixels, at most.
+_SIDE = 56
+
+
+def same(labels: Tensor) -> Tensor:
+    """The class itself is what the cloud answers."""
+    return labels
+
+
+def grey(images: Tensor) -> Tensor:
+    """What a decoder guesses of inputs, (n, channels, H, W): their mean channel, (n, h, w), from 0 to 1, h and w at most 56."""
+    side = min(_SIDE, *images.shape[2:])
+    pixels = functional.interpolate(images.mean(1, keepdim=True), (side, side), mode="area").squeeze(1)
+    low, high = pixels.amin((1, 2), keepdim=True), pixels.amax((1, 2), keepdim=True)
+    return (pixels - low) / (high - low).clamp(min=1e-6)
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What a network answers.
+
+    Attributes
+    ----------
+    network : callable
+        From the path of weights to the network in eval mode, which has `layers()`. Raises WeightsError.
+    weights : callable
+        The path of the weights that are taken where none are named; it may download them.
+    public : callable
+        From classes, int64 (n,), to what the cloud answers.
+    private : str or None
+        The labels that are left to be hidden, by their name in the task: their network is the untrained adversary's.
+    """
+
+    network: Callable[[Path], nn.Module]
+    weights: Callable[[], Path]
+    public: Callable[[Tensor], Tensor] = same
+    private: str | None = None
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Inputs, in parts.
+
+    Attributes
+    ----------
+    load : callable
+        From a folder and a mapping of parts ("train", "test") to how many of each (None: all), to the parts' Images. A tenth of
+        the training images, the first, is held out. Raises InputError.
+    labels : tuple of str
+        Names of the labels that it has, the default first.
+    input_bits : int
+        What an input is stored in, at most.
+    sample, attack : mapping of str to value
+        Defaults of flags of step 2 (`n_samples`, `judged_on`) and of the attack (`images`, `epochs`).
+    """
+
+    load: Callable[[Path, Mapping[str, int | None]], dict[str, Images]]
+    labels: tuple[str, ...]
+    input_bits: int
+    sample: Mapping[str, Any] = field(default_factory=dict)
+    attack: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Task:
+    """A system: networks, where they may be cut, inputs.
+
+    Attributes
+    ----------
+    name : str
+        What folders in `runs/` and records call it.
+    cutting_points : mapping of str to tuple of int
+        Layers whose output may be sent, and its shape, channels first. The last is the default.
+    datasets, labels : mapping
+        By name; the first dataset is the default.
+    learn : callable
+        From step 1's flags, of which some are None yet, to the task's defaults for them, by name. It goes before the methods'.
+    method : str
+        The default of `--method`.
+    shipped : mapping of str to Path
+        By labels: the folder that step 1 has written from which step 2 and the attack draw where no other is named.
+    pictures : callable
+        From inputs to what decoders guess of them, float32 (n, h, w) in [0, 1].
+    """
+
+    name: str
+    cutting_points: Mapping[str, tuple[int, ...]]
+    datasets: Mapping[str, Dataset]
+    labels: Mapping[str, Labels]
+    learn: Callable[[Any], Mapping[str, Any]] = lambda args: {}
+    method: str = "self-supervised"
+    shipped: Mapping[str, Path] = field(default_factory=dict)
+    pictures: Callable[[Tensor], Tensor] = grey
+
+
+def read_task(name: str | Path) -> Task:
+    """The `task` of `tasks/NAME.py`, or of a Python file. Raises InputError."""
+    names = sorted(path.stem for path in (REPOSITORY / "tasks").glob("*.py") if path.stem != "__init__")
+    own = Path(name).suffix == ".py"
+    path = Path(name) if own else REPOSITORY / "tasks" / f"{name}.py"
+    if not (path.is_file() if own else name in names):
+        found = f"{name}, no such file" if own else f"{str(name)!r}"
+        raise InputError(f"--task: found {found}, expected {', '.join(names)}, or a Python file with a task")
+    try:
+        if own:
+            spec = importlib.util.spec_from_file_location(f"task_{path.stem}", path)
+            module = importlib.util.module_from_spec(spec)
+            spec.loader.exec_module(module)
+        else:
+            module = importlib.import_module(f"tasks.{name}")
+    except Exception as error:  # whatever a user's file raises
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        raise InputError(f"--task {name}: the file raised {reason}") from error
+    task = getattr(module, "task", None)
+    if not isinstance(task, Task):
+        raise InputError(f"--task {name}: found {type(task).__name__} as its `task`, expected a shredder.task.Task")
+    return task

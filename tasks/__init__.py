@@ -1,0 +1,1 @@
+"""Systems, one a file: networks, cutting points, inputs, labels, shipped noise, defaults."""
