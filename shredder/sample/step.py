@@ -22,7 +22,7 @@ from shredder.io.record import RECORD, Record, report
 from shredder.metrics import ActivationMoments, clean_accuracy, mean_and_spread, noisy_accuracy
 from shredder.noise.channel import Channel
 from shredder.noise.draws import JUDGED, query_generator
-from shredder.noise.flags import NoiseArguments, source_of
+from shredder.noise.flags import NoiseArguments
 from shredder.split import SplitNetwork
 from shredder.system import System, TaskArguments, with_noise
 from shredder.task import Task
@@ -61,21 +61,19 @@ class Judged(NamedTuple):
 
 def run(args: Arguments) -> None:
     """Draw, judge, write."""
-    task, args = with_noise(args)
+    task, args, channel = with_noise(args)
     of_task = task.datasets[args.dataset].sample
     missing = {name: value for name, value in of_task.items() if getattr(args, name) is None}
     output = Path("runs") / task.name / "sample" if args.output is None else args.output
     args = dataclasses.replace(args, **missing, output=output)
     require_at_least(args, seed=0, judged_on=1, n_samples=1)
     with folders.claimed(args.output, WRITTEN):
-        _run(task, args)
+        _run(task, args, channel)
 
 
 @in_float32
-def _run(task: Task, args: Arguments) -> None:
-    source = source_of(args, tuple(task.cutting_points[args.cutting_point]))
-    args = dataclasses.replace(args, draw=args.draw or source.rules[0])
-    record, channel, system = Record(args), Channel(source, args.draw), System(task, args)
+def _run(task: Task, args: Arguments, channel: Channel) -> None:
+    record, system = Record(args), System(task, args)
     seen = None if args.n_samples is None or args.judged_on is None else max(args.n_samples, args.judged_on)
     (images,) = system.images(test=seen)
     n, n_judged = args.n_samples or len(images), args.judged_on or len(images)
@@ -91,7 +89,7 @@ def _run(task: Task, args: Arguments) -> None:
             "task": task.name,
             "queries": files["labels"].rows,
             "left out": len(images.unreadable),
-            "members": len(source),
+            "members": len(channel.source),
             "judged on": len(public.labels),
             "image shape": images.shape,
             "average SNR": columns["snr"].mean().item(),
