@@ -87,6 +87,8 @@ def with_noise(args: Any) -> tuple[Task, Any, Channel]:
             raise InputError("--task: not named; expected it, or --noise with a folder whose run.json names a task")
         args = dataclasses.replace(args, task=found.task)
     task = read_task(args.task)
+    choices = {"dataset": task.datasets, "public_labels": task.labels, "cutting_point": task.cutting_points}
+    require_one_of(args, **{name: possible for name, possible in choices.items() if getattr(args, name) is not None})
     if found is None and not single:
         args = dataclasses.replace(args, noise=_shipped(task, args))
         found = handed(args.noise)
@@ -100,7 +102,9 @@ def with_noise(args: Any) -> tuple[Task, Any, Channel]:
             else:
                 _agree("--" + name.replace("_", "-"), args.noise, learned, given)
         args = chosen(task, args)
-        if found.weights not in (None, own := sha256(args.weights)):
+        # Of weights that are not there, whoever loads them says more.
+        own = sha256(args.weights) if args.weights.is_file() else found.weights
+        if found.weights not in (None, own):
             raise InputError(
                 f"--weights {args.weights}: the noise in {args.noise} was learned for other weights; found SHA-256 "
                 f"{own[:12]}..., expected {found.weights[:12]}..."
@@ -111,8 +115,8 @@ def with_noise(args: Any) -> tuple[Task, Any, Channel]:
 
 
 def _shipped(task: Task, args: Any) -> Path:
-    labels = args.public_labels or (task.datasets[args.dataset].labels[0] if args.dataset in task.datasets else None)
-    labels = labels or next(iter(task.shipped), None)
+    of_dataset = task.datasets[args.dataset or next(iter(task.datasets))].labels[0]
+    labels = args.public_labels or (of_dataset if args.dataset else next(iter(task.shipped), of_dataset))
     if labels not in task.shipped:
         raise InputError(
             f"--noise: not named, and the task {task.name} ships none for the labels {labels}; expected a folder that step 1 "

@@ -1,6 +1,7 @@
 """A task: all that a step asks of a system. `tasks/` has one file for each; a user's own file does as well."""
 
 import importlib.util
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -119,7 +120,7 @@ def read_task(name: str | Path) -> Task:
     try:
         if own:
             spec = importlib.util.spec_from_file_location(f"task_{path.stem}", path)
-            module = importlib.util.module_from_spec(spec)
+            module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)  # where dataclasses look for their module
             spec.loader.exec_module(module)
         else:
             module = importlib.import_module(f"tasks.{name}")

@@ -102,7 +102,7 @@ def tiny_task(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_noise(tiny_task, tmp_path_factory) -> Path:
-    """What step 1 has written for it: additive tensors, for whether the brightest quarter lies in the lower half, after relu."""
+    """What step 1 has written for it: additive tensors after relu, for the half in which the brightest quarter lies."""
     folder = tmp_path_factory.mktemp("tiny-noise")
     train_noise.main(train_noise.Arguments(task=tiny_task, output=folder))
     return folder
