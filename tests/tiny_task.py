@@ -27,7 +27,7 @@ class TinyNetwork(nn.Module):
         return {"conv": self.conv, "relu": nn.ReLU(), "flatten": nn.Flatten(), "fc": self.fc, "log_softmax": last}
 
     def forward(self, images: Tensor) -> Tensor:
-        return nn.Sequential(self.layers())(images)
+        return nn.Sequential(*self.layers().values())(images)
 
 
 def network(n_classes: int, path: Path) -> TinyNetwork:
