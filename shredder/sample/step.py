@@ -11,7 +11,6 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from shredder.inputs.activations import edge_pass
 from shredder.inputs.images import Images
@@ -19,6 +18,7 @@ from shredder.io import folders
 from shredder.io.cli import in_float32, require_at_least
 from shredder.io.files import RowFile, csv_table, require_space
 from shredder.io.record import RECORD, Record, report
+from shredder.io.terminal import progress
 from shredder.metrics import ActivationMoments, clean_accuracy, mean_and_spread, noisy_accuracy
 from shredder.noise.channel import Channel
 from shredder.noise.draws import JUDGED, query_generator
@@ -160,7 +160,7 @@ def judge(
     public, columns, n_right = networks["public"], [], 0
     moments, judging = ActivationMoments(public.activations), query_generator(seed, JUDGED)
     truth = torch.from_numpy(files["public_labels"].array()[:, 0].copy())
-    with tqdm(total=len(truth), unit="draw", desc="noise") as bar:
+    with progress(len(truth), unit="draw", desc="noise") as bar:
         for rows, queries in write_noisy(channel, files, query_generator(seed)):
             n_right += (public.split.cloud(queries).argmax(1) == truth[rows]).sum().item()
             w, n = channel.source.tensors(channel.draws(len(queries), judging))
@@ -169,7 +169,7 @@ def judge(
                 accuracy = [noisy_accuracy(of.split, of.activations, of.labels, *noise) for of in networks.values()]
                 columns.append(torch.stack([moments.snr(*noise), *accuracy]))
                 watched = ", ".join(f"{name} {found.mean():.4f}" for name, found in zip(networks, accuracy, strict=True))
-                bar.set_postfix_str(f"SNR {columns[-1][0].mean():.3g}, accuracy {watched}")
+                bar.set_postfix_str(f"SNR {columns[-1][0].mean():.3g}, accuracy {watched}", refresh=False)
                 bar.update(len(accuracy[0]))
     names = ("snr", *(f"{name}_accuracy" for name in networks))
     return dict(zip(names, torch.cat(columns, dim=1), strict=True)), n_right
