@@ -25,7 +25,12 @@ def same(values: Tensor) -> Tensor:
 
 
 def grey(images: Tensor) -> Tensor:
-    """What a decoder guesses of inputs, (n, channels, H, W): their mean channel, (n, h, w), from 0 to 1, h and w at most 56."""
+    """What a decoder guesses of inputs, (n, channels, H, W): their mean channel, (n, h, w), from 0 to 1, h and w at most 56.
+
+    Raises InputError of inputs of another shape.
+    """
+    if images.dim() != 4:
+        raise InputError(f"inputs of {tuple(images.shape[1:])} are no images (channels, H, W): the task has to name `pictures`")
     side = min(_SIDE, *images.shape[2:])
     pixels = functional.interpolate(images.mean(1, keepdim=True), (side, side), mode="area").squeeze(1)
     low, high = pixels.amin((1, 2), keepdim=True), pixels.amax((1, 2), keepdim=True)
@@ -121,7 +126,7 @@ class Task:
     shipped : mapping of str to Path
         By labels: the folder that step 1 has written from which step 2 and the attack draw where no other is named.
     pictures : callable
-        From inputs to what decoders guess of them, float32 (n, h, w) in [0, 1].
+        From inputs to what decoders guess of them, float32 (n, side, side) in [0, 1], a side of at least 7.
     """
 
     name: str

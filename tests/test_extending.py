@@ -435,6 +435,34 @@ def test_a_task_that_does_not_fit_is_refused_in_one_line(task, message, monkeypa
     assert "\n" not in str(error.value) and not Path("runs").exists()
 
 
+def test_inputs_that_are_no_images_need_pictures(steps, place):
+    read = "def read(folder, part):\n    inputs, classes = images_of(folder, part)\n    return inputs.flatten(1), classes"
+    flat = (
+        (place / "my_task.py")
+        .read_text()
+        .replace("def read(", "def images_of(")
+        .replace("\n\ndef half", f"\n{read}\n\n\ndef half")
+    )
+    flat = flat.replace("conv1=", "square=nn.Unflatten(1, (4, 8, 8)), conv1=")
+    for name, pictures in {
+        "none": "",
+        "small": "inputs[:, :36].view(-1, 6, 6)",
+        "own": "inputs[:, :64].view(-1, 8, 8)",
+    }.items():
+        named = f"    pictures=lambda inputs: {pictures},\n)\n" if pictures else ")\n"
+        Path(f"{name}.py").write_text(flat.replace('    method="additive",\n)\n', f'    method="additive",\n{named}'))
+    for path in place.glob("*.pth"):
+        shutil.copy(path, ".")
+    train_noise.main(train_noise.Arguments(task=Path("none.py"), images=200, **QUICK))
+    flags = {"noise": Path("runs/loudest/noise"), "images": 100, "epochs": 1, "attacks": ("reconstruction",)}
+    with pytest.raises(InputError, match=r"inputs of \(256,\) are no images .*: the task has to name `pictures`"):
+        attack.main(attack.Arguments(**flags))
+    with pytest.raises(InputError, match=r"found pictures of 36 pixels, expected squares, 7 or more a side"):
+        attack.main(attack.Arguments(task=Path("small.py"), **flags))
+    attack.main(attack.Arguments(task=Path("own.py"), **flags))
+    assert Path("runs/loudest/attacks/reconstruction.csv").exists()
+
+
 def test_more_images_than_there_are(steps):
     with pytest.raises(InputError, match=r"--images: found 4001, expected 1 to 4000, the train images of the task"):
         steps[0](images=4001)

@@ -13,6 +13,9 @@ from torch import Tensor
 
 from shredder.attack.setting import Side
 
+# Pixels of a side of what SSIM compares.
+SSIM_WINDOW = 7
+
 
 @dataclass(frozen=True)
 class Reading:
@@ -84,7 +87,7 @@ def quality(images: Tensor, guesses: Tensor, side: int) -> dict[str, float]:
     """
     errors = (images - guesses).double().square().mean(1)
     pairs = zip(images.view(-1, side, side).numpy(), guesses.reshape(-1, side, side).numpy(), strict=True)
-    similarity = np.array([structural_similarity(image, guess, data_range=1.0) for image, guess in pairs])
+    similarity = np.array([structural_similarity(image, guess, win_size=SSIM_WINDOW, data_range=1.0) for image, guess in pairs])
     margin = 1.96 * similarity.std(ddof=1) / len(similarity) ** 0.5
     return {
         "mean squared error": errors.mean().item(),
