@@ -102,7 +102,9 @@ def test_distributions_and_their_tensors_are_drawn_alike():
 
 @pytest.mark.parametrize("how", ["verbatim", "elementwise-laplace"])
 def test_distributions_have_one_rule(how):
-    with pytest.raises(InputError, match=f"--draw {how}: not a rule of this noise; expected order-preserving, .* tensors are gone"):
+    with pytest.raises(
+        InputError, match=f"--draw {how}: not a rule of this noise; expected order-preserving, .* tensors are gone"
+    ):
         Distributions.fitted(tensors()).draw(3, how, np.random.default_rng(0))
 
 
@@ -317,7 +319,10 @@ def test_noise_that_leaves_float32(tmp_path, fields):
         ),
         ({"method": "additive", "recipe": "authors"}, "--recipe authors: --method additive has suite"),
         ({"learn_redrawn": True, "no_learn_redrawn": True}, "--learn-redrawn: found with --no-learn-redrawn"),
-        ({"private_labels": True}, "--private-labels: no private label is left in lenet on mnist-5k beside --public-labels digits"),
+        (
+            {"private_labels": True},
+            "--private-labels: no private label is left in lenet on mnist-5k beside --public-labels digits",
+        ),
     ],
 )
 def test_flags(tmp_path, fields, message):
