@@ -65,7 +65,8 @@ def _run(task: Task, args: Arguments) -> None:
     source = source_of(args, tuple(task.cutting_points[args.cutting_point]))
     args = dataclasses.replace(args, draw=args.draw or source.rules[0])
     record, channel, system = Record(args), Channel(source, args.draw), System(task, args)
-    train, test = system.images(train=args.images, test=None if args.images is None else args.images // 2)
+    train, test = system.images(train=args.images, test=None)
+    test = test.first(None if args.images is None else args.images // 2)
     # Which attacks are asked for is no part of what a finished one is known by.
     of_run = key(dataclasses.replace(args, attacks=()), [*system.files, *noise_files(args)], train.digest(), test.digest())
     keeper = Keeper(args.output / "attacks", of_run)

@@ -1,3 +1,5 @@
+"""How a query draws: what stays of the stored tensors, the moments of what is new, and that every draw is like every other."""
+
 import math
 
 import numpy as np
@@ -7,14 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from scipy import stats
-from torch import nn
 
-import sample_mutual_info_lenet as sample
-from models.lenet import CUTTING_POINTS
 from shredder.io.cli import InputError
-from shredder.noise.draws import draw_noise, query_generator, redraw_elements, redraw_in_order
+from shredder.noise.draws import query_generator, redraw_elements, redraw_in_order
 from shredder.noise.stored import Collection
-from shredder.noise.tensors import initial_noise
 
 SHAPE = (16, 5, 5)
 # Seeds are fixed and bounds lie four standard deviations of the estimate away: one stream in 16,000 would exceed one.
@@ -171,7 +169,7 @@ def test_one_member_leaves_its_elements_no_room():
 @pytest.mark.parametrize("how", ["verbatim", "order-preserving", "elementwise-laplace"])
 def test_without_multiplicative_tensors(additive, how):
     """What each rule does with the additive ones; none answers with a multiplicative tensor."""
-    w, n, grid = draw_noise(additive, 500, how, np.random.default_rng(0))
+    w, n, grid = additive.draw(500, how, np.random.default_rng(0))
     assert w is None and n.shape == (500, *SHAPE) and (grid is None) == (how == "verbatim")
     stored, rng = additive.additive, np.random.default_rng(0)
     if how == "elementwise-laplace":
@@ -190,18 +188,18 @@ def test_without_multiplicative_tensors(additive, how):
 
 def test_elementwise_laplace_is_for_additive_tensors_alone(collection):
     """The scripts' flag is named; w * a + n would need a rule for w that v1 does not have."""
-    with pytest.raises(InputError, match="--draw elementwise-laplace: for additive tensors alone; found multiplicative ones"):
-        draw_noise(collection, 5, "elementwise-laplace", np.random.default_rng(0))
+    with pytest.raises(InputError, match=r"--draw elementwise-laplace: not a rule .* v1's rule is for additive tensors alone"):
+        collection.draw(5, "elementwise-laplace", np.random.default_rng(0))
 
 
 def test_verbatim_returns_stored_pairs(collection):
-    w, n, _ = draw_noise(collection, 500, "verbatim", np.random.default_rng(0))
+    w, n, _ = collection.draw(500, "verbatim", np.random.default_rng(0))
     members = drawn_members(n, collection)
     assert torch.equal(n, collection.additive[members]) and torch.equal(w, collection.multiplicative[members])
 
 
 def test_order_preserving_keeps_the_pair(collection):
-    w, n, _ = draw_noise(collection, 500, "order-preserving", np.random.default_rng(0))
+    w, n, _ = collection.draw(500, "order-preserving", np.random.default_rng(0))
     members = drawn_members(n, collection)
     stored = collection.multiplicative[members]
     assert torch.equal(n, collection.additive[members])
@@ -214,29 +212,15 @@ def test_order_preserving_keeps_the_pair(collection):
 @pytest.mark.parametrize("how", ["verbatim", "order-preserving"])
 def test_members_are_drawn_uniformly(collection, how):
     """Pearson's statistic of 5,000 draws among 20 members, below the quantile that one stream in 10,000 exceeds."""
-    _, n, _ = draw_noise(collection, 5000, how, np.random.default_rng(0))
+    _, n, _ = collection.draw(5000, how, np.random.default_rng(0))
     counts = drawn_members(n, collection).bincount(minlength=20).numpy()
     assert counts.sum() == 5000 and np.square(counts - 250).sum() / 250 < stats.chi2.ppf(1 - 1e-4, df=19)
 
 
 @pytest.mark.parametrize("how", ["verbatim", "order-preserving", "elementwise-laplace"])
 def test_same_seed_same_bits_without_multiplicative_tensors(additive, how):
-    first, again, other = (draw_noise(additive, 50, how, np.random.default_rng(seed))[1] for seed in (1, 1, 2))
+    first, again, other = (additive.draw(50, how, np.random.default_rng(seed))[1] for seed in (1, 1, 2))
     assert torch.equal(first, again) and not torch.equal(first, other)
-
-
-def test_what_is_written_of_draws_says_nothing_of_a_querys_own(tmp_path):
-    """The SNR of a query's own noise, beside what was sent, would tell which input it was."""
-    np.save(tmp_path / "additive.npy", np.random.default_rng(0).laplace(0, 2, (5, 120, 1, 1)).astype(np.float32))
-    for seed in (0, None):
-        output = tmp_path / f"{seed}"
-        sample.main(sample.Arguments(additive=tmp_path / "additive.npy", public_labels="digits", seed=seed, output=output))
-        noisy, clean = (np.load(output / f"{name}_activations.npy").reshape(1000, 120) for name in ("noisy", "original"))
-        own = np.square(clean).mean() / (noisy - clean).var(1)
-        written = np.genfromtxt(output / "draws.csv", delimiter=",", names=True)["snr"]
-        # Two samples of the same distribution, and nothing more: a correlation's standard error is 1 / sqrt(1,000).
-        assert stats.ks_2samp(own, written).pvalue > 1e-3
-        assert abs(np.corrcoef(own, written)[0, 1]) < 4 / 1000**0.5
 
 
 def test_without_a_seed_nobody_can_repeat_the_draws():
@@ -247,33 +231,5 @@ def test_without_a_seed_nobody_can_repeat_the_draws():
 
 @pytest.mark.parametrize("how", ["verbatim", "order-preserving"])
 def test_same_seed_same_bits(collection, how):
-    first, again, other = (draw_noise(collection, 50, how, np.random.default_rng(seed))[:2] for seed in (1, 1, 2))
+    first, again, other = (collection.draw(50, how, np.random.default_rng(seed))[:2] for seed in (1, 1, 2))
     assert all(map(torch.equal, first, again)) and not any(map(torch.equal, first, other))
-
-
-@pytest.mark.parametrize("shape", CUTTING_POINTS.values())
-def test_initial_noise(shape):
-    """w as torch's own Xavier initialisation, n from Laplace: mean 0, mean |n| = b, variance 2 b^2."""
-    b, members = 1.7, 1000
-    w, n = initial_noise(members, shape, b, np.random.default_rng(0))
-    assert w.shape == n.shape == (members, *shape) and w.dtype == n.dtype == torch.float32
-    generator = torch.Generator().manual_seed(0)
-    xavier = torch.stack([nn.init.xavier_normal_(torch.empty(shape), generator=generator) for _ in range(members)])
-    w, n, count = w.double(), n.double(), n.numel()
-    # Relative errors: 1 / sqrt(2 count) of a Normal's std, and two of them here; 1 / sqrt(count) of mean |n|, whose own
-    # standard deviation is b; sqrt(5 / count) of mean n^2, since E n^4 = 24 b^4.
-    assert w.std().item() == pytest.approx(xavier.double().std().item(), rel=SIGMAS / count**0.5)
-    assert w.mean().item() == pytest.approx(0, abs=SIGMAS * w.std().item() / count**0.5)
-    assert n.abs().mean().item() == pytest.approx(b, rel=SIGMAS / count**0.5)
-    assert n.square().mean().item() == pytest.approx(2 * b**2, rel=SIGMAS * (5 / count) ** 0.5)
-    assert n.mean().item() == pytest.approx(0, abs=SIGMAS * b * (2 / count) ** 0.5)
-
-
-def test_initial_noise_at_the_last_cutting_point():
-    w, _ = initial_noise(1000, (120, 1, 1), 1.0, np.random.default_rng(0))
-    assert w.double().std().item() == pytest.approx((2 / 121) ** 0.5, rel=SIGMAS / (2 * w.numel()) ** 0.5)
-
-
-def test_initial_noise_same_seed_same_bits():
-    first, again = (initial_noise(2, SHAPE, 1.0, np.random.default_rng(3)) for _ in range(2))
-    assert all(map(torch.equal, first, again))
