@@ -64,7 +64,7 @@ class AlexNet(torchvision.models.AlexNet):
 
 
 def digit_alexnet() -> AlexNet:
-    """The digits variant with fresh weights: ten classes, 256 hidden units, 4.9 million parameters."""
+    """The digits variant with new weights: ten classes, 256 hidden units, 4.9 million parameters."""
     return AlexNet(n_classes=10, width=256)
 
 

@@ -10,7 +10,8 @@ import torch
 from shredder.inputs.images import Images
 from shredder.io.cli import InputError, require_one_of
 from shredder.io.files import sha256
-from shredder.noise.flags import SINGLE, handed
+from shredder.noise.channel import Channel
+from shredder.noise.flags import SINGLE, handed, source_of
 from shredder.split import SplitNetwork
 from shredder.task import Task, read_task
 
@@ -64,8 +65,8 @@ def chosen(task: Task, args: Any) -> Any:
     return dataclasses.replace(args, weights=args.weights or labels.weights(), private_weights=private, **own)
 
 
-def with_noise(args: Any) -> tuple[Task, Any]:
-    """The task, and `args` with all that noise and task say in place of what is None.
+def with_noise(args: Any) -> tuple[Task, Any, Channel]:
+    """The task, `args` with all that noise and task say in place of what is None, and what crosses the cut.
 
     Parameters
     ----------
@@ -82,26 +83,31 @@ def with_noise(args: Any) -> tuple[Task, Any]:
         raise InputError(f"--noise: found --{single[0]} beside it; expected one or the other")
     found = handed(args.noise) if args.noise is not None else None
     if not args.task:
-        if found is None:
-            raise InputError("--task: not named; expected it, or --noise with a folder that step 1 has written")
+        if found is None or found.task is None:
+            raise InputError("--task: not named; expected it, or --noise with a folder whose run.json names a task")
         args = dataclasses.replace(args, task=found.task)
     task = read_task(args.task)
     if found is None and not single:
         args = dataclasses.replace(args, noise=_shipped(task, args))
         found = handed(args.noise)
     if found is None:
-        return task, chosen(task, args)
-    of_noise = found.task if isinstance(found.task, str) else read_task(found.task).name
-    _agree("--task", args.noise, of_noise, task.name)
-    for name, value in (("public_labels", found.public_labels), ("cutting_point", found.cutting_point)):
-        given = getattr(args, name)
-        if given is not None:
-            _agree("--" + name.replace("_", "-"), args.noise, value, given)
-        args = dataclasses.replace(args, **{name: value if given is None else given})
-    args = chosen(task, args)
-    if found.weights is not None:
-        _agree(f"--weights {args.weights}: SHA-256", args.noise, found.weights, sha256(args.weights))
-    return task, dataclasses.replace(args, draw=args.draw or found.rule)
+        args = chosen(task, args)
+    else:
+        _agree("--task", args.noise, found.name, task.name)
+        for name, learned in (("public_labels", found.public_labels), ("cutting_point", found.cutting_point)):
+            if (given := getattr(args, name)) is None:
+                args = dataclasses.replace(args, **{name: learned})
+            else:
+                _agree("--" + name.replace("_", "-"), args.noise, learned, given)
+        args = chosen(task, args)
+        if found.weights not in (None, own := sha256(args.weights)):
+            raise InputError(
+                f"--weights {args.weights}: the noise in {args.noise} was learned for other weights; found SHA-256 "
+                f"{own[:12]}..., expected {found.weights[:12]}..."
+            )
+    source = source_of(args, tuple(task.cutting_points[args.cutting_point]))
+    rule = args.draw or (found and found.rule) or source.rules[0]
+    return task, dataclasses.replace(args, draw=rule), Channel(source, rule)
 
 
 def _shipped(task: Task, args: Any) -> Path:

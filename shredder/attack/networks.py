@@ -122,32 +122,16 @@ class Training:
         return self.best
 
 
-class Reader(nn.Module):
-    """Tells labels from features by `layers`, whose outputs are scores."""
-
-    def __init__(self, layers: nn.Module):
-        super().__init__()
-        self.layers = layers
-
-    def forward(self, features: Tensor) -> Tensor:
-        """(n, F) -> (n, labels)."""
-        return self.layers(features)
+class Reader(nn.Sequential):
+    """Tells labels from features, (n, F) -> scores, (n, labels)."""
 
     def loss(self, features: Tensor, labels: Tensor) -> Tensor:
         """Cross-entropy, in nats."""
         return functional.cross_entropy(self(features), labels)
 
 
-class Decoder(nn.Module):
-    """Guesses images from features by `layers`."""
-
-    def __init__(self, layers: nn.Module):
-        super().__init__()
-        self.layers = layers
-
-    def forward(self, features: Tensor) -> Tensor:
-        """(n, F) -> (n, P)."""
-        return self.layers(features)
+class Decoder(nn.Sequential):
+    """Guesses images from features, (n, F) -> (n, P)."""
 
     def loss(self, features: Tensor, images: Tensor) -> Tensor:
         """Mean squared error over all pixels."""

@@ -19,7 +19,7 @@ from shredder.io.cli import in_float32, require_at_least
 from shredder.io.record import Record, key
 from shredder.metrics import clean_accuracy
 from shredder.noise.channel import Channel
-from shredder.noise.flags import NoiseArguments, noise_files, source_of
+from shredder.noise.flags import NoiseArguments, noise_files
 from shredder.system import System, TaskArguments, with_noise
 from shredder.task import Task
 
@@ -48,7 +48,7 @@ class Arguments(NoiseArguments, TaskArguments):
 
 def run(args: Arguments) -> None:
     """Attack, compare with floor and ceiling, write."""
-    task, args = with_noise(args)
+    task, args, channel = with_noise(args)
     of_task = {"epochs": 30} | dict(task.datasets[args.dataset].attack)
     missing = {name: value for name, value in of_task.items() if getattr(args, name) is None}
     output = Path("runs") / task.name / "attacks" if args.output is None else args.output
@@ -57,14 +57,12 @@ def run(args: Arguments) -> None:
     chosen(args.attacks, task.labels[args.public_labels].private is not None)
     Budget(args.epochs, args.seconds_per_attack).check()
     with folders.claimed(args.output, written()):
-        _run(task, args)
+        _run(task, args, channel)
 
 
 @in_float32
-def _run(task: Task, args: Arguments) -> None:
-    source = source_of(args, tuple(task.cutting_points[args.cutting_point]))
-    args = dataclasses.replace(args, draw=args.draw or source.rules[0])
-    record, channel, system = Record(args), Channel(source, args.draw), System(task, args)
+def _run(task: Task, args: Arguments, channel: Channel) -> None:
+    record, system = Record(args), System(task, args)
     train, test = system.images(train=args.images, test=None)
     test = test.first(None if args.images is None else args.images // 2)
     # Which attacks are asked for is no part of what a finished one is known by.

@@ -36,7 +36,7 @@ _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "AVIF")
 _MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
 # Pixels of one image at most, as it is and when its shorter side is 256: PIL warns of a bomb above this many.
 _PIXELS_AT_MOST = 89_478_485
-# Of ImageNet's networks.
+# Shape of what ImageNet's networks read.
 IMAGENET_SHAPE = (3, 224, 224)
 BATCH_SIZE = 50
 # Each has two batches waiting at most, of 30 MB.

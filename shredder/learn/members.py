@@ -124,7 +124,7 @@ class Learning:
         return members
 
     def _learn_once(self) -> Tensor:
-        """One pass over the activations, in a fresh order, for all active members; mean loss of each, (R,)."""
+        """One pass over the activations, in a new order, for all active members; mean loss of each, (R,)."""
         n, size = len(self.learning_set[0]), self.settings.batch_size
         batches = torch.from_numpy(self.rng.permutation(n)).split(size)
         partners = torch.from_numpy(self.rng.permutation(n)).split(size)

@@ -1,4 +1,4 @@
-"""How one query draws its noise: generators, fresh values in the order of a tensor's elements, element-wise values."""
+"""How one query draws its noise: generators, new values in the order of a tensor's elements, element-wise values."""
 
 import secrets
 from typing import Literal, NamedTuple

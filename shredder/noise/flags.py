@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from shredder.io.cli import InputError
+from shredder.io.files import sha256
 from shredder.io.record import RECORD, path_in, read_record, require_intact, require_whole
 from shredder.noise.load import load_folder, load_fresh, load_noise
 from shredder.noise.stored import Stored
@@ -47,6 +48,8 @@ class Handed:
     ----------
     task : str, Path or None
         A name in tasks/, or the Python file.
+    name : str or None
+        What the task calls itself.
     public_labels, cutting_point : str or None
     weights : str or None
         SHA-256 of the served network's.
@@ -57,6 +60,7 @@ class Handed:
     """
 
     task: str | Path | None
+    name: str | None
     public_labels: str | None
     cutting_point: str | None
     weights: str | None
@@ -72,11 +76,16 @@ def handed(folder: Path) -> Handed:
     task, command = arguments.get("task"), str(record.get("command"))
     if task is None and command.startswith("train_noise_"):  # of before tasks
         task = command.removeprefix("train_noise_").removesuffix(".py")
-    elif str(task).endswith(".py"):
+    name = results.get("task") or task
+    if str(task).endswith(".py"):
         task = path_in(folder / RECORD, task)
     names = record.get("files") or {path.name: "" for path in folder.glob("*.npy")}
-    labels = arguments.get("public_labels")
-    return Handed(task, labels, arguments.get("cutting_point"), results.get("weights (SHA-256)"), results.get("draw"), names)
+    cut = arguments.get("public_labels"), arguments.get("cutting_point")
+    weights = results.get("weights (SHA-256)")
+    if weights is None and arguments.get("weights"):  # of before it was recorded, if it still lies there
+        path = path_in(folder / RECORD, arguments["weights"])
+        weights = sha256(path) if path.is_file() else None
+    return Handed(task, name, *cut, weights, results.get("draw"), names)
 
 
 def source_of(args: Any, shape: tuple[int, ...]) -> Stored:

@@ -11,7 +11,6 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from shredder.inputs.activations import edge_pass
 from shredder.inputs.images import Images
@@ -19,10 +18,11 @@ from shredder.io import folders
 from shredder.io.cli import InputError, in_float32, require_at_least
 from shredder.io.files import RowFile, csv_table, require_space
 from shredder.io.record import RECORD, Record, report
+from shredder.io.terminal import progress
 from shredder.metrics import ActivationMoments, clean_accuracy, mean_and_spread, noisy_accuracy
 from shredder.noise.channel import Channel
 from shredder.noise.draws import JUDGED, query_generator
-from shredder.noise.flags import NoiseArguments, source_of
+from shredder.noise.flags import NoiseArguments
 from shredder.split import SplitNetwork
 from shredder.system import System, TaskArguments, with_noise
 from shredder.task import Task
@@ -61,21 +61,19 @@ class Judged(NamedTuple):
 
 def run(args: Arguments) -> None:
     """Draw, judge, write."""
-    task, args = with_noise(args)
+    task, args, channel = with_noise(args)
     of_task = task.datasets[args.dataset].sample
     missing = {name: value for name, value in of_task.items() if getattr(args, name) is None}
     output = Path("runs") / task.name / "sample" if args.output is None else args.output
     args = dataclasses.replace(args, **missing, output=output)
     require_at_least(args, seed=0, judged_on=1)
     with folders.claimed(args.output, WRITTEN):
-        _run(task, args)
+        _run(task, args, channel)
 
 
 @in_float32
-def _run(task: Task, args: Arguments) -> None:
-    source = source_of(args, tuple(task.cutting_points[args.cutting_point]))
-    args = dataclasses.replace(args, draw=args.draw or source.rules[0])
-    record, channel, system = Record(args), Channel(source, args.draw), System(task, args)
+def _run(task: Task, args: Arguments, channel: Channel) -> None:
+    record, system = Record(args), System(task, args)
     (images,) = system.images(test=None)
     n, n_judged = (_number(args, name, len(images)) for name in ("n_samples", "judged_on"))
     images = images.first(max(n, n_judged))
@@ -91,7 +89,7 @@ def _run(task: Task, args: Arguments) -> None:
             "task": task.name,
             "queries": files["labels"].rows,
             "left out": len(images.unreadable),
-            "members": len(source),
+            "members": len(channel.source),
             "judged on": len(public.labels),
             "image shape": images.shape,
             "average SNR": columns["snr"].mean().item(),
@@ -171,7 +169,7 @@ def judge(
     public, columns, n_right = networks["public"], [], 0
     moments, judging = ActivationMoments(public.activations), query_generator(seed, JUDGED)
     truth = torch.from_numpy(files["public_labels"].array()[:, 0].copy())
-    with tqdm(total=len(truth), unit="draw", desc="noise") as bar:
+    with progress(len(truth), unit="draw", desc="noise") as bar:
         for rows, queries in write_noisy(channel, files, query_generator(seed)):
             n_right += (public.split.cloud(queries).argmax(1) == truth[rows]).sum().item()
             w, n = channel.source.tensors(channel.draws(len(queries), judging))
@@ -180,7 +178,7 @@ def judge(
                 accuracy = [noisy_accuracy(of.split, of.activations, of.labels, *noise) for of in networks.values()]
                 columns.append(torch.stack([moments.snr(*noise), *accuracy]))
                 watched = ", ".join(f"{name} {found.mean():.4f}" for name, found in zip(networks, accuracy, strict=True))
-                bar.set_postfix_str(f"SNR {columns[-1][0].mean():.3g}, accuracy {watched}")
+                bar.set_postfix_str(f"SNR {columns[-1][0].mean():.3g}, accuracy {watched}", refresh=False)
                 bar.update(len(accuracy[0]))
     names = ("snr", *(f"{name}_accuracy" for name in networks))
     return dict(zip(names, torch.cat(columns, dim=1), strict=True)), n_right
