@@ -1,13 +1,14 @@
 """The figures: arrays in, one matplotlib Figure out, one look for all."""
 
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 from scipy import stats
-from scipy.spatial import cKDTree
+
+from shredder.shown import as_rectangle, bins, hidden, kolmogorov, linear_guess, rectangle, spread_apart, two_components
 
 # Four of Okabe and Ito's colours, which the colour-blind tell apart.
 BLUE, RED, SKY, GREY = "#0072B2", "#D55E00", "#56B4E9", "#999999"
@@ -53,10 +54,9 @@ def pictures(inputs: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     -------
     ndarray, float32, (n, H', W') or (n, H', W', 3), in [0, 1]
     """
-    if len(shape) == 2:
-        shape = (1, *shape)
+    shape = (1, *shape) if len(shape) == 2 else shape
     if len(shape) != 3 or shape[0] not in (1, 3):
-        shape = (1, *_rectangle(inputs.shape[1]))
+        shape = (1, *rectangle(inputs.shape[1]))
     step = -(-max(shape[1:]) // 64)
     channels = np.array(inputs.reshape(-1, *shape)[:, :, ::step, ::step], np.float32)
     low, high = (extreme(axis=(0, 2, 3), keepdims=True) for extreme in (channels.min, channels.max))
@@ -86,7 +86,7 @@ def pipeline(image: np.ndarray, clean: np.ndarray, noisy: np.ndarray, formula: s
     axes[0].imshow(image, cmap="gray")
     limit = max(np.abs(values).max() for values in (clean, noisy - clean, noisy))
     for axis, values in zip(axes[1:], (clean, noisy - clean, noisy), strict=True):
-        shown = axis.imshow(_grid(values), cmap="PuOr", vmin=-limit, vmax=limit)
+        shown = axis.imshow(as_rectangle(values), cmap="PuOr", vmin=-limit, vmax=limit)
     figure.colorbar(shown, ax=axes[1:], shrink=0.7, label="activation (one colour scale)")
     for axis, text in zip(axes[1:], ("→", "+", "="), strict=True):
         axis.annotate(text, (-0.14, 0.5), xycoords="axes fraction", fontsize=16, ha="center", va="center")
@@ -157,7 +157,7 @@ def _histogram(axis: plt.Axes, tensors: np.ndarray, distribution: stats.rv_conti
     low, high = np.quantile(values, [0.0005, 0.9995])
     axis.hist(values, bins=80, range=(low, high), density=True, color=SKY, label="elements")
     if scale > 0:
-        distance = _distance(values, lambda x: distribution.cdf(x, location, scale))
+        distance = kolmogorov(values, lambda x: distribution.cdf(x, location, scale))
         fits = distance <= 0.05 + 1.36 / np.sqrt(len(values))  # 95 % of samples of the very distribution stay below the latter
         name, *parameters = names
         text = f"{name}{' fit' if fits else ', no fit'} (off by {distance:.2g}):\n"
@@ -170,12 +170,6 @@ def _histogram(axis: plt.Axes, tensors: np.ndarray, distribution: stats.rv_conti
     axis.legend(loc="upper left")
 
 
-def _distance(values: np.ndarray, function: Callable[[np.ndarray], np.ndarray]) -> float:
-    """The largest distance between the distribution function of `values`, ascending, and another one."""
-    expected, steps = function(values), np.arange(len(values) + 1) / len(values)
-    return float(max(np.abs(expected - steps[1:]).max(), np.abs(expected - steps[:-1]).max()))
-
-
 def accuracy_over_draws(columns: Mapping[str, np.ndarray]) -> Figure:
     """Accuracy on many test images under each query's draw, of one network or two.
 
@@ -186,7 +180,7 @@ def accuracy_over_draws(columns: Mapping[str, np.ndarray]) -> Figure:
     """
     figure, axes = plt.subplots(1, len(columns), figsize=(WIDTH, 2.8), squeeze=False)
     for axis, (label, values), colour in zip(axes[0], columns.items(), (BLUE, RED), strict=False):
-        axis.hist(100 * values, bins=_bins(100 * values), color=colour, alpha=0.7)
+        axis.hist(100 * values, bins=bins(100 * values), color=colour, alpha=0.7)
         axis.axvline(100 * values.mean(), color="black", linestyle="--", label=f"mean {100 * values.mean():.2f} %")
         axis.set(xlabel=f"{label} (%)", ylabel="draws")
         axis.legend(loc="lower right", bbox_to_anchor=(1, 1))
@@ -212,11 +206,10 @@ def principal_components(clean: np.ndarray, noisy: np.ndarray, classes: Mapping[
         If there are fewer rows or columns.
     """
     figure, axes = plt.subplots(len(classes), 2, figsize=(WIDTH, 3 * len(classes)), squeeze=False)
-    points = _two_components(noisy)
-    of_noisy = (points, "noisy activations")
-    if _hidden(points):
-        of_noisy = (_spread_apart(points), "noisy activations, points spread apart")
-    both = (_two_components(clean), "clean activations"), of_noisy
+    points, title = two_components(noisy), "noisy activations"
+    if hidden(points):
+        points, title = spread_apart(points), f"{title}, points spread apart"
+    both = (two_components(clean), "clean activations"), (points, title)
     for row, (name, labels) in zip(axes, classes.items(), strict=True):
         values, places = np.unique(labels, return_inverse=True)
         two = plt.matplotlib.colors.ListedColormap([BLUE, RED])
@@ -257,10 +250,10 @@ def what_noise_leaves(images: np.ndarray, clean: np.ndarray, noisy: np.ndarray, 
     elements = {"cmap": "cividis", "aspect": "auto"}
     rows = {
         "input": (images[:n_shown], pixels),
-        "a, clean\n(each panel its\nown scale)": ([_grid(values) for values in clean[:n_shown]], elements),
-        "a', sent\n(each panel its\nown scale)": ([_grid(values) for values in noisy[:n_shown]], elements),
-        "guess from a": (_linear_guess(clean, images, n_shown), pixels),
-        "guess from a'": (_linear_guess(noisy, images, n_shown), pixels),
+        "a, clean\n(each panel its\nown scale)": ([as_rectangle(values) for values in clean[:n_shown]], elements),
+        "a', sent\n(each panel its\nown scale)": ([as_rectangle(values) for values in noisy[:n_shown]], elements),
+        "guess from a": (linear_guess(clean, images, n_shown), pixels),
+        "guess from a'": (linear_guess(noisy, images, n_shown), pixels),
     }
     return _gallery(rows, WIDTH / 9)  # eight pictures and their titles fill the width
 
@@ -305,58 +298,3 @@ def _gallery(rows: Mapping[str, tuple], side: float, height: float = 1) -> Figur
             axis.grid(False)
         line[0].set_ylabel(title, rotation=0, ha="right", va="center")
     return figure
-
-
-def _rectangle(n: int) -> tuple[int, int]:
-    """Height and width of the rectangle of `n` elements that is closest to a square."""
-    height = max(h for h in range(1, int(n**0.5) + 1) if n % h == 0)
-    return height, n // height
-
-
-def _grid(values: np.ndarray) -> np.ndarray:
-    """D values as the rectangle closest to a square, for showing."""
-    return values.reshape(_rectangle(len(values)))
-
-
-def _bins(values: np.ndarray) -> np.ndarray | int:
-    """Edges half a step beside each value, for values that are multiples of a step, as counts are; 40 bins for others."""
-    steps = np.diff(np.unique(values))
-    if len(steps) == 0 or np.ptp(values) > 60 * steps.min():
-        return min(40, len(steps) + 1)
-    step = steps.min()
-    return values.min() + step * (np.arange(round(np.ptp(values) / step) + 2) - 0.5)
-
-
-def _two_components(activations: np.ndarray) -> np.ndarray:
-    if min(activations.shape) < 2:
-        raise ValueError(f"activations: found {activations.shape}, expected at least 2 rows and 2 columns for two components")
-    centred = activations - activations.mean(0, dtype=np.float64)
-    _, _, directions = np.linalg.svd(centred, full_matrices=False)
-    return centred @ directions[:2].T
-
-
-def _hidden(points: np.ndarray) -> bool:
-    """Whether most of `points` (n, 2) lie within a 300th of the picture's side of another one, far less than a marker."""
-    side = np.ptp(points, axis=0)
-    scaled = points / np.where(side > 0, side, 1)
-    return bool(np.median(cKDTree(scaled).query(scaled, 2)[0][:, 1]) < 1 / 300)
-
-
-def _spread_apart(points: np.ndarray) -> np.ndarray:
-    """`points` (n, 2), each moved within a disc of a twenty-fifth of the points' range, evenly and without chance."""
-    # Roberts' sequence fills the square [0, 1)^2 evenly; its first coordinate becomes a radius, its second an angle.
-    turns = np.outer(np.arange(len(points)), [0.7548776662466927, 0.5698402909980532]) % 1
-    radius, angle = np.sqrt(turns[:, 0]), 2 * np.pi * turns[:, 1]
-    return points + 0.04 * np.ptp(points, axis=0) * np.stack([radius * np.cos(angle), radius * np.sin(angle)], 1)
-
-
-def _linear_guess(activations: np.ndarray, images: np.ndarray, n_shown: int) -> np.ndarray:
-    """The first `n_shown` images as ridge regression on standardised activations, fitted to the other rows, sees them."""
-    features = ((activations - activations.mean(0)) / (activations.std(0) + 1e-12)).astype(np.float64)
-    shown, known, pixels = features[:n_shown], features[n_shown:], images[n_shown:].reshape(len(images) - n_shown, -1)
-    penalty, centred = 0.1 * len(known), pixels - pixels.mean(0)
-    if len(known) < known.shape[1]:  # the same solution from the smaller of the two Gram matrices
-        guess = shown @ known.T @ np.linalg.solve(known @ known.T + penalty * np.eye(len(known)), centred)
-    else:
-        guess = shown @ np.linalg.solve(known.T @ known + penalty * np.eye(known.shape[1]), known.T @ centred)
-    return np.clip(guess + pixels.mean(0), images.min(), images.max()).reshape(images[:n_shown].shape)

@@ -6,6 +6,7 @@ import pytest
 from scipy import stats
 
 from shredder import figures
+from shredder.shown import kolmogorov
 
 RNG = np.random.default_rng(0)
 
@@ -113,7 +114,7 @@ def test_what_fits_is_called_a_fit_and_what_does_not_is_not():
 def test_the_distance_is_kolmogorov_s():
     values = np.sort(RNG.normal(size=50))
     expected = stats.kstest(values, stats.norm.cdf).statistic
-    assert figures._distance(values, stats.norm.cdf) == pytest.approx(expected, rel=1e-12)
+    assert kolmogorov(values, stats.norm.cdf) == pytest.approx(expected, rel=1e-12)
 
 
 def test_noise_that_is_only_drawn_is_called_that():
