@@ -11,7 +11,7 @@ from numpy.lib.recfunctions import rename_fields
 from shredder.io.cli import InputError
 from shredder.io.reading import RunRecord, map_array, read_table
 from shredder.io.record import require_intact
-from shredder.noise.stored import Distributions, load_noise
+from shredder.noise.load import load_noise
 
 # Rows whose elements are looked at together, so that a memory map is never in memory as a whole.
 _ROWS_AT_ONCE = 1000
@@ -58,7 +58,7 @@ class Sample:
 
     @property
     def task(self) -> str:
-        """Its name, or a task file's path; empty where the record does not say."""
+        """Its name; empty where the record does not say."""
         return _task(self.record)
 
     @property
@@ -82,7 +82,7 @@ class Sample:
         """What a' is."""
         draw = self.record.argument("draw")
         if "fresh" in self.noise or draw == "fresh":
-            return "mu + Q y, y = t + s e on a grid"
+            return "mu + Q y"
         if "multiplicative" in self.noise:
             return "w * a + n"
         return "a + n" if self.noise.keys() & {"additive", "distributions"} or draw == "elementwise-laplace" else "a + noise"
@@ -168,7 +168,7 @@ def load_learned(sample: Sample) -> Learned:
             require_intact(place)
         files = [places.get(flag) for flag in ("additive", "multiplicative", "distributions", "orders")]
         noise = load_noise(*files, sample.shape, record.argument("skip_rows", int) or 0)
-        if not isinstance(noise, Distributions):
+        if "additive" in places:
             tensors["additive"] = noise.additive.numpy()
             tensors["multiplicative"] = None if noise.multiplicative is None else noise.multiplicative.numpy()
     if not (folder / "curves.csv").exists() or not (folder / "run.json").exists():
@@ -184,7 +184,7 @@ def load_learned(sample: Sample) -> Learned:
 
 
 def _task(record: RunRecord) -> str:
-    return record.argument("task") or _OLD_TASKS.get(record.command, "")
+    return str(record.results.get("task") or record.argument("task") or _OLD_TASKS.get(record.command, ""))
 
 
 def _public_name(record: RunRecord) -> str:

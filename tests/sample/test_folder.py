@@ -40,7 +40,7 @@ def folder(tmp_path: Path) -> Path:
     np.save(folder / "public_labels.npy", np.arange(N)[:, None] % 2)
     (folder / "draws.csv").write_text("snr,public_accuracy\n" + "0.5,0.9\n" * N)
     arguments = {"task": "tasks/dots.py", "public_labels": "odd", "noise": "../noise", "draw": "verbatim", "additive": None}
-    results = {"queries": N, "members": 2, "image shape": IMAGE, "clean public accuracy": 0.95}
+    results = {"task": "dots", "queries": N, "members": 2, "image shape": IMAGE, "clean public accuracy": 0.95}
     (folder / "run.json").write_text(json.dumps({"arguments": arguments, "results": results, "files": {}}))
     return folder
 
@@ -86,7 +86,7 @@ def test_reads_what_step_2_wrote(folder):
     np.testing.assert_array_equal(sample.labels, range(N))
     np.testing.assert_array_equal(sample.public_labels, [0, 1, 0, 1, 0])
     np.testing.assert_array_equal(sample.draws["public_accuracy"], [0.9] * N)
-    assert (sample.task, sample.public_name, sample.private, sample.clean_accuracy) == ("tasks/dots.py", "odd", False, 0.95)
+    assert (sample.task, sample.public_name, sample.private, sample.clean_accuracy) == ("dots", "odd", False, 0.95)
     assert all(isinstance(array.base, np.memmap) for array in (sample.images, sample.activations, sample.noisy))
     assert not any(array.flags.writeable for array in (sample.images, sample.activations, sample.noisy))
 
@@ -134,7 +134,9 @@ def test_reads_what_today_s_step_2_writes(tmp_path, mnist_5k):
     step_2.main(step_2.Arguments(n_samples=1, seed=0, output=tmp_path))
     sample = load_sample(tmp_path)
     assert len(sample) == len(sample.draws) == 1
-    assert (sample.public_name, sample.image_shape, sample.private) == ("gt5", (1, 32, 32), True)
+    assert (sample.task, sample.public_name, sample.image_shape, sample.private) == ("lenet", "gt5", (1, 32, 32), True)
+    assert (sample.formula, sample.clean_accuracy) == ("w * a + n", pytest.approx(0.997))
+    np.testing.assert_array_equal(sample.public_labels, sample.labels > 5)
     assert load_learned(sample).missing == ""
 
 
@@ -160,8 +162,8 @@ def test_an_image_shape_that_does_not_fit_is_named(folder, shape, message):
         ({"additive": "n.npy"}, "a + n"),
         ({"additive": "n.npy", "multiplicative": "w.npy"}, "w * a + n"),
         ({"distributions": "d.npy", "orders": "o.npy"}, "a + n"),
-        ({"fresh": "folder"}, "mu + Q y, y = t + s e on a grid"),
-        ({"noise": "gone", "draw": "fresh"}, "mu + Q y, y = t + s e on a grid"),
+        ({"fresh": "folder"}, "mu + Q y"),
+        ({"noise": "gone", "draw": "fresh"}, "mu + Q y"),
         ({"noise": "gone", "draw": "elementwise-laplace"}, "a + n"),
         ({"noise": "gone", "draw": "order-preserving"}, "a + noise"),
         ({"noise": "../noise"}, "w * a + n"),
@@ -474,7 +476,7 @@ def test_methods_that_keep_no_tensors(folder, noise, method, names, folder_alone
     sample = load_sample(folder)
     learned = load_learned(sample)
     assert (learned.additive, learned.missing, learned.min_accuracy) == (None, "", 0.9)
-    assert sample.formula == {"fresh": "mu + Q y, y = t + s e on a grid", "distribution": "a + n"}[method]
+    assert sample.formula == {"fresh": "mu + Q y", "distribution": "a + n"}[method]
 
 
 def test_a_notebook_shows_one_line():
