@@ -63,7 +63,8 @@ def run(args: Arguments) -> None:
 @in_float32
 def _run(task: Task, args: Arguments, channel: Channel) -> None:
     record, system = Record(args), System(task, args)
-    train, test = system.images(train=args.images, test=None if args.images is None else args.images // 2)
+    train, test = system.images(train=args.images, test=None)
+    test = test.first(None if args.images is None else args.images // 2)
     # Which attacks are asked for is no part of what a finished one is known by.
     of_run = key(dataclasses.replace(args, attacks=()), [*system.files, *noise_files(args)], train.digest(), test.digest())
     keeper = Keeper(args.output / "attacks", of_run)

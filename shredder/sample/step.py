@@ -15,7 +15,7 @@ from torch import Tensor
 from shredder.inputs.activations import edge_pass
 from shredder.inputs.images import Images
 from shredder.io import folders
-from shredder.io.cli import in_float32, require_at_least
+from shredder.io.cli import InputError, in_float32, require_at_least
 from shredder.io.files import RowFile, csv_table, require_space
 from shredder.io.record import RECORD, Record, report
 from shredder.io.terminal import progress
@@ -66,7 +66,7 @@ def run(args: Arguments) -> None:
     missing = {name: value for name, value in of_task.items() if getattr(args, name) is None}
     output = Path("runs") / task.name / "sample" if args.output is None else args.output
     args = dataclasses.replace(args, **missing, output=output)
-    require_at_least(args, seed=0, judged_on=1, n_samples=1)
+    require_at_least(args, seed=0, judged_on=1)
     with folders.claimed(args.output, WRITTEN):
         _run(task, args, channel)
 
@@ -74,9 +74,9 @@ def run(args: Arguments) -> None:
 @in_float32
 def _run(task: Task, args: Arguments, channel: Channel) -> None:
     record, system = Record(args), System(task, args)
-    seen = None if args.n_samples is None or args.judged_on is None else max(args.n_samples, args.judged_on)
-    (images,) = system.images(test=seen)
-    n, n_judged = args.n_samples or len(images), args.judged_on or len(images)
+    (images,) = system.images(test=None)
+    n, n_judged = (_number(args, name, len(images)) for name in ("n_samples", "judged_on"))
+    images = images.first(max(n, n_judged))
 
     with ExitStack() as stack:
         files = open_files(args.output, images.shape, system.shape, n, stack)
@@ -103,6 +103,15 @@ def _run(task: Task, args: Arguments, channel: Channel) -> None:
         written = {file.path: file for file in files.values()} | {args.output / "draws.csv": table}
         record.write(args.output / RECORD, written, results)
     report(args.output, results)
+
+
+def _number(args: Arguments, name: str, available: int) -> int:
+    """How many of the available images a flag asks for, or all of None. Raises InputError of more than there are."""
+    found = available if getattr(args, name) is None else getattr(args, name)
+    if not 1 <= found <= available:
+        flag = "--" + name.replace("_", "-")
+        raise InputError(f"{flag}: found {found}, expected 1 to {available}, the test images of {args.dataset}")
+    return found
 
 
 def open_files(
