@@ -1,6 +1,5 @@
 """A task as a user's own file has it, of 4 x 4 pixels: the class is the brightest quarter, public is in which half it lies."""
 
-from collections import OrderedDict
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
