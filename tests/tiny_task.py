@@ -1,5 +1,6 @@
 """A task as a user's own file has it, of 4 x 4 pixels: the class is the brightest quarter, public is in which half it lies."""
 
+from collections import OrderedDict
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -27,7 +28,7 @@ class TinyNetwork(nn.Module):
         return {"conv": self.conv, "relu": nn.ReLU(), "flatten": nn.Flatten(), "fc": self.fc, "log_softmax": last}
 
     def forward(self, images: Tensor) -> Tensor:
-        return nn.Sequential(self.layers())(images)
+        return nn.Sequential(OrderedDict(self.layers()))(images)
 
 
 def network(n_classes: int, path: Path) -> TinyNetwork:
