@@ -373,3 +373,22 @@ def test_quality_of_images_by_hand():
     same, off = quality(images, images, 8), quality(images, images + 0.1, 8)
     assert same["SSIM"] == pytest.approx(1)
     assert off["mean squared error"] == pytest.approx(0.01, rel=1e-4) and off["PSNR (dB)"] == pytest.approx(20, rel=1e-4)
+
+
+@pytest.mark.parametrize("side", [3, 4, 6, 7])
+def test_quality_of_small_images(side):
+    """SSIM from its definition in one window, where it is as large as the image."""
+    images, guesses = torch.rand(2, 20, side**2, generator=torch.Generator().manual_seed(0))
+    found = quality(images, guesses, side)["SSIM"]
+    assert quality(images, images, side)["SSIM"] == pytest.approx(1) and -1 < found < 0.5
+    if side % 2:
+        x, y, c1, c2 = images.double(), guesses.double(), 0.01**2, 0.03**2
+        mx, my = x.mean(1), y.mean(1)
+        covariance = ((x - mx[:, None]) * (y - my[:, None])).sum(1) / (side**2 - 1)
+        means = (2 * mx * my + c1) / (mx.square() + my.square() + c1)
+        assert found == pytest.approx((means * (2 * covariance + c2) / (x.var(1) + y.var(1) + c2)).mean().item(), rel=1e-4)
+
+
+def test_images_too_small_for_ssim():
+    with pytest.raises(InputError, match=r"^--attacks reconstruction: found pictures of 2 x 2, expected 3 x 3 or more"):
+        quality(torch.zeros(5, 4), torch.zeros(5, 4), 2)
