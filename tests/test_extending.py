@@ -446,7 +446,7 @@ def test_inputs_that_are_no_images_need_pictures(steps, place):
     flat = flat.replace("conv1=", "square=nn.Unflatten(1, (4, 8, 8)), conv1=")
     for name, pictures in {
         "none": "",
-        "small": "inputs[:, :36].view(-1, 6, 6)",
+        "small": "inputs[:, :4].view(-1, 2, 2)",
         "own": "inputs[:, :64].view(-1, 8, 8)",
     }.items():
         named = f"    pictures=lambda inputs: {pictures},\n)\n" if pictures else ")\n"
@@ -457,7 +457,7 @@ def test_inputs_that_are_no_images_need_pictures(steps, place):
     flags = {"noise": Path("runs/loudest/noise"), "images": 100, "epochs": 1, "attacks": ("reconstruction",)}
     with pytest.raises(InputError, match=r"inputs of \(256,\) are no images .*: the task has to name `pictures`"):
         attack.main(attack.Arguments(**flags))
-    with pytest.raises(InputError, match=r"found pictures of 36 pixels, expected squares, 7 or more a side"):
+    with pytest.raises(InputError, match=r"found pictures of 2 x 2, expected 3 x 3 or more"):
         attack.main(attack.Arguments(task=Path("small.py"), **flags))
     attack.main(attack.Arguments(task=Path("own.py"), **flags))
     assert Path("runs/loudest/attacks/reconstruction.csv").exists()

@@ -14,9 +14,6 @@ from torch import Tensor
 from shredder.attack.setting import Side
 from shredder.io.cli import InputError
 
-# Pixels of a side of what SSIM compares.
-SSIM_WINDOW = 7
-
 
 @dataclass(frozen=True)
 class Reading:
@@ -91,11 +88,7 @@ def quality(images: Tensor, guesses: Tensor, side: int) -> dict[str, float]:
     window = min(7, side - 1 + side % 2)
     errors = (images - guesses).double().square().mean(1)
     pairs = zip(images.view(-1, side, side).numpy(), guesses.reshape(-1, side, side).numpy(), strict=True)
-<<<<<<< HEAD
-    similarity = np.array([structural_similarity(image, guess, win_size=SSIM_WINDOW, data_range=1.0) for image, guess in pairs])
-=======
     similarity = np.array([structural_similarity(image, guess, win_size=window, data_range=1.0) for image, guess in pairs])
->>>>>>> t2
     margin = 1.96 * similarity.std(ddof=1) / len(similarity) ** 0.5
     return {
         "mean squared error": errors.mean().item(),

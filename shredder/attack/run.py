@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from shredder.attack.attacks import averaged, image_bits_at_least, read, reconstructed, untrained
 from shredder.attack.gallery import identified
-from shredder.attack.reading import SSIM_WINDOW, Reading, floor, quality
+from shredder.attack.reading import Reading, floor, quality
 from shredder.attack.setting import Setting
 from shredder.io.cli import InputError
 from shredder.metrics import clean_accuracy
@@ -125,11 +125,6 @@ def reconstruction(setting: Setting) -> Outcome:
     """Quality of guessed images, and bits that InfoNCE shows about them."""
     truth = setting.test.images
     side = round(truth.shape[1] ** 0.5)
-    if side < SSIM_WINDOW or side**2 != truth.shape[1]:
-        raise InputError(
-            f"--attacks reconstruction: found pictures of {truth.shape[1]} pixels, expected squares, "
-            f"{SSIM_WINDOW} or more a side"
-        )
     guesses = reconstructed(setting, setting.kinds())
     kind = guesses.pop("kind")
     shown = {"input": truth, "from clean": guesses["clean"], "from noisy": guesses["noisy"], "mean image": guesses["mean"]}

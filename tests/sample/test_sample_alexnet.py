@@ -387,7 +387,7 @@ def test_interrupted_while_writing(additive, old, monkeypatch, owner, name, call
 def test_queries_as_served(additive, tmp_path, monkeypatch):
     """Each query's own answer against its own label, also where nobody watches the bar and it does not count."""
     few_at_once(monkeypatch, drawn=3)
-    monkeypatch.setattr(step, "tqdm", functools.partial(step.tqdm, disable=True))
+    monkeypatch.setattr(step, "progress", functools.partial(step.progress, disable=True))
     run(tmp_path, additive, n_samples=8)
     queries, labels = (torch.from_numpy(np.load(tmp_path / f"{name}.npy")) for name in ("noisy_activations", "labels"))
     answers = SplitNetwork(pretrained_alexnet("digits"), "pool5").cloud(queries).argmax(1)
