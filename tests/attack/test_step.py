@@ -102,7 +102,7 @@ def test_shipped_tensors_are_read_by_the_member_attack(tmp_path, capsys):
 
 
 def test_alexnets_images_are_attacked(tmp_path):
-    attack.main(attack.Arguments(task="alexnet", images=300, epochs=40, output=tmp_path))
+    attack.main(attack.Arguments(task="alexnet", images=300, epochs=12, output=tmp_path))
     results, rows = record(tmp_path)["results"], table(tmp_path / "reconstruction.csv")
     error = {row["images"]: row["mean squared error"] for row in rows}
     assert error.keys() == {"clean", "noisy", "mean"}
