@@ -9,12 +9,18 @@ BIN := .venv/bin
 
 ## The paper's three steps on 5,000 embedded digits, for LeNet and AlexNet, its figures from few points, and what attacks read.
 reproduce: .venv/runtime
-	$(call steps,lenet,)
-	$(call steps,alexnet,)
+	$(call steps,lenet,LeNet)
+	@$(BIN)/python -m paper.summary runs
+	$(call steps,alexnet,AlexNet)
+	@echo "=== The paper's figures, quick ones, from few points"
 	$(BIN)/python paper_figures.py --quick
+	@echo "=== What informed adversaries read, in short"
 	$(BIN)/python paper_figures.py --quick --figure attacks --output runs/attacks
 	@cat runs/attacks/attacks.md
-	@echo "the paper's figures in runs/figures, quick ones, from few points; what informed adversaries read in runs/attacks"
+	@echo "=== Summary"
+	@$(BIN)/python -m paper.summary runs
+	@echo "notebooks: runs/lenet/mutual_info_ite.ipynb, runs/alexnet/mutual_info_ite.ipynb"
+	@echo "figures: runs/lenet/figures, runs/alexnet/figures, runs/figures, runs/attacks"
 
 ## LeNet's on all of MNIST, as the paper has it.
 full: .venv/runtime
@@ -31,10 +37,13 @@ figures: .venv/runtime
 attacks: .venv/runtime
 	$(BIN)/python paper_figures.py --figure attacks --output runs/attacks
 
-# Steps 1 to 3 of the task $(1), in runs/$(1).
+# Steps 1 to 3 of the task $(1), which is called $(2), in runs/$(1).
 define steps
+@echo "=== $(2), step 1 of 3: learn noise on 5,000 digits, under a minute"
 $(BIN)/python train_noise_$(1).py --output runs/$(1)/noise
+@echo "=== $(2), step 2 of 3: 1,000 queries, a draw of noise for each, seconds"
 $(BIN)/python sample_mutual_info_$(1).py --seed 0 --noise runs/$(1)/noise --output runs/$(1)/sample
+@echo "=== $(2), step 3 of 3: mutual information before and after, a minute or two"
 $(call notebook,runs/$(1))
 endef
 

@@ -19,7 +19,6 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn import functional
-from tqdm import tqdm
 
 from models.alexnet import DIGIT_WEIGHTS, digit_alexnet
 from models.lenet import WEIGHTS, LeNet
@@ -28,6 +27,7 @@ from shredder.inputs.images import to_imagenet_input
 from shredder.io import folders
 from shredder.io.cli import InputError, in_float32, require_at_least, script
 from shredder.io.record import Record, report
+from shredder.io.terminal import progress
 from shredder.metrics import accuracy
 
 # Defaults by task. Learning rate: peak of the one-cycle schedule (Smith and Topin 2017) of AdamW.
@@ -103,7 +103,7 @@ def train(network: nn.Module, images: Tensor, labels: Tensor, args: Arguments, r
     n_batches = -(-len(images) // args.batch_size)
     optimizer = torch.optim.AdamW(network.parameters(), lr=args.learning_rate, weight_decay=args.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, args.learning_rate, args.epochs * n_batches)
-    with tqdm(total=args.epochs * n_batches, unit="batch") as bar:
+    with progress(args.epochs * n_batches, unit="batch") as bar:
         for _ in range(args.epochs):
             for rows in torch.from_numpy(rng.permutation(len(images))).split(args.batch_size):
                 batch = batch_of(args.task, images[rows])

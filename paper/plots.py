@@ -77,6 +77,10 @@ def cutting_points(rows: Rows) -> Figure:
         of_network = _where(rows, network=network)
         columns = ("information lost, of the last cutting point's (%)", "kilobytes sent")
         for axis, column, colour in zip(line, columns, (BLUE, RED), strict=True):
+            if column not in of_network[0]:
+                axis.axis("off")
+                axis.text(0.5, 0.5, "nothing is learned here\nwith --quick", ha="center", va="center")
+                continue
             x, y = _columns(of_network, "edge (ms)", column)
             axis.plot(x, y, "o-", color=colour)
             for row, *place in zip(of_network, x, y, strict=True):

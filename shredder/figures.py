@@ -8,6 +8,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from scipy import stats
 
+from shredder.shown import as_rectangle, bins, hidden, kolmogorov, linear_guess, rectangle, spread_apart, two_components
+
 # Four of Okabe and Ito's colours, which the colour-blind tell apart.
 BLUE, RED, SKY, GREY = "#0072B2", "#D55E00", "#56B4E9", "#999999"
 WIDTH = 8.0  # inches: at 100 pixels an inch as wide as a README shows a picture
@@ -35,6 +37,33 @@ def png(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
+def pictures(inputs: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Inputs as `imshow` takes them, at most about 64 pixels a side: enough to look at.
+
+    Every channel is stretched from its least value among `inputs` to its largest, which undoes a network's normalisation where
+    black and white occur. What is no picture of one or three channels is shown as a rectangle of its elements.
+
+    Parameters
+    ----------
+    inputs : ndarray, (n, elements of an input)
+        It may be a memory map.
+    shape : tuple of int
+        Of one input: (H, W), (1, H, W), (3, H, W) or any other.
+
+    Returns
+    -------
+    ndarray, float32, (n, H', W') or (n, H', W', 3), in [0, 1]
+    """
+    shape = (1, *shape) if len(shape) == 2 else shape
+    if len(shape) != 3 or shape[0] not in (1, 3):
+        shape = (1, *rectangle(inputs.shape[1]))
+    step = -(-max(shape[1:]) // 64)
+    channels = np.array(inputs.reshape(-1, *shape)[:, :, ::step, ::step], np.float32)
+    low, high = (extreme(axis=(0, 2, 3), keepdims=True) for extreme in (channels.min, channels.max))
+    channels = (channels - low) / np.where(high > low, high - low, 1)
+    return channels[:, 0] if shape[0] == 1 else channels.transpose(0, 2, 3, 1)
+
+
 def pipeline(image: np.ndarray, clean: np.ndarray, noisy: np.ndarray, formula: str, snr: float) -> Figure:
     """Edge | noise | cloud, drawn with one real query.
 
@@ -49,78 +78,96 @@ def pipeline(image: np.ndarray, clean: np.ndarray, noisy: np.ndarray, formula: s
         Average over draws, linear.
     """
     figure, axes = plt.subplots(1, 4, figsize=(WIDTH, 2.5), width_ratios=[1, 1.15, 1.15, 1.15])
-    titles = ("input x", "edge sends\na = edge(x)", "noise of this query\na' - a", f"cloud receives\na' = {formula}")
+    titles = ("input x", "edge computes\na = edge(x)", "noise of this query\na' - a", f"edge sends\na' = {formula}")
     for axis, title in zip(axes, titles, strict=True):
         axis.set_title(title)
         axis.set(xticks=[], yticks=[])
         axis.grid(False)
     axes[0].imshow(image, cmap="gray")
-    limit = np.abs(noisy).max()
+    limit = max(np.abs(values).max() for values in (clean, noisy - clean, noisy))
     for axis, values in zip(axes[1:], (clean, noisy - clean, noisy), strict=True):
-        shown = axis.imshow(_grid(values), cmap="PuOr", vmin=-limit, vmax=limit)
+        shown = axis.imshow(as_rectangle(values), cmap="PuOr", vmin=-limit, vmax=limit)
     figure.colorbar(shown, ax=axes[1:], shrink=0.7, label="activation (one colour scale)")
     for axis, text in zip(axes[1:], ("→", "+", "="), strict=True):
         axis.annotate(text, (-0.14, 0.5), xycoords="axes fraction", fontsize=16, ha="center", va="center")
     figure.suptitle(
-        f"on the device: x, a and the noise   |   on the server: a' and the answer   (average SNR = {snr:.2g})", fontsize=10
+        f"on the device: x, a and the noise   |   on the server: a' and the answer   (average SNR, of powers: {snr:.2g})",
+        fontsize=10,
     )
     return figure
 
 
-def training_curves(curves: np.ndarray, min_accuracy: float, min_epochs: int) -> Figure:
-    """Held-out accuracy and SNR by epoch: the first 50 members, and the mean over all.
+def training_curves(curves: np.ndarray, min_accuracy: float | None = None, min_epochs: float | None = None) -> Figure:
+    """Held-out accuracy and SNR by epoch: at most 50 members, and the mean over all that still learn.
 
     Parameters
     ----------
     curves : structured ndarray
         Columns member, epoch, loss, accuracy, snr, as in curves.csv.
+    min_accuracy, min_epochs : float, optional
+        When members are accepted.
     """
-    figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 3))
-    epochs = np.unique(curves["epoch"])
+    figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 3.3))
+    epochs, members = np.unique(curves["epoch"]), np.unique(curves["member"])
+    thin = "members" if len(members) <= 50 else f"50 of {len(members)} members"
     for axis, column, label in zip(axes, ("accuracy", "snr"), ("held-out accuracy", "SNR"), strict=True):
-        for member in np.unique(curves["member"])[:50]:
+        for i, member in enumerate(members[:50]):
             of_member = curves[curves["member"] == member]
-            axis.plot(of_member["epoch"], of_member[column], color=SKY, linewidth=0.5, alpha=0.4)
+            look = {"color": SKY, "linewidth": 0.5, "alpha": 0.4 if len(members) > 20 else 0.7}
+            axis.plot(of_member["epoch"], of_member[column], label=thin if i == 0 else None, **look)
         mean = [curves[column][curves["epoch"] == epoch].mean() for epoch in epochs]
         axis.plot(epochs, mean, color=BLUE, linewidth=2, label="mean of members")
-        axis.axvline(min_epochs, color=GREY, linestyle=":", label="acceptance may begin")
+        if min_epochs is not None:
+            axis.axvline(min_epochs, color=GREY, linestyle=":", label="acceptance may begin")
         axis.set(xlabel="epoch", ylabel=label)
-    axes[0].axhline(min_accuracy, color=RED, linestyle="--", label="accuracy to exceed")
-    axes[0].legend(loc="center", bbox_to_anchor=(0.55, 0.35))
+    if min_accuracy is not None:
+        axes[0].axhline(min_accuracy, color=RED, linestyle="--", label="accuracy to exceed")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=4, columnspacing=1.2)
     axes[1].ticklabel_format(axis="y", style="sci", scilimits=(0, 0))
     return figure
 
 
-def noise_histograms(multiplicative: np.ndarray | None, additive: np.ndarray) -> Figure:
-    """All elements of a collection's tensors, with a Normal (w) and a Laplace (n) fitted to them together.
+def noise_histograms(multiplicative: np.ndarray | None, additive: np.ndarray, drawn: bool = False) -> Figure:
+    """All elements of a collection's tensors, and a Normal (w) and a Laplace (n) fitted to them together.
 
-    Elements that are all equal have no density to fit.
+    A density whose distribution function is off by more than 0.05, and more than chance makes it, is not called a fit.
+    Elements that are all equal have no density at all.
 
     Parameters
     ----------
     multiplicative, additive : ndarray, (N, *activation shape)
         None where the method has no multiplicative tensors.
+    drawn : bool
+        `additive` is a' - a of N queries, where a method keeps no tensors.
     """
-    fits = [
-        (multiplicative, stats.norm, "Normal", "multiplicative w"),
-        (additive, stats.laplace, "Laplace", "additive n"),
-    ]
-    fits = [fit for fit in fits if fit[0] is not None]
-    figure, axes = plt.subplots(1, len(fits), figsize=(WIDTH, 3), squeeze=False)
-    for axis, (tensors, distribution, name, label) in zip(axes[0], fits, strict=True):
-        values = tensors.ravel()
-        location, scale = distribution.fit(values)
-        low, high = np.quantile(values, [0.0005, 0.9995])
-        axis.hist(values, bins=80, range=(low, high), density=True, color=SKY, label="elements of the tensors")
-        if scale > 0:
-            grid = np.linspace(low, high, 400)
-            density = distribution.pdf(grid, location, scale)
-            axis.plot(grid, density, color=RED, label=f"{name} fit: {location:.2g}, {scale:.3g}")
-        else:
-            axis.plot([], [], " ", label=f"all equal {location:.3g}, nothing to fit")
-        axis.set(xlabel=f"{label} (elements)", ylabel="density", ylim=(0, axis.get_ylim()[1] * 1.35))
-        axis.legend(loc="upper left")
+    figure, axes = plt.subplots(1, 1 + (multiplicative is not None), figsize=(WIDTH, 3.3), squeeze=False)
+    if multiplicative is not None:
+        _histogram(axes[0, 0], multiplicative, stats.norm, ("Normal", "mean", "deviation"))
+        axes[0, 0].set_xlabel(f"multiplicative w, elements of {len(multiplicative)} tensors")
+    _histogram(axes[0, -1], additive, stats.laplace, ("Laplace", "location", "scale"))
+    of = f"noise a' - a, elements of {len(additive)} queries" if drawn else f"additive n, elements of {len(additive)} tensors"
+    axes[0, -1].set_xlabel(of)
     return figure
+
+
+def _histogram(axis: plt.Axes, tensors: np.ndarray, distribution: stats.rv_continuous, names: tuple[str, str, str]) -> None:
+    """Elements of `tensors`, and the `distribution` that suits them best; `names` of it and of its two parameters."""
+    values = np.sort(tensors, axis=None)
+    location, scale = distribution.fit(values)
+    low, high = np.quantile(values, [0.0005, 0.9995])
+    axis.hist(values, bins=80, range=(low, high), density=True, color=SKY, label="elements")
+    if scale > 0:
+        distance = kolmogorov(values, lambda x: distribution.cdf(x, location, scale))
+        fits = distance <= 0.05 + 1.36 / np.sqrt(len(values))  # 95 % of samples of the very distribution stay below the latter
+        name, *parameters = names
+        text = f"{name}{' fit' if fits else ', no fit'} (off by {distance:.2g}):\n"
+        text += f"{parameters[0]} {location:.2g}, {parameters[1]} {scale:.3g}"
+        grid = np.linspace(low, high, 400)
+        axis.plot(grid, distribution.pdf(grid, location, scale), color=RED, linestyle="-" if fits else ":", label=text)
+    else:
+        axis.plot([], [], " ", label=f"all equal {location:.3g}, nothing to fit")
+    axis.set(ylabel="density", ylim=(0, axis.get_ylim()[1] * 1.5))
+    axis.legend(loc="upper left")
 
 
 def accuracy_over_draws(columns: Mapping[str, np.ndarray]) -> Figure:
@@ -133,15 +180,18 @@ def accuracy_over_draws(columns: Mapping[str, np.ndarray]) -> Figure:
     """
     figure, axes = plt.subplots(1, len(columns), figsize=(WIDTH, 2.8), squeeze=False)
     for axis, (label, values), colour in zip(axes[0], columns.items(), (BLUE, RED), strict=False):
-        axis.hist(100 * values, bins=_bins(100 * values), color=colour, alpha=0.7)
+        axis.hist(100 * values, bins=bins(100 * values), color=colour, alpha=0.7)
         axis.axvline(100 * values.mean(), color="black", linestyle="--", label=f"mean {100 * values.mean():.2f} %")
-        axis.set(xlabel=f"{label} (%)", ylabel="draws", ylim=(0, axis.get_ylim()[1] * 1.2))
-        axis.legend(loc="upper left" if colour == BLUE else "upper right")
+        axis.set(xlabel=f"{label} (%)", ylabel="draws")
+        axis.legend(loc="lower right", bbox_to_anchor=(1, 1))
     return figure
 
 
 def principal_components(clean: np.ndarray, noisy: np.ndarray, classes: Mapping[str, np.ndarray]) -> Figure:
     """Clean and noisy activations in their own two principal components, a row of pictures for each kind of label.
+
+    Queries of one member's noise lie on top of each other, so that one colour hides the others. Where most noisy points do,
+    they are spread over discs of a twenty-fifth of the picture's side, and the title says so.
 
     Parameters
     ----------
@@ -156,14 +206,17 @@ def principal_components(clean: np.ndarray, noisy: np.ndarray, classes: Mapping[
         If there are fewer rows or columns.
     """
     figure, axes = plt.subplots(len(classes), 2, figsize=(WIDTH, 3 * len(classes)), squeeze=False)
-    both = [(_two_components(activations), title) for activations, title in ((clean, "clean"), (noisy, "noisy"))]
+    points, title = two_components(noisy), "noisy activations"
+    if hidden(points):
+        points, title = spread_apart(points), f"{title}, points spread apart"
+    both = (two_components(clean), "clean activations"), (points, title)
     for row, (name, labels) in zip(axes, classes.items(), strict=True):
         values, places = np.unique(labels, return_inverse=True)
         two = plt.matplotlib.colors.ListedColormap([BLUE, RED])
         palette = two if len(values) == 2 else plt.get_cmap("viridis", len(values))
         for axis, (points, title) in zip(row, both, strict=True):
             shown = axis.scatter(*points.T, c=places, cmap=palette, s=6, linewidths=0, alpha=0.8)
-            axis.set(title=f"{title} activations", xlabel="component 1", ylabel="component 2")
+            axis.set(title=title, xlabel="component 1", ylabel="component 2")
         some = np.arange(0, len(values), 1 + len(values) // 20)  # room for so many labels
         bar = figure.colorbar(shown, ax=row, label=name, ticks=some)
         bar.mappable.set_clim(-0.5, len(values) - 0.5)
@@ -175,6 +228,7 @@ def what_noise_leaves(images: np.ndarray, clean: np.ndarray, noisy: np.ndarray, 
     """Inputs beside what is sent, and beside the best linear guess of the input from it.
 
     The guess is a ridge regression of pixels on activations, fitted to all but the shown queries: the weakest of adversaries.
+    Inputs and guesses share one scale. Every panel of an activation has its own, and its row says so.
 
     Parameters
     ----------
@@ -192,17 +246,16 @@ def what_noise_leaves(images: np.ndarray, clean: np.ndarray, noisy: np.ndarray, 
     if len(images) < 2:
         raise ValueError(f"images: found {len(images)} row, expected at least 2, to show one and fit a guess to the other")
     n_shown = min(n_shown, len(images) // 2)
+    pixels = {"cmap": "gray", "vmin": images.min(), "vmax": images.max(), "aspect": "auto"}
+    elements = {"cmap": "cividis", "aspect": "auto"}
     rows = {
-        "input": (images[:n_shown], "gray"),
-        "sent clean": ([_grid(values) for values in clean[:n_shown]], "cividis"),
-        "sent noisy": ([_grid(values) for values in noisy[:n_shown]], "cividis"),
-        "guess from\nclean": (_linear_guess(clean, images, n_shown), "gray"),
-        "guess from\nnoisy": (_linear_guess(noisy, images, n_shown), "gray"),
+        "input": (images[:n_shown], pixels),
+        "a, clean\n(each panel its\nown scale)": ([as_rectangle(values) for values in clean[:n_shown]], elements),
+        "a', sent\n(each panel its\nown scale)": ([as_rectangle(values) for values in noisy[:n_shown]], elements),
+        "guess from a": (linear_guess(clean, images, n_shown), pixels),
+        "guess from a'": (linear_guess(noisy, images, n_shown), pixels),
     }
-    # Eight pictures and their titles fill the width.
-    return _gallery(
-        {title: (shown, {"cmap": colours, "aspect": "auto"}) for title, (shown, colours) in rows.items()}, WIDTH / 9
-    )
+    return _gallery(rows, WIDTH / 9)  # eight pictures and their titles fill the width
 
 
 def private_label(rows: Mapping[str, Mapping[str, float]]) -> Figure:
@@ -245,38 +298,3 @@ def _gallery(rows: Mapping[str, tuple], side: float, height: float = 1) -> Figur
             axis.grid(False)
         line[0].set_ylabel(title, rotation=0, ha="right", va="center")
     return figure
-
-
-def _grid(values: np.ndarray) -> np.ndarray:
-    """D values as the rectangle closest to a square, for showing."""
-    height = max(h for h in range(1, int(len(values) ** 0.5) + 1) if len(values) % h == 0)
-    return values.reshape(height, -1)
-
-
-def _bins(values: np.ndarray) -> np.ndarray | int:
-    """Edges half a step beside each value, for values that are multiples of a step, as counts are; 40 bins for others."""
-    steps = np.diff(np.unique(values))
-    if len(steps) == 0 or np.ptp(values) > 60 * steps.min():
-        return min(40, len(steps) + 1)
-    step = steps.min()
-    return values.min() + step * (np.arange(round(np.ptp(values) / step) + 2) - 0.5)
-
-
-def _two_components(activations: np.ndarray) -> np.ndarray:
-    if min(activations.shape) < 2:
-        raise ValueError(f"activations: found {activations.shape}, expected at least 2 rows and 2 columns for two components")
-    centred = activations - activations.mean(0, dtype=np.float64)
-    _, _, directions = np.linalg.svd(centred, full_matrices=False)
-    return centred @ directions[:2].T
-
-
-def _linear_guess(activations: np.ndarray, images: np.ndarray, n_shown: int) -> np.ndarray:
-    """The first `n_shown` images as ridge regression on standardised activations, fitted to the other rows, sees them."""
-    features = ((activations - activations.mean(0)) / (activations.std(0) + 1e-12)).astype(np.float64)
-    shown, known, pixels = features[:n_shown], features[n_shown:], images[n_shown:].reshape(len(images) - n_shown, -1)
-    penalty, centred = 0.1 * len(known), pixels - pixels.mean(0)
-    if len(known) < known.shape[1]:  # the same solution from the smaller of the two Gram matrices
-        guess = shown @ known.T @ np.linalg.solve(known @ known.T + penalty * np.eye(len(known)), centred)
-    else:
-        guess = shown @ np.linalg.solve(known.T @ known + penalty * np.eye(known.shape[1]), known.T @ centred)
-    return np.clip(guess + pixels.mean(0), images.min(), images.max()).reshape(images[:n_shown].shape)

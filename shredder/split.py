@@ -1,6 +1,7 @@
 """A frozen network cut in two: edge | cutting point | cloud."""
 
 import math
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -18,19 +19,19 @@ class SplitNetwork(nn.Module):
     Parameters
     ----------
     network : nn.Module
-        With `layers()`, its chain of named layers.
+        With `layers()`, its chain of named layers; or an nn.Sequential.
     cutting_point : str
         The last layer of the edge: its output is what is sent.
 
     Raises
     ------
     InputError
-        If the network has no such cutting point.
+        If the network has no such cutting point, or is no chain of layers.
     """
 
     def __init__(self, network: nn.Module, cutting_point: str):
         super().__init__()
-        layers = network.layers()
+        layers = _chain(network)
         names = list(layers)
         if cutting_point not in names[:-1]:
             raise InputError(f"--cutting-point: found {cutting_point!r}, expected one of {', '.join(names[:-1])}")
@@ -93,3 +94,16 @@ class SplitNetwork(nn.Module):
         else:
             hidden = self.head(noisy(activations.unsqueeze(1), multiplicative, additive).flatten(0, 1)).unflatten(0, shape)
         return self.rest(hidden.flatten(0, 1)).unflatten(0, shape)
+
+
+def _chain(network: nn.Module) -> Mapping[str, nn.Module]:
+    """Its named layers in the order they run. Raises InputError."""
+    if isinstance(network, nn.Sequential):
+        return dict(network._modules)  # with layers that run twice, which named_children() leaves out
+    layers = getattr(network, "layers", None)
+    if not callable(layers) or isinstance(layers, nn.Module):
+        raise InputError(
+            f"the network: found a {type(network).__name__} without a method layers(), expected its chain of named layers, or "
+            "an nn.Sequential"
+        )
+    return layers()

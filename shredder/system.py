@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from shredder.inputs.images import Images
 from shredder.io.cli import InputError, require_one_of
@@ -87,6 +88,8 @@ def with_noise(args: Any) -> tuple[Task, Any, Channel]:
             raise InputError("--task: not named; expected it, or --noise with a folder whose run.json names a task")
         args = dataclasses.replace(args, task=found.task)
     task = read_task(args.task)
+    choices = {"dataset": task.datasets, "public_labels": task.labels, "cutting_point": task.cutting_points}
+    require_one_of(args, **{name: possible for name, possible in choices.items() if getattr(args, name) is not None})
     if found is None and not single:
         args = dataclasses.replace(args, noise=_shipped(task, args))
         found = handed(args.noise)
@@ -100,7 +103,9 @@ def with_noise(args: Any) -> tuple[Task, Any, Channel]:
             else:
                 _agree("--" + name.replace("_", "-"), args.noise, learned, given)
         args = chosen(task, args)
-        if found.weights not in (None, own := sha256(args.weights)):
+        # Of weights that are not there, whoever loads them says more.
+        own = sha256(args.weights) if args.weights.is_file() else found.weights
+        if found.weights not in (None, own):
             raise InputError(
                 f"--weights {args.weights}: the noise in {args.noise} was learned for other weights; found SHA-256 "
                 f"{own[:12]}..., expected {found.weights[:12]}..."
@@ -111,8 +116,8 @@ def with_noise(args: Any) -> tuple[Task, Any, Channel]:
 
 
 def _shipped(task: Task, args: Any) -> Path:
-    labels = args.public_labels or (task.datasets[args.dataset].labels[0] if args.dataset in task.datasets else None)
-    labels = labels or next(iter(task.shipped), None)
+    of_dataset = task.datasets[args.dataset or next(iter(task.datasets))].labels[0]
+    labels = args.public_labels or (of_dataset if args.dataset else next(iter(task.shipped), of_dataset))
     if labels not in task.shipped:
         raise InputError(
             f"--noise: not named, and the task {task.name} ships none for the labels {labels}; expected a folder that step 1 "
@@ -150,7 +155,8 @@ class System:
         self.task, self.args = task, args
         self.dataset, self.labels = task.datasets[args.dataset], task.labels[args.public_labels]
         self.shape = tuple(task.cutting_points[args.cutting_point])
-        self.split = SplitNetwork(self.labels.network(args.weights), args.cutting_point)
+        self._network = self.labels.network(args.weights).eval()
+        self.split = SplitNetwork(self._network, args.cutting_point)
         private = self.labels.private
         self._private = task.labels[private].network(args.private_weights) if private else None
 
@@ -173,14 +179,36 @@ class System:
     def images(self, **parts: int | None) -> list[Images]:
         """The parts that are named, each so many images of it, or all of None; after a look at what the edge makes of one.
 
-        Raises InputError, also where the network does not send what the task says.
+        Raises InputError, also where the network does not send or answer what the task says.
         """
         found = self.dataset.load(self.args.data_root, parts)
+        image = torch.rand(1, *next(iter(found.values())).shape, generator=torch.Generator().manual_seed(0))
         with torch.no_grad():
-            image = torch.zeros(1, *next(iter(found.values())).shape)
-            sent = tuple(self.split.edge(image).shape[1:])
-        if sent != self.shape:
-            raise InputError(
-                f"--task {self.task.name}: the network sends {sent} at {self.args.cutting_point}, the task says {self.shape}"
-            )
+            sent = self.split.edge(image)
+            if tuple(sent.shape[1:]) != self.shape:
+                raise InputError(
+                    f"--task {self.task.name}: the network sends {tuple(sent.shape[1:])} at {self.args.cutting_point}, "
+                    f"the task says {self.shape}"
+                )
+            answers, whole = self.split.cloud(sent), self._network(image)
+        _require_answers(f"--task {self.task.name}", answers, whole)
+        for part, images in found.items():
+            labels = self.labels.public(images.labels)
+            if labels.dtype != torch.int64 or labels.min() < 0 or labels.max() >= answers.shape[1]:
+                raise InputError(
+                    f"--task {self.task.name}: the {part} images have the public labels {labels.min()} to {labels.max()}, "
+                    f"{labels.dtype}, expected 0 to {answers.shape[1] - 1}, torch.int64, as the network answers"
+                )
         return [found[part] for part in parts]
+
+
+def _require_answers(task: str, answers: Tensor, whole: Tensor) -> None:
+    """Raise InputError unless the chain of layers answers as the `whole` network does: log-probabilities, (1, labels)."""
+    if answers.shape != whole.shape or not torch.allclose(answers, whole, rtol=1e-3, atol=1e-5):
+        raise InputError(f"{task}: its layers, one after another, answer otherwise than the network itself does")
+    total = answers.exp().sum().item()
+    if answers.dim() != 2 or abs(total - 1) > 1e-3:
+        raise InputError(
+            f"{task}: the network answers {tuple(answers.shape)}, as probabilities {total:.4g} in all, expected "
+            "log-probabilities, (n, labels): nn.LogSoftmax(1) is its last layer"
+        )

@@ -1,15 +1,17 @@
 """A task: all that a step asks of a system. `tasks/` has one file for each; a user's own file does as well."""
 
 import importlib.util
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from shredder.inputs.images import Images
+from shredder.inputs.images import Images, first_of, random_order, tensor_images
 from shredder.io.cli import InputError
 from shredder.io.provenance import REPOSITORY
 
@@ -17,17 +19,45 @@ from shredder.io.provenance import REPOSITORY
 _SIDE = 56
 
 
-def same(labels: Tensor) -> Tensor:
-    """The class itself is what the cloud answers."""
-    return labels
+def same(values: Tensor) -> Tensor:
+    """As they are: the class itself is what the cloud answers."""
+    return values
 
 
 def grey(images: Tensor) -> Tensor:
-    """What a decoder guesses of inputs, (n, channels, H, W): their mean channel, (n, h, w), from 0 to 1, h and w at most 56."""
+    """What a decoder guesses of inputs, (n, channels, H, W): their mean channel, (n, h, w), from 0 to 1, h and w at most 56.
+
+    Raises InputError of inputs of another shape.
+    """
+    if images.dim() != 4:
+        raise InputError(f"inputs of {tuple(images.shape[1:])} are no images (channels, H, W): the task has to name `pictures`")
     side = min(_SIDE, *images.shape[2:])
     pixels = functional.interpolate(images.mean(1, keepdim=True), (side, side), mode="area").squeeze(1)
     low, high = pixels.amin((1, 2), keepdim=True), pixels.amax((1, 2), keepdim=True)
     return (pixels - low) / (high - low).clamp(min=1e-6)
+
+
+def tensors(read: Callable[[Path, str], tuple[Tensor, Tensor]]) -> Callable[..., dict[str, Images]]:
+    """`Dataset.load` of inputs that fit in memory. Training inputs come in a random order, test inputs in theirs.
+
+    Parameters
+    ----------
+    read : callable
+        From a folder and "train" or "test" to that part's inputs, float32 (n, *shape), and their classes, int64 (n,).
+    """
+
+    def load(data_root: Path, parts: Mapping[str, int | None]) -> dict[str, Images]:
+        images = {}
+        for part, n in parts.items():
+            inputs, classes = read(Path(data_root), part)
+            if inputs.dtype != torch.float32 or classes.dtype != torch.int64 or classes.shape != inputs.shape[:1]:
+                found = ", ".join(f"{tensor.dtype} {tuple(tensor.shape)}" for tensor in (inputs, classes))
+                raise InputError(f"{part} inputs and classes: found {found}, expected torch.float32 (n, ...), torch.int64 (n,)")
+            order = random_order(len(classes)) if part == "train" else torch.arange(len(classes))
+            images[part] = tensor_images(inputs, classes, first_of(order, n, part, "the task"), same)
+        return images
+
+    return load
 
 
 @dataclass(frozen=True)
@@ -37,7 +67,8 @@ class Labels:
     Attributes
     ----------
     network : callable
-        From the path of weights to the network in eval mode, which has `layers()`. Raises WeightsError.
+        From the path of weights to the network, which ends in log-probabilities: an nn.Sequential of named layers, or a module
+        with `layers()`. Raises WeightsError.
     weights : callable
         The path of the weights that are taken where none are named; it may download them.
     public : callable
@@ -95,7 +126,7 @@ class Task:
     shipped : mapping of str to Path
         By labels: the folder that step 1 has written from which step 2 and the attack draw where no other is named.
     pictures : callable
-        From inputs to what decoders guess of them, float32 (n, h, w) in [0, 1].
+        From inputs to what decoders guess of them, float32 (n, side, side) in [0, 1], a side of at least 7.
     """
 
     name: str
@@ -120,6 +151,7 @@ def read_task(name: str | Path) -> Task:
         if own:
             spec = importlib.util.spec_from_file_location(f"task_{path.stem}", path)
             module = importlib.util.module_from_spec(spec)
+            sys.modules[spec.name] = module  # dataclasses look their module up there
             spec.loader.exec_module(module)
         else:
             module = importlib.import_module(f"tasks.{name}")

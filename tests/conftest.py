@@ -1,12 +1,15 @@
 """Data that several test files share."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
 import torchvision
 
+import train_noise
 from shredder.inputs.digits import Digits, load_digits
+from tests.tiny_task import write_weights
 
 ROOT = Path(__file__).parents[1]
 
@@ -87,3 +90,19 @@ def imagenet_weights(tmp_path_factory) -> Path:
     torch.save(weights, path)
     yield path
     path.unlink()  # 244 MB, and pytest keeps the folders of its last three runs
+
+
+@pytest.fixture(scope="session")
+def tiny_task(tmp_path_factory) -> Path:
+    """A task of a user's own, as `--task` takes it, with its weights beside it; everything in it takes milliseconds."""
+    folder = tmp_path_factory.mktemp("tiny")
+    write_weights(folder)
+    return Path(shutil.copy(Path(__file__).with_name("tiny_task.py"), folder / "my_task.py"))
+
+
+@pytest.fixture(scope="session")
+def tiny_noise(tiny_task, tmp_path_factory) -> Path:
+    """What step 1 has written for it: additive tensors after relu, for the half in which the brightest quarter lies."""
+    folder = tmp_path_factory.mktemp("tiny-noise")
+    train_noise.main(train_noise.Arguments(task=tiny_task, output=folder))
+    return folder

@@ -1,7 +1,6 @@
 """Every mistake a user can make ends before any result is written, in a message that says what to change."""
 
 import errno
-import functools
 import io
 import os
 import re
@@ -18,19 +17,10 @@ import sample_mutual_info_lenet as sample
 import train_noise_lenet as train
 from models.lenet import WEIGHTS
 from models.weights import WeightsError
-from shredder.inputs.digits import load_digits
 from shredder.io.cli import InputError, script
 from shredder.io.files import npy
 
 ROOT = Path(__file__).parents[1]
-# Reading the digits takes a second; each of the runs below reads the same.
-cached_digits = functools.cache(load_digits)
-
-
-@pytest.fixture
-def quick_digits(monkeypatch):
-    for module in (train, sample):
-        monkeypatch.setattr(module, "load_digits", cached_digits)
 
 
 def tensors(n=3, shape=(120, 1, 1), seed=0):
@@ -164,7 +154,7 @@ def test_training_flags(tmp_path, fields, message):
 
 @pytest.mark.parametrize(
     ("script", "field", "weights"),
-    [(train, "weights", 10), (sample, "public_weights", 10), (sample, "private_weights", 2)],
+    [(train, "weights", 10), (sample, "weights", 10), (sample, "private_weights", 2)],
 )
 def test_weights_of_another_network(pair, tmp_path, script, field, weights):
     arguments = pair if script is sample else {"output": tmp_path / "output"}

@@ -12,6 +12,7 @@ from skimage.metrics import structural_similarity
 from torch import Tensor
 
 from shredder.attack.setting import Side
+from shredder.io.cli import InputError
 
 
 @dataclass(frozen=True)
@@ -79,12 +80,15 @@ def worst_of(rows: Collection[dict[str, Any]]) -> tuple[float, float]:
 def quality(images: Tensor, guesses: Tensor, side: int) -> dict[str, float]:
     """How close guesses come to images: pixels in [0, 1], (n, side * side); means over images.
 
-    SSIM is that of Wang, Bovik, Sheikh, Simoncelli 2004 with a uniform window of seven pixels; `low` and `high` its Normal 95 %
-    interval.
+    SSIM is that of Wang, Bovik, Sheikh, Simoncelli 2004 with a uniform window of seven pixels, or of as many as an odd side may
+    have in a smaller image; `low` and `high` its Normal 95 % interval. Raises InputError of images below 3 x 3.
     """
+    if side < 3:
+        raise InputError(f"--attacks reconstruction: found pictures of {side} x {side}, expected 3 x 3 or more, for SSIM")
+    window = min(7, side - 1 + side % 2)
     errors = (images - guesses).double().square().mean(1)
     pairs = zip(images.view(-1, side, side).numpy(), guesses.reshape(-1, side, side).numpy(), strict=True)
-    similarity = np.array([structural_similarity(image, guess, data_range=1.0) for image, guess in pairs])
+    similarity = np.array([structural_similarity(image, guess, win_size=window, data_range=1.0) for image, guess in pairs])
     margin = 1.96 * similarity.std(ddof=1) / len(similarity) ** 0.5
     return {
         "mean squared error": errors.mean().item(),

@@ -8,7 +8,7 @@ import numpy as np
 
 from shredder import figures
 from shredder.attack.reading import guessing, worst_of
-from shredder.attack.run import ATTACKS, KINDS, QUERIES, Outcome
+from shredder.attack.run import ATTACKS, QUERIES, Outcome
 from shredder.attack.setting import Setting
 from shredder.io.files import csv_table
 from shredder.io.record import RECORD, Record, report
@@ -40,7 +40,7 @@ def measures(found: Mapping[str, Outcome], setting: Setting, public: float, clea
     PA = attacked / public accuracy,   PI = (clean - noisy) / (clean - guessing)
     """
     results: dict[str, Any] = {"public accuracy": public, "public accuracy without noise": clean_public}
-    single, label = {name: row for name, row in rows_of(found).items() if name in KINDS}, None
+    single, label = {name: found[name]["rows"][name] for name in found if ATTACKS[name].of_one_query}, None
     if single:
         name = max(single, key=lambda name: single[name]["private_accuracy"])
         worst, ceiling = single[name]["private_accuracy"], single[name]["ceiling"]

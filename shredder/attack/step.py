@@ -15,7 +15,7 @@ from shredder.attack.setting import Setting, Side
 from shredder.inputs.activations import edge_pass
 from shredder.inputs.images import Images
 from shredder.io import folders
-from shredder.io.cli import in_float32, require_at_least
+from shredder.io.cli import InputError, in_float32, require_at_least
 from shredder.io.record import Record, key
 from shredder.metrics import clean_accuracy
 from shredder.noise.channel import Channel
@@ -63,7 +63,8 @@ def run(args: Arguments) -> None:
 @in_float32
 def _run(task: Task, args: Arguments, channel: Channel) -> None:
     record, system = Record(args), System(task, args)
-    train, test = system.images(train=args.images, test=None if args.images is None else args.images // 2)
+    train, test = system.images(train=args.images, test=None)
+    test = test.first(None if args.images is None else args.images // 2)
     # Which attacks are asked for is no part of what a finished one is known by.
     of_run = key(dataclasses.replace(args, attacks=()), [*system.files, *noise_files(args)], train.digest(), test.digest())
     keeper = Keeper(args.output / "attacks", of_run)
@@ -92,8 +93,11 @@ def side_of(system: System, channel: Channel, images: Images) -> Side:
     activations, pictures, classes = [], [], []
     for rows, pixels, sent in edge_pass(system.split, images):
         activations.append(sent)
-        pictures.append(system.task.pictures(pixels).flatten(1))
+        pictures.append(system.task.pictures(pixels))
         classes.append(images.labels[rows])
     images.require_readable(system.args.skip_corrupt)
-    clean, labels = torch.cat(activations), torch.cat(classes)
-    return Side(clean, channel.signal(clean), labels, system.labels.public(labels), torch.cat(pictures))
+    clean, labels, pictures = map(torch.cat, (activations, classes, pictures))
+    if pictures.dim() != 3 or pictures.shape[1] != pictures.shape[2]:
+        shape = tuple(pictures.shape)
+        raise InputError(f"--task {system.task.name}: its `pictures` are {shape}, expected square ones, (n, h, h)")
+    return Side(clean, channel.signal(clean), labels, system.labels.public(labels), pictures.flatten(1))

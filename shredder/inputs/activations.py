@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from shredder.inputs.images import Images
 from shredder.io import kept
 from shredder.io.cli import InputError
 from shredder.io.files import named_errors, require_space
+from shredder.io.terminal import progress
 from shredder.split import SplitNetwork
 
 # Activations of this many bytes are kept in memory; more go to a file.
@@ -28,7 +28,7 @@ _BATCHES_BETWEEN_NOTES = 200
 
 def edge_pass(split: SplitNetwork, images: Images, first: int = 0) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Rows (b,), images (b, *input shape) and activations (b, *activation shape), batch by batch from row `first` on."""
-    with tqdm(total=len(images), initial=first, unit="image", desc="edge") as bar:
+    with progress(len(images), initial=first, unit="image", desc="edge") as bar:
         for rows, some in images.batches(first):
             yield rows, some, split.activations(some)
             bar.update(len(some))

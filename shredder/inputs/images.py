@@ -6,7 +6,7 @@ import hashlib
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -84,6 +84,10 @@ class Images:
             return rows, self.make(rows)
         except OSError as error:  # of the disk; raised in a worker, its message would be a whole traceback
             return rows, error
+
+    def first(self, n: int | None) -> "Images":
+        """The first `n` of them, or all if they are fewer, or of None."""
+        return replace(self, labels=self.labels[:n], names=self.names[:n], unreadable=[])
 
     def digest(self) -> str:
         """SHA-256 of names and labels, in their order, and of files' sizes and times: other images have another one."""

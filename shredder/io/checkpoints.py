@@ -69,10 +69,9 @@ def _state(path: Path) -> tuple[str, dict[str, Any]] | None:
     if found is None:
         return None
     try:
-        state = torch.load(io.BytesIO(found.content), weights_only=True)
+        return found.key, torch.load(io.BytesIO(found.content), weights_only=True)
     except Exception:  # torch.load fails with half a dozen exception types
         return None
-    return (found.key, state) if isinstance(state, dict) else None
 
 
 # What a learner looks at before it goes on from a state.

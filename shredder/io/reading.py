@@ -22,17 +22,23 @@ class RunRecord:
     path : Path
     arguments, results : mapping
         By flag, with underscores; by name with unit.
+    files : mapping
+        Names of the run's files to their SHA-256; empty in records of old runs.
+    command : str
+        The script's name; empty where it is not known.
     """
 
     path: Path
     arguments: Mapping[str, Any]
     results: Mapping[str, Any]
+    files: Mapping[str, str]
+    command: str
 
     @classmethod
     def read(cls, path: Path) -> "RunRecord":
         """As `read_record`."""
         content = read_record(path)
-        return cls(path, content["arguments"], content["results"])
+        return cls(path, content["arguments"], content["results"], content.get("files", {}), str(content.get("command", "")))
 
     def argument(self, flag: str, kind: type = str) -> Any:
         """A flag's value, of `kind`; None where it was not given, or not known yet. Raises InputError."""
@@ -48,6 +54,19 @@ class RunRecord:
             raise InputError(f"{self.path}: found {value!r} as the result {name!r}, expected a number")
         return value
 
+    def number(self, name: str) -> float | None:
+        """A result, a number; None where there is none of that name. Raises InputError where it is something else."""
+        return self.result(name) if name in self.results else None
+
+    def shape(self, name: str) -> tuple[int, ...] | None:
+        """A result that is a shape, a list of positive integers; None where there is none of that name. Raises InputError."""
+        value = self.results.get(name)
+        if value is None:
+            return None
+        if not isinstance(value, list) or not value or any(type(side) is not int or side < 1 for side in value):
+            raise InputError(f"{self.path}: found {value!r} as the result {name!r}, expected a list of positive integers")
+        return tuple(value)
+
     def path_of(self, flag: str) -> Path | None:
         """Where the file or folder is that the flag named; None where it named none, or it is no longer there."""
         value = self.argument(flag)
@@ -56,7 +75,7 @@ class RunRecord:
 
     def verified(self, path: Path) -> Path:
         """`path`, a file beside the record, if it is there and still the one that the record lists. Raises InputError."""
-        require_file(path, f"it beside {self.path.name}, as step 2 writes it")
+        require_file(path, f"it beside {self.path.name}, which the same step writes")
         require_intact(path)
         return path
 

@@ -5,6 +5,11 @@ import os
 import sys
 from typing import Any, TextIO
 
+from tqdm import tqdm
+
+# Between two lines of progress in a log.
+_SECONDS = 10
+
 
 class Unimportant:
     """A text stream without errors: what its reader, its disk or its encoding will not take is dropped."""
@@ -41,3 +46,28 @@ def unimportant() -> None:
         elif hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # a file's name may hold anything
         setattr(sys, name, Unimportant(stream))
+
+
+class Lines:
+    """A text stream that ends a line where a terminal would begin it anew."""
+
+    def __init__(self, stream: TextIO):
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """As of any stream; blank parts are left out."""
+        for line in text.replace("\r", "\n").split("\n"):
+            if line.strip():
+                self._stream.write(line.rstrip() + "\n")
+        return len(text)
+
+    def flush(self) -> None:
+        """As of any stream."""
+        self._stream.flush()
+
+
+def progress(total: int | None = None, **settings: Any) -> tqdm:
+    """A progress bar on a terminal; in a log a line every ten seconds at most, and none in the first ten."""
+    if sys.stderr.isatty():
+        return tqdm(total=total, **settings)
+    return tqdm(total=total, file=Lines(sys.stderr), mininterval=_SECONDS, delay=_SECONDS, ncols=120, **settings)

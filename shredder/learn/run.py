@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from shredder.io import checkpoints
 from shredder.io.cli import InputError
 from shredder.io.files import csv_table, write_together
 from shredder.io.record import RECORD, Record, report
+from shredder.io.terminal import progress
 from shredder.learn.learner import CURVES, LOG, Learner
 from shredder.noise.load import names_of_files
 
@@ -47,7 +47,8 @@ def learn(learning: Learner, folder: Path, key: str) -> None:
         except (ValueError, TypeError, KeyError) as error:
             raise InputError(f"{path}: not the state of such a run ({error}); remove it to begin anew") from error
     settings, written = learning.settings, time.monotonic()
-    with tqdm(unit="member-epoch", initial=len(learning.curves), smoothing=0.05) as bar:
+    expected = settings.members * (settings.min_epochs + 1)
+    with progress(expected, unit="member-epoch", initial=len(learning.curves), smoothing=0.05) as bar:
         while len(learning.log) < settings.members:
             try:
                 learning.epoch()
@@ -57,7 +58,7 @@ def learn(learning: Learner, folder: Path, key: str) -> None:
                 raise
             latest = learning.curves[-max(1, len(learning.curves) - bar.n) :]
             loss, accuracy, snr = np.mean([row[2 : len(CURVES)] for row in latest], axis=0)
-            bar.total = settings.members * (settings.min_epochs + 1) + learning.n_rejected * settings.epochs
+            bar.total = expected + learning.n_rejected * settings.epochs
             bar.set_postfix_str(
                 f"loss {loss:.3f}, held-out accuracy {accuracy:.4f}, SNR {snr:.3g}, "
                 f"members {len(learning.log)}/{settings.members}",

@@ -20,7 +20,7 @@ def load_folder(folder: Path, names: Mapping[str, str], shape: tuple[int, ...], 
     """What step 1 has written to `folder`, of which its record lists `names`. Raises InputError."""
     for kind, load in KINDS.items():
         if kind.NAMES[0] in names:
-            return load(folder, shape, skip_rows)
+            return load(folder, names, shape, skip_rows)
     known = ", ".join(kind.NAMES[0] for kind in KINDS)
     raise InputError(f"--noise {folder}: found no noise among the files of its run.json, expected one of {known}")
 
@@ -168,23 +168,23 @@ def _require_fresh(condition: bool, folder: Path, name: str, found: object, expe
         raise InputError(f"--fresh {folder / f'fresh-{name}.npy'}: found {found}, expected {expected}")
 
 
-def _collection(folder: Path, shape: tuple[int, ...], skip_rows: int) -> Collection:
-    additive, multiplicative = (folder / name for name in Collection.NAMES)
-    return load_collection(additive, multiplicative if multiplicative.exists() else None, shape, skip_rows)
+def _collection(folder: Path, names: Mapping[str, str], shape: tuple[int, ...], skip_rows: int) -> Collection:
+    additive, multiplicative = (folder / name if name in names else None for name in Collection.NAMES)
+    return load_collection(additive, multiplicative, shape, skip_rows)
 
 
-def _distributions(folder: Path, shape: tuple[int, ...], skip_rows: int) -> Distributions:
+def _distributions(folder: Path, names: Mapping[str, str], shape: tuple[int, ...], skip_rows: int) -> Distributions:
     return load_distributions(*(folder / name for name in Distributions.NAMES), shape, skip_rows)
 
 
-def _fresh(folder: Path, shape: tuple[int, ...], skip_rows: int) -> Fresh:
+def _fresh(folder: Path, names: Mapping[str, str], shape: tuple[int, ...], skip_rows: int) -> Fresh:
     if skip_rows:
         raise InputError(f"--skip-rows: found {skip_rows}, expected 0, for fresh noise has no members")
     return load_fresh(folder, shape)
 
 
 # What methods may store, and how it is read from a folder. The first file of a kind tells it from the others.
-KINDS: dict[type[Stored], Callable[[Path, tuple[int, ...], int], Stored]] = {
+KINDS: dict[type[Stored], Callable[[Path, Mapping[str, str], tuple[int, ...], int], Stored]] = {
     Fresh: _fresh,
     Distributions: _distributions,
     Collection: _collection,

@@ -28,7 +28,7 @@ def initial_noise(n_members: int, shape: tuple[int, ...], scale: float, rng: np.
     n_members : int
         R, the number of pairs.
     shape : tuple of int
-        Of one activation, channels first. Xavier's fans count it like a weight's: for 120x1x1, std = sqrt(2 / 121).
+        Of one activation, channels first. Xavier's fans count it like a weight's: for 120x1x1 and for 120, std = sqrt(2 / 121).
     scale : float
         b of the Laplace density exp(-|n| / b) / (2 b), in units of the activation.
     rng : np.random.Generator
@@ -38,8 +38,8 @@ def initial_noise(n_members: int, shape: tuple[int, ...], scale: float, rng: np.
     (Tensor, Tensor), float32, (R, *shape)
         Multiplicative w, additive n.
     """
-    field = math.prod(shape[2:])
-    std = math.sqrt(2 / (shape[1] * field + shape[0] * field))
+    field, rows = math.prod(shape[2:]), math.prod(shape[1:2])
+    std = math.sqrt(2 / (rows * field + shape[0] * field))
     multiplicative = rng.normal(0, std, size=(n_members, *shape))
     return torch.from_numpy(multiplicative).float(), laplace_noise(n_members, shape, 0, scale, rng)
 

@@ -1,54 +1,91 @@
 """What step 2 left in a folder, as step 3 reads it: arrays, draws, run record, and how the noise was learned."""
 
-from collections.abc import Iterable
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.lib.recfunctions import rename_fields
 
 from shredder.io.cli import InputError
-from shredder.io.files import read_array
 from shredder.io.reading import RunRecord, map_array, read_table
-from shredder.noise.stored import Distributions, load_noise
+from shredder.io.record import require_intact
+from shredder.noise.load import load_noise
 
 # Rows whose elements are looked at together, so that a memory map is never in memory as a whole.
 _ROWS_AT_ONCE = 1000
+# Files of one tensor for each member, and the flags that name them.
+_STORED = ("distributions", "orders", "additive", "multiplicative")
+# What records of old runs do not say: the task of a command, and the shape of an input of so many elements.
+_OLD_TASKS = {"sample_mutual_info_lenet.py": "lenet", "sample_mutual_info_alexnet.py": "alexnet"}
+_OLD_SHAPES = {1024: (1, 32, 32), 150_528: (3, 224, 224)}
 
 
 @dataclass(frozen=True)
 class Sample:
-    """What step 2 wrote, a row for each of n queries.
+    """What step 2 wrote, a row for each of n queries. Arrays of floats are read-only memory maps.
 
     Attributes
     ----------
-    images : ndarray, float32, (n, pixels)
+    images : ndarray, float32, (n, elements of an input)
     activations, noisy : ndarray, float32, (n, D)
         a and a'.
-    labels : ndarray, integer, (n,)
+    labels, public_labels : ndarray, integer, (n,)
+        The class, which is the private label where one is left; what the cloud answers.
     draws : structured ndarray, (n,)
-        Column snr, linear, and accuracies in [0, 1], as in draws.csv.
+        Column snr, linear, and public_accuracy and perhaps private_accuracy in [0, 1].
     record : RunRecord
-    shape : tuple of int
-        Of one activation; D elements.
+    noise : mapping
+        By flag: the files of the noise, or the folder of fresh noise; None where it is no longer there.
+    image_shape, shape : tuple of int
+        Of one input and of one activation, which has D elements.
     """
 
     images: np.ndarray
     activations: np.ndarray
     noisy: np.ndarray
     labels: np.ndarray
+    public_labels: np.ndarray
     draws: np.ndarray
     record: RunRecord
+    noise: Mapping[str, Path | None]
+    image_shape: tuple[int, ...]
     shape: tuple[int, ...]
 
     def __len__(self) -> int:
         return len(self.images)
 
     @property
+    def task(self) -> str:
+        """Its name; empty where the record does not say."""
+        return _task(self.record)
+
+    @property
+    def public_name(self) -> str:
+        """What the public labels are called."""
+        return _public_name(self.record)
+
+    @property
+    def private(self) -> bool:
+        """Whether a private label is left beside the public one."""
+        return "private_accuracy" in self.draws.dtype.names
+
+    @property
+    def clean_accuracy(self) -> float | None:
+        """Public accuracy without noise, in [0, 1]; None where the record does not say."""
+        clean = self.record.number("clean public accuracy")
+        return self.record.number("clean accuracy") if clean is None else clean
+
+    @property
     def formula(self) -> str:
         """What a' is."""
-        if self.record.argument("multiplicative"):
+        draw = self.record.argument("draw")
+        if "fresh" in self.noise or draw == "fresh":
+            return "mu + Q y"
+        if "multiplicative" in self.noise:
             return "w * a + n"
-        return "mu + Q y, y = t + s e on a grid" if self.record.argument("fresh") else "a + n"
+        return "a + n" if self.noise.keys() & {"additive", "distributions"} or draw == "elementwise-laplace" else "a + noise"
 
 
 @dataclass(frozen=True)
@@ -74,26 +111,19 @@ class Learned:
     missing: str = ""
 
     @property
-    def min_accuracy(self) -> float:
-        """What a member's accuracy had to exceed. Raises InputError."""
-        name = "accuracy to exceed"
-        given = self.record.argument("min_accuracy", float)  # records of before have it here alone
-        return self.record.result(name) if given is None or name in self.record.results else given
+    def min_accuracy(self) -> float | None:
+        """What a member's accuracy had to exceed, in [0, 1]; None where the record does not say. Raises InputError."""
+        reached = self.record.number("accuracy to exceed")
+        return self.record.argument("min_accuracy", float) if reached is None else reached  # there alone in old records
+
+    @property
+    def min_epochs(self) -> float | None:
+        """The epoch after which members were accepted; None where the record does not say. Raises InputError."""
+        return self.record.number("epochs before acceptance")
 
 
-def load_sample(folder: Path, pixels: int, columns: Iterable[str], mapped: bool = False) -> Sample:
-    """Read what step 2 wrote, and check everything about it.
-
-    Parameters
-    ----------
-    folder : Path
-        Step 2's `--output`.
-    pixels : int
-        Columns of its images.
-    columns : iterable of str
-        What draws.csv has at least besides snr.
-    mapped : bool
-        Leave the arrays on disk, as read-only memory maps.
+def load_sample(folder: Path) -> Sample:
+    """Read what step 2 wrote for any task, today or of old, and check everything about it.
 
     Raises
     ------
@@ -106,22 +136,17 @@ def load_sample(folder: Path, pixels: int, columns: Iterable[str], mapped: bool 
         raise InputError(f"{record.path}: found {n} queries, expected at least one")
     if not (members := record.result("members")) >= 1:
         raise InputError(f"{record.path}: found {members} members, expected at least one")
-    names = ("original_images", "original_activations", "noisy_activations", "labels")
-    images, clean, noisy, labels = (_array(folder / f"{name}.npy", record, n, mapped) for name in names)
-    if images.shape[1:] != (pixels,):
-        raise InputError(f"{folder / names[0]}.npy: found {images.shape}, expected {(n, pixels)}")
+    paths = [folder / f"{name}.npy" for name in ("original_images", "original_activations", "noisy_activations")]
+    images, clean, noisy = (_array(path, record, n) for path in paths)
+    image_shape = _image_shape(record, paths[0], images)
     if noisy.shape != clean.shape:
-        raise InputError(f"{folder / names[2]}.npy: found {noisy.shape}, expected {clean.shape}, as clean activations have")
-    if labels[0].size != 1 or labels.min() < 0:
-        raise InputError(f"{folder / names[3]}.npy: found {labels.shape}, least {labels.min()}, expected {(n, 1)}, from 0")
-    draws = read_table(record.verified(folder / "draws.csv"), ("snr", *columns))
-    accuracies = [draws[name] for name in draws.dtype.names if name != "snr"]
-    if len(draws) != n:
-        raise InputError(f"{folder / 'draws.csv'}: found {len(draws)} rows, expected {n}, one for each query")
-    if not (draws["snr"] >= 0).all() or not all(((column >= 0) & (column <= 1)).all() for column in accuracies):
-        raise InputError(f"{folder / 'draws.csv'}: found values out of range, expected snr from 0, accuracies from 0 to 1")
+        raise InputError(f"{paths[2]}: found {noisy.shape}, expected {clean.shape}, as clean activations have")
+    labels = _labels(folder / "labels.npy", record, n)
     flat = (array.reshape(n, -1) for array in (images, clean, noisy))
-    return Sample(*flat, labels.reshape(n), draws, record, clean.shape[1:])
+    rows = labels, _public_labels(folder, record, labels), _draws(folder / "draws.csv", record, n)
+    sample = Sample(*flat, *rows, record, _noise(record), image_shape, clean.shape[1:])
+    _ = sample.clean_accuracy, sample.formula  # refused here if the record has something else there, before any work
+    return sample
 
 
 def load_learned(sample: Sample) -> Learned:
@@ -132,37 +157,101 @@ def load_learned(sample: Sample) -> Learned:
     InputError
         Where a file is there, and damaged or another one's.
     """
-    record = sample.record
-    flags = [flag for flag in ("fresh", "distributions", "orders", "additive", "multiplicative") if record.argument(flag)]
-    places = {flag: record.path_of(flag) for flag in flags}
-    gone = [record.arguments[flag] for flag in flags if places[flag] is None]
-    if gone or not flags:
-        named = ", ".join(gone) or "no noise"
+    record, places = sample.record, sample.noise
+    gone = [flag for flag, place in places.items() if place is None]
+    if gone or not places:
+        named = record.argument("noise") or ", ".join(record.arguments[flag] for flag in gone) or "no noise"
         return Learned(missing=f"{record.path} names {named}, found nowhere: how the noise was learned is not shown")
-    tensors = {}
-    if "fresh" not in flags:
+    folder, tensors = places.get("fresh") or next(iter(places.values())).parent, {}
+    if "fresh" not in places:
+        for place in places.values():
+            require_intact(place)
         files = [places.get(flag) for flag in ("additive", "multiplicative", "distributions", "orders")]
         noise = load_noise(*files, sample.shape, record.argument("skip_rows", int) or 0)
-        if not isinstance(noise, Distributions):
+        if "additive" in places:
             tensors["additive"] = noise.additive.numpy()
             tensors["multiplicative"] = None if noise.multiplicative is None else noise.multiplicative.numpy()
-    folder = places["fresh"] if "fresh" in flags else places[flags[0]].parent
     if not (folder / "curves.csv").exists() or not (folder / "run.json").exists():
         missing = (
             f"no curves.csv and run.json in {folder}: this noise was not learned by step 1, so there are no training curves"
         )
         return Learned(**tensors, missing=missing)
-    curves = read_table(folder / "curves.csv", ("member", "epoch", "accuracy", "snr"))
-    return Learned(curves, RunRecord.read(folder / "run.json"), **tensors)
+    of_step_1 = RunRecord.read(folder / "run.json")
+    curves = read_table(of_step_1.verified(folder / "curves.csv"), ("member", "epoch", "accuracy", "snr"))
+    learned = Learned(curves, of_step_1, **tensors)
+    _ = learned.min_accuracy, learned.min_epochs  # refused here if they are no numbers, before any work
+    return learned
 
 
-def _array(path: Path, record: RunRecord, n: int, mapped: bool) -> np.ndarray:
-    """An array of step 2: integer labels, or finite float32 values, for `n` queries."""
-    record.verified(path)
-    labels = path.name == "labels.npy"
-    array = map_array(path) if mapped else read_array(path)
-    if array.dtype.kind not in "iu" if labels else array.dtype != np.float32:
-        raise InputError(f"{path}: found {array.dtype}, expected {'int64' if labels else 'float32'}")
+def _task(record: RunRecord) -> str:
+    return str(record.results.get("task") or record.argument("task") or _OLD_TASKS.get(record.command, ""))
+
+
+def _public_name(record: RunRecord) -> str:
+    return record.argument("public_labels") or ("gt5" if _task(record) == "lenet" else "class")
+
+
+def _image_shape(record: RunRecord, path: Path, images: np.ndarray) -> tuple[int, ...]:
+    n_elements = images[0].size
+    shape = record.shape("image shape") or _OLD_SHAPES.get(n_elements)
+    if shape is None:
+        raise InputError(
+            f"{record.path}: found no image shape, and {n_elements} elements an input in {path.name}, which do not tell it"
+        )
+    if images.ndim != 2 or math.prod(shape) != n_elements:
+        raise InputError(f"{path}: found {images.shape}, expected {(len(images), math.prod(shape))}, images of {shape}")
+    return shape
+
+
+def _public_labels(folder: Path, record: RunRecord, labels: np.ndarray) -> np.ndarray:
+    """What the cloud answers; in old runs a function of the class."""
+    path = folder / "public_labels.npy"
+    if path.name in record.files or record.argument("task") or (not record.files and path.exists()):
+        return _labels(path, record, len(labels))
+    return (labels > 5).astype(labels.dtype) if _public_name(record) == "gt5" else labels
+
+
+def _draws(path: Path, record: RunRecord, n: int) -> np.ndarray:
+    draws = read_table(record.verified(path), ("snr",))
+    draws = draws if "public_accuracy" in draws.dtype.names else rename_fields(draws, {"accuracy": "public_accuracy"})
+    names = [name for name in ("public_accuracy", "private_accuracy") if name in draws.dtype.names]
+    if "public_accuracy" not in names:
+        raise InputError(f"{path}: found columns {', '.join(draws.dtype.names)}, expected snr, public_accuracy")
+    if len(draws) != n:
+        raise InputError(f"{path}: found {len(draws)} rows, expected {n}, one for each query")
+    if not (draws["snr"] >= 0).all() or not all(((draws[name] >= 0) & (draws[name] <= 1)).all() for name in names):
+        raise InputError(f"{path}: found values out of range, expected snr from 0, accuracies from 0 to 1")
+    return draws
+
+
+def _noise(record: RunRecord) -> dict[str, Path | None]:
+    """Where the noise is that the record names, by flag; None where it is no longer there."""
+    if not record.argument("noise"):
+        return {flag: record.path_of(flag) for flag in ("fresh", *_STORED) if record.argument(flag)}
+    folder = record.path_of("noise")
+    if folder is None or not folder.is_dir():
+        return {"noise": None}
+    listed = RunRecord.read(folder / "run.json").files if (folder / "run.json").exists() else {}
+    names = set(listed) or {path.name for path in folder.iterdir()}
+    if any(name.startswith("fresh-") for name in names):
+        return {"fresh": folder}
+    places = {flag: folder / f"{flag}.npy" for flag in _STORED if f"{flag}.npy" in names}
+    return {flag: path if path.exists() else None for flag, path in places.items()} or {"noise": None}
+
+
+def _labels(path: Path, record: RunRecord, n: int) -> np.ndarray:
+    """Integers from 0, (n,)."""
+    labels = _array(path, record, n, integer=True)
+    if labels[0].size != 1 or labels.min() < 0:
+        raise InputError(f"{path}: found {labels.shape}, least {labels.min()}, expected {(n, 1)}, from 0")
+    return np.array(labels).reshape(n)
+
+
+def _array(path: Path, record: RunRecord, n: int, integer: bool = False) -> np.ndarray:
+    """An array of step 2, mapped: labels, or finite float32 values, for `n` queries."""
+    array = map_array(record.verified(path))
+    if array.dtype.kind not in "iu" if integer else array.dtype != np.float32:
+        raise InputError(f"{path}: found {array.dtype}, expected {'int64' if integer else 'float32'}")
     if array.ndim < 2 or len(array) != n or array.size == 0:
         raise InputError(f"{path}: found {array.shape}, expected {n} rows, the queries of {record.path.name}")
     n_broken = sum(int((~np.isfinite(array[i : i + _ROWS_AT_ONCE])).sum()) for i in range(0, n, _ROWS_AT_ONCE))

@@ -11,14 +11,14 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from shredder.inputs.activations import edge_pass
 from shredder.inputs.images import Images
 from shredder.io import folders
-from shredder.io.cli import in_float32, require_at_least
+from shredder.io.cli import InputError, in_float32, require_at_least
 from shredder.io.files import RowFile, csv_table, require_space
 from shredder.io.record import RECORD, Record, report
+from shredder.io.terminal import progress
 from shredder.metrics import ActivationMoments, clean_accuracy, mean_and_spread, noisy_accuracy
 from shredder.noise.channel import Channel
 from shredder.noise.draws import JUDGED, query_generator
@@ -66,7 +66,7 @@ def run(args: Arguments) -> None:
     missing = {name: value for name, value in of_task.items() if getattr(args, name) is None}
     output = Path("runs") / task.name / "sample" if args.output is None else args.output
     args = dataclasses.replace(args, **missing, output=output)
-    require_at_least(args, seed=0, judged_on=1, n_samples=1)
+    require_at_least(args, seed=0, judged_on=1)
     with folders.claimed(args.output, WRITTEN):
         _run(task, args, channel)
 
@@ -74,9 +74,9 @@ def run(args: Arguments) -> None:
 @in_float32
 def _run(task: Task, args: Arguments, channel: Channel) -> None:
     record, system = Record(args), System(task, args)
-    seen = None if args.n_samples is None or args.judged_on is None else max(args.n_samples, args.judged_on)
-    (images,) = system.images(test=seen)
-    n, n_judged = args.n_samples or len(images), args.judged_on or len(images)
+    (images,) = system.images(test=None)
+    n, n_judged = (_number(args, name, len(images)) for name in ("n_samples", "judged_on"))
+    images = images.first(max(n, n_judged))
 
     with ExitStack() as stack:
         files = open_files(args.output, images.shape, system.shape, n, stack)
@@ -103,6 +103,15 @@ def _run(task: Task, args: Arguments, channel: Channel) -> None:
         written = {file.path: file for file in files.values()} | {args.output / "draws.csv": table}
         record.write(args.output / RECORD, written, results)
     report(args.output, results)
+
+
+def _number(args: Arguments, name: str, available: int) -> int:
+    """How many of the available images a flag asks for, or all of None. Raises InputError of more than there are."""
+    found = available if getattr(args, name) is None else getattr(args, name)
+    if not 1 <= found <= available:
+        flag = "--" + name.replace("_", "-")
+        raise InputError(f"{flag}: found {found}, expected 1 to {available}, the test images of {args.dataset}")
+    return found
 
 
 def open_files(
@@ -160,7 +169,7 @@ def judge(
     public, columns, n_right = networks["public"], [], 0
     moments, judging = ActivationMoments(public.activations), query_generator(seed, JUDGED)
     truth = torch.from_numpy(files["public_labels"].array()[:, 0].copy())
-    with tqdm(total=len(truth), unit="draw", desc="noise") as bar:
+    with progress(len(truth), unit="draw", desc="noise") as bar:
         for rows, queries in write_noisy(channel, files, query_generator(seed)):
             n_right += (public.split.cloud(queries).argmax(1) == truth[rows]).sum().item()
             w, n = channel.source.tensors(channel.draws(len(queries), judging))
@@ -169,7 +178,7 @@ def judge(
                 accuracy = [noisy_accuracy(of.split, of.activations, of.labels, *noise) for of in networks.values()]
                 columns.append(torch.stack([moments.snr(*noise), *accuracy]))
                 watched = ", ".join(f"{name} {found.mean():.4f}" for name, found in zip(networks, accuracy, strict=True))
-                bar.set_postfix_str(f"SNR {columns[-1][0].mean():.3g}, accuracy {watched}")
+                bar.set_postfix_str(f"SNR {columns[-1][0].mean():.3g}, accuracy {watched}", refresh=False)
                 bar.update(len(accuracy[0]))
     names = ("snr", *(f"{name}_accuracy" for name in networks))
     return dict(zip(names, torch.cat(columns, dim=1), strict=True)), n_right

@@ -1,35 +1,42 @@
-"""Attacks on toy channels whose answers are known, and on LeNet; what is kept of them; bad input."""
+"""Attacks on toy channels whose answers are known; what is kept of them, and what becomes of it."""
 
 import json
 import math
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from scipy import stats
+from torch import nn
 
-import attack_alexnet
-import attack_lenet
-from models.lenet import WEIGHTS
-from models.weights import WeightsError
 from shredder.attack import attacks
+from shredder.attack.keeper import Keeper
 from shredder.attack.networks import Budget, Likelihood
-from shredder.attack.reading import floor
-from shredder.attack.report import Found, measures, quality
-from shredder.attack.run import assess, chosen, keeper
-from shredder.attack.setting import Scene, Side
+from shredder.attack.reading import floor, quality
+from shredder.attack.report import bounds, measures, rank_of_noise, rows_of, written
+from shredder.attack.run import ATTACKS, attacked, chosen
+from shredder.attack.setting import Setting, Side
+from shredder.io import kept
 from shredder.io.cli import InputError
 from shredder.noise.channel import Channel
 from shredder.noise.stored import Collection, Distributions
+from shredder.split import SplitNetwork
 from tests.noise.test_channel import linear_fresh
 
 SHAPE = (4, 1, 1)
+NOTHING_KEPT = Keeper(None, "")
 
 
-def toy_scene(channel: Channel, n: int = 3000, seed: int = 0, epochs: int = 15) -> Scene:
+def largest_of_four() -> SplitNetwork:
+    """A network that answers which of the four coordinates is the largest."""
+    linear = nn.Linear(4, 4)
+    linear.load_state_dict({"weight": 20 * torch.eye(4), "bias": torch.zeros(4)})
+    return SplitNetwork(nn.Sequential(nn.Identity(), nn.Flatten(), linear, nn.LogSoftmax(1)), "0")
+
+
+def toy(channel: Channel, n: int = 3000, seed: int = 0, epochs: int = 15, keeper: Keeper = NOTHING_KEPT) -> Setting:
     """Four private classes, each with a coordinate of its own that is 1, else 0; public: whether the class exceeds 1."""
     rng = np.random.default_rng(seed)
 
@@ -39,7 +46,8 @@ def toy_scene(channel: Channel, n: int = 3000, seed: int = 0, epochs: int = 15) 
         images = 0.2 + 0.6 * clean.flatten(1).repeat(1, 16)  # of 8 x 8 pixels
         return Side(clean, channel.signal(clean), private, (private > 1).long(), images)
 
-    return Scene(channel, side(n), side(1000), side(1000), Budget(epochs), seed)
+    split, learning, held_out, test = largest_of_four(), side(n), side(1000), side(1000)
+    return Setting(channel, split, learning, held_out, test, (split, test.clean), Budget(epochs), seed, keeper)
 
 
 def test_floor_is_the_best_guess_given_the_public_label():
@@ -50,8 +58,8 @@ def test_floor_is_the_best_guess_given_the_public_label():
 
 def test_member_attack_on_two_distinct_tensors_is_perfect():
     tensors = torch.stack([torch.full(SHAPE, 30.0), torch.tensor([5.0, -30.0, 2.0, 9.0]).view(SHAPE)])
-    scene = toy_scene(Channel(Collection(None, tensors), "verbatim"))
-    reading = attacks.read(scene, scene.noisy("undone"))
+    setting = toy(Channel(Collection(None, tensors), "verbatim"))
+    reading = attacks.read(setting, setting.kinds("undone"))
     assert reading.accuracy == 1 and reading.bits_at_least()[0] > 1.9
 
 
@@ -63,23 +71,22 @@ INFINITE = {
 
 @pytest.mark.parametrize("draw", INFINITE)
 def test_at_infinite_noise_every_attack_sits_at_the_floor(draw):
-    scene = toy_scene(Channel(INFINITE[draw], draw))
+    setting = toy(Channel(INFINITE[draw], draw))
     guessing = 0.25  # nothing is left of the public label either
-    for kind, inputs in scene.noisy().items():
-        reading = attacks.read(scene, {kind: inputs}, likelihood=True)
+    for kind in setting.kinds():
+        reading = attacks.read(setting, [kind], likelihood=True)
         assert reading.interval()[0] < guessing + 0.02, kind
         assert reading.accuracy < guessing + 0.05, kind
         assert reading.bits_at_least()[0] < 0.02
     for q in (10, 100):
-        assert attacks.averaged(scene, "undone", q).accuracy < guessing + 0.06
-    guesses = attacks.reconstructed(scene, scene.noisy())
-    quality = {name: quality(scene.test.images, guesses[name], 8) for name in ("clean", "noisy", "mean")}
-    assert quality["clean"]["mean squared error"] < 1e-3
-    assert quality["noisy"]["mean squared error"] > 0.95 * quality["mean"]["mean squared error"]
-    assert attacks.image_bits_at_least(scene, scene.noisy()["undone"])[0] < 0.05
+        assert attacks.averaged(setting, "undone", q).accuracy < guessing + 0.06
+    guesses = attacks.reconstructed(setting, setting.kinds())
+    error = {name: quality(setting.test.images, guesses[name], 8)["mean squared error"] for name in ("clean", "noisy", "mean")}
+    assert error["clean"] < 1e-3 and error["noisy"] > 0.95 * error["mean"]
+    assert attacks.image_bits_at_least(setting, "undone")[0] < 0.05
 
 
-def signs(channel: Channel) -> Scene:
+def signs(channel: Channel) -> Setting:
     """Two classes, -1 and 1 on one coordinate."""
     rng = np.random.default_rng(0)
 
@@ -89,31 +96,32 @@ def signs(channel: Channel) -> Scene:
         clean[:, 0, 0, 0] = 2.0 * private - 1
         return Side(clean, channel.signal(clean), private, torch.zeros_like(private), torch.zeros(n, 64))
 
-    return Scene(channel, side(6000), side(2000), side(4000), Budget(10), 0)
+    return Setting(channel, None, side(6000), side(2000), side(4000), None, Budget(10), 0, NOTHING_KEPT)
 
 
 def test_averaging_fresh_noise_improves_as_theory_says():
     # Under noise of spread s the mean of q draws is read with accuracy Phi(sqrt(q) / s).
     s = 4.0
-    scene = signs(Channel(linear_fresh([s]), "fresh"))
+    setting = signs(Channel(linear_fresh([s]), "fresh"))
     for q in (1, 10, 100):
-        reading = attacks.averaged(scene, "whitened", q)
+        reading = attacks.averaged(setting, "whitened", q)
         assert reading.accuracy == pytest.approx(stats.norm.cdf(math.sqrt(q) / s), abs=0.025)
-        assert reading.bits_at_least()[0] <= scene.channel.source.bits(scene.test.signal, q) + 0.02
+        bound = setting.channel.bits_at_most(setting.test.signal, np.random.default_rng(0), q)
+        assert reading.bits_at_least()[0] <= bound + 0.02
 
 
 def test_bayes_rule_with_the_density_is_the_best_reader():
     # One coordinate that tells, under Laplace(0, b): its sign is right unless |noise| passes 1 against it, 1 - exp(-1 / b) / 2.
     b = 1.5
     tensors = torch.tensor([-b, b]).view(2, 1, 1, 1).expand(2, *SHAPE).contiguous()  # of standard deviation b
-    scene = signs(Channel(Collection(None, tensors), "elementwise-laplace"))
-    for channel in (scene.channel, Channel(linear_fresh([1.0]), "fresh")):
-        best = {"fresh": stats.norm.cdf(1), "elementwise-laplace": 1 - math.exp(-1 / b) / 2}[channel.draw]
+    setting = signs(Channel(Collection(None, tensors), "elementwise-laplace"))
+    for channel in (setting.channel, Channel(linear_fresh([1.0]), "fresh")):
+        best = {"fresh": stats.norm.cdf(1), "elementwise-laplace": 1 - math.exp(-1 / b) / 2}[channel.rule]
         density = channel.density()
-        bayes = Likelihood(density.own(channel.signal(scene.learning.clean)), scene.learning.private, density.power)
-        features = density.sent(channel.sent(channel.signal(scene.test.clean), np.random.default_rng(1)))
-        assert bayes.tune(features, scene.test.private) < math.log(2) and bayes.temperature == 1
-        accuracy = (bayes(features).argmax(1) == scene.test.private).double().mean().item()
+        bayes = Likelihood(density.own(channel.signal(setting.learning.clean)), setting.learning.private, density.power)
+        features = density.sent(channel.sent(channel.signal(setting.test.clean), np.random.default_rng(1)))
+        assert bayes.tune(features, setting.test.private) < math.log(2) and bayes.temperature == 1
+        accuracy = (bayes(features).argmax(1) == setting.test.private).double().mean().item()
         assert accuracy == pytest.approx(best, abs=0.02)
 
 
@@ -121,18 +129,18 @@ def test_1000_queries_of_two_levels_say_one_bit():
     # Four classes, of which the level tells two from two: with noise asked away half of them are read, and no more.
     threshold = torch.tensor([-1.0, -1, 1, 1])[:, None] / 2
     fresh = replace(linear_fresh([1.0]), form="quantised", readings=threshold, limits=torch.ones(1))
-    scene = toy_scene(Channel(fresh, "fresh"))
-    reading = attacks.averaged(scene, "whitened", 1000)
+    setting = toy(Channel(fresh, "fresh"))
+    reading = attacks.averaged(setting, "whitened", 1000)
     assert 0.45 < reading.accuracy < 0.55
-    assert 0.9 < reading.bits_at_least()[0] <= fresh.bits(scene.test.signal, 1000) + 0.05
-    assert attacks.ceiling(scene).accuracy == 1
+    assert 0.9 < reading.bits_at_least()[0] <= fresh.bits_for_any_inputs(1000) + 0.05
+    assert attacks.read(setting, ["clean"]).accuracy == 1
 
 
 def test_averaging_draws_one_by_one_improves_as_theory_says():
     # Each element from Laplace(0, b): of four classes a coordinate apart, the mean of many draws tells all.
     tensors = torch.from_numpy(np.random.default_rng(0).laplace(0, 3, (40, *SHAPE))).float()
-    scene = toy_scene(Channel(Collection(None, tensors), "elementwise-laplace"), n=1000)
-    accuracies = [attacks.averaged(scene, "undone", q).accuracy for q in (1, 10, 1000)]
+    setting = toy(Channel(Collection(None, tensors), "elementwise-laplace"), n=1000)
+    accuracies = [attacks.averaged(setting, "undone", q).accuracy for q in (1, 10, 1000)]
     # Four values of spread 3 * sqrt(2) * sqrt(2) / sqrt(1000) = 0.19 around 0 or 1: the largest is the class's, but 1 in 1,000.
     assert accuracies[0] < 0.4 and accuracies[0] < accuracies[1] - 0.1 < accuracies[2] and accuracies[2] > 0.98
 
@@ -157,10 +165,10 @@ def channels(scale: float) -> dict[str, Channel]:
 @pytest.mark.parametrize("scale", [0.3, 1.0, 3.0])
 @pytest.mark.parametrize("name", ["linear", "saturated", "quantised", "elementwise", "ordered"])
 def test_the_bound_lies_above_what_attacks_show(name, scale):
-    scene = toy_scene(channels(scale)[name], epochs=8)
-    bound = scene.channel.bits_at_most(scene.test.signal, np.random.default_rng(0))
-    label_bits, label_error = attacks.read(scene, scene.noisy("undone"), likelihood=True).bits_at_least()
-    image_bits, image_error = attacks.image_bits_at_least(scene, scene.noisy()["undone"])
+    setting = toy(channels(scale)[name], epochs=8)
+    bound = setting.channel.bits_at_most(setting.test.signal, np.random.default_rng(0))
+    label_bits, label_error = attacks.read(setting, setting.kinds("undone"), likelihood=True).bits_at_least()
+    image_bits, image_error = attacks.image_bits_at_least(setting, "undone")
     assert -0.05 < label_bits <= bound + 2 * label_error and -0.1 < image_bits <= bound + 2 * image_error
     if name == "linear":  # an image is its class here, and noise of this kind both read about equally well
         assert image_bits == pytest.approx(label_bits, abs=0.2)
@@ -168,67 +176,196 @@ def test_the_bound_lies_above_what_attacks_show(name, scale):
 
 def test_same_seed_same_reading():
     channel = Channel(linear_fresh([1.0] * 4), "fresh")
-    scenes = [toy_scene(channel, 500, epochs=2) for _ in range(2)]
-    first, second = map(attacks.ceiling, scenes)
+    settings = [toy(channel, 500, epochs=2) for _ in range(2)]
+    first, second = (attacks.read(setting, ["clean"]) for setting in settings)
     assert torch.equal(first.nats, second.nats) and torch.equal(first.correct, second.correct)
-    assert len({attacks.averaged(scene, "undone", 10).nats.mean().item() for scene in scenes}) == 1
-    assert len({attacks.image_bits_at_least(scene, scene.noisy()["raw"]) for scene in scenes}) == 1
-    guesses = [attacks.reconstructed(scene, scene.noisy()) for scene in scenes]
+    assert len({attacks.averaged(setting, "undone", 10).nats.mean().item() for setting in settings}) == 1
+    assert len({attacks.image_bits_at_least(setting, "raw") for setting in settings}) == 1
+    guesses = [attacks.reconstructed(setting, setting.kinds()) for setting in settings]
     assert torch.equal(guesses[0]["noisy"], guesses[1]["noisy"])
-    seeds = [replace(scenes[0], seed=seed) for seed in (0, 0, 1)]
-    nats = [attacks.read(scene, scene.noisy("raw"), likelihood=True).nats.mean().item() for scene in seeds]
+    seeds = [replace(settings[0], seed=seed) for seed in (0, 0, 1)]
+    nats = [attacks.read(setting, setting.kinds("raw"), likelihood=True).nats.mean().item() for setting in seeds]
     assert nats[0] == nats[1] != nats[2]
 
 
 def test_a_time_limit_ends_the_rate_too():
-    scene = signs(Channel(linear_fresh([1.0]), "fresh"))
+    setting = signs(Channel(linear_fresh([1.0]), "fresh"))
     begin = time.monotonic()
-    limited = replace(scene, budget=Budget(1000, seconds=1.0))
-    assert attacks.read(limited, scene.noisy("whitened")).accuracy == pytest.approx(stats.norm.cdf(1), abs=0.03)
+    limited = replace(setting, budget=Budget(1000, seconds=1.0))
+    assert attacks.read(limited, setting.kinds("whitened")).accuracy == pytest.approx(stats.norm.cdf(1), abs=0.03)
     assert time.monotonic() - begin < 10  # of a thousand epochs
 
 
-def test_finished_attacks_are_kept_and_reused(tmp_path, monkeypatch):
-    scene = toy_scene(Channel(linear_fresh([1.0] * 4), "fresh"), 500, epochs=1)
-    untrained = lambda: (attacks.ceiling(scene), 1.0)  # noqa: E731
-    keep = keeper(tmp_path, "of these arguments")
-    monkeypatch.setattr(attacks, "averaged", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        assess(scene, chosen(["all"], True), untrained, keep, tmp_path)
-    monkeypatch.undo()
-    monkeypatch.setattr(attacks, "read", interrupted)
-    found = assess(scene, ["untrained", "trained", "member"], untrained, keep, tmp_path)
-    assert list(found.readings) == ["untrained", "trained", "member"]
-    other = keeper(tmp_path, "of other arguments")
-    with pytest.raises(KeyboardInterrupt):
-        assess(scene, ["trained"], untrained, other, tmp_path)
+def test_the_clouds_answers_and_the_untrained_networks():
+    """Under noise of spread s on each of four coordinates the largest is the class's with a probability that is an integral."""
+    s = 0.7
+    setting = toy(Channel(linear_fresh([s] * 4), "fresh"))
+    x = np.linspace(-8, 9, 20_001)
+    right = np.trapezoid(stats.norm.pdf(x, 1, s) * stats.norm.cdf(x / s) ** 3, x)
+    assert attacks.untrained(setting).accuracy == pytest.approx(right, abs=4 * math.sqrt(right * (1 - right) / 1000))
+    of_class = replace(setting, test=replace(setting.test, public=setting.test.private))
+    error = math.sqrt(right * (1 - right) / 10_000)
+    assert attacks.public_accuracy(of_class) == pytest.approx(right, abs=4 * error)
+
+
+# What is kept.
 
 
 def interrupted(*_args, **_keywords):
     raise KeyboardInterrupt
 
 
+def test_finished_attacks_are_kept_and_reused(tmp_path, monkeypatch):
+    channel = Channel(linear_fresh([1.0] * 4), "fresh")
+    setting = toy(channel, 500, epochs=1, keeper=Keeper(tmp_path, "of these arguments"))
+    monkeypatch.setattr("shredder.attack.run.averaged", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        attacked(setting, chosen(["all"], True))
+    assert sorted(path.stem for path in tmp_path.iterdir()) == ["ceiling", "member", "trained", "untrained"]
+    monkeypatch.undo()
+    monkeypatch.setattr("shredder.attack.run.read", interrupted)
+    found = attacked(setting, ["untrained", "trained", "member"])
+    assert list(found) == list(rows_of(found)) == ["untrained", "trained", "member"]
+    for name, outcome in found.items():  # as JSON has it, with the seconds that it took
+        assert json.loads(kept.found(tmp_path / f"{name}.kept", "of these arguments"))["rows"].keys() == outcome["rows"].keys()
+        assert outcome["seconds"] > 0 and rows_of(found)[name]["seconds"] == outcome["seconds"]
+    with pytest.raises(KeyboardInterrupt):
+        attacked(replace(setting, keeper=Keeper(tmp_path, "of other arguments")), ["trained"])
+
+
+def test_a_damaged_outcome_is_found_again_by_attacking(tmp_path, capsys):
+    setting = toy(Channel(linear_fresh([1.0] * 4), "fresh"), 500, epochs=1, keeper=Keeper(tmp_path, "a"))
+    first = attacked(setting, ["untrained"])
+    path = tmp_path / "untrained.kept"
+    path.write_bytes(path.read_bytes().replace(b"its own", b"my own "))
+    again = attacked(setting, ["untrained"])
+    assert "untrained.kept: damaged, made anew" in "".join(capsys.readouterr())
+    assert {name: row for name, row in again["untrained"]["rows"]["untrained"].items() if name != "held-out nats"} == {
+        name: row for name, row in first["untrained"]["rows"]["untrained"].items() if name != "held-out nats"
+    }
+
+
+def test_every_attack_runs_and_writes_what_it_says(tmp_path):
+    """Its rows are tables' rows; each file is named before; and what is averaged is what was best of one query."""
+    setting = toy(Channel(linear_fresh([1.0] * 4), "fresh"), 500, epochs=1, keeper=Keeper(tmp_path / "attacks", "a"))
+    found = attacked(setting, chosen(["all"], True))
+    assert list(found) == list(ATTACKS)
+    assert list(rows_of(found)) == ["untrained", "trained", "member", *(f"averaging {q}" for q in (1, 10, 100, 1000))]
+    assert {f"attacks/{path.name}" for path in (tmp_path / "attacks").iterdir()} <= set(written())
+    rows = rows_of(found)
+    assert rows["averaging 1"] == min((rows["trained"], rows["member"]), key=lambda row: row["held-out nats"])
+    for row in rows.values():
+        correct, n = row["correct, of"]
+        assert n == 1000 and row["private_accuracy"] == correct / n
+        assert row["low"] < row["private_accuracy"] <= row["high"] and row["seconds"] > 0
+        assert row["floor"] == floor(setting.learning, setting.test)
+    assert [row["images"] for row in found["reconstruction"]["images"]] == ["clean", "noisy", "mean"]
+    assert {len(images) for images in found["reconstruction"]["pictures"].values()} == {10}
+    results = measures(found, setting, 0.9, 1.0)
+    assert "identified among 1000, with rounding" in results
+    assert results["worst attack on one query"] in ("trained", "member")
+
+
+def test_where_no_bound_is_claimed_rounding_is_not_looked_at():
+    setting = toy(Channel(Collection(None, torch.ones(3, *SHAPE)), "verbatim"), 50)
+    (outcome,) = attacked(setting, ["rounding"]).values()
+    assert outcome.keys() == {"seconds"}
+    assert measures({"rounding": outcome}, setting, 0.9, 1.0).keys() == {"public accuracy", "public accuracy without noise"}
+
+
+@pytest.mark.parametrize(
+    ("names", "private_labels", "expected"),
+    [
+        (["all"], True, list(ATTACKS)),
+        (["all"], False, ["rounding", "reconstruction"]),
+        (["reconstruction", "member", "member"], True, ["member", "reconstruction"]),
+        (["rounding"], False, ["rounding"]),
+        ([], True, "--attacks: found none, expected all or some of untrained, trained, member, averaging, rounding, recon"),
+        ([], False, "--attacks: found none, expected all or some of rounding, reconstruction"),
+        (["member", "guess"], True, "--attacks: found guess, expected all or some of untrained, trained"),
+        (["member", "rounding"], False, "--attacks member: no private label is left .*; expected rounding or reconstruction"),
+    ],
+)
+def test_attacks_are_chosen_by_name(names, private_labels, expected):
+    if isinstance(expected, list):
+        assert chosen(names, private_labels) == expected
+    else:
+        with pytest.raises(InputError, match=f"^{expected}"):
+            chosen(names, private_labels)
+
+
 def test_measures_by_hand():
     row = {"floor": 0.2, "ceiling": 1.0, "bits at least": 0.5, "bits error": 0.01, "held-out nats": 1.0}
-    readings = {
+    rows = {
         "trained": row | {"private_accuracy": 0.6, "correct, of": (600, 1000)},
         "member": row | {"private_accuracy": 0.58, "correct, of": (580, 1000)},
-        "averaging 1000": row | {"private_accuracy": 0.9},
+        "averaging": {"private_accuracy": 0.9},
+        "untrained": row | {"private_accuracy": 0.95},  # of its own activations
     }
-    readings["untrained"] = row | {"private_accuracy": 0.95}  # of its own activations
-    scene = toy_scene(Channel(linear_fresh([1.0]), "fresh"))
-    images = {"bits at least (InfoNCE)": 0.4, "bits error": 0.02}
-    gallery = {"candidates": 1000, "exact": 0.1, "with rounding": 0.12, "error": 0.01}
-    share = (scene.test.private == scene.learning.private.mode().values).double().mean().item()
-    found = measures(Found(readings, images, gallery), scene, public=0.9, clean_public=1.0)
-    assert found["worst attack on one query"] == "trained"
+    found = {name: {"rows": {name: row}, "seconds": 1.0} for name, row in rows.items()}
+    found["averaging"] = {"rows": {"averaging 1000": row | {"private_accuracy": 0.9}}, "seconds": 1.0}
+    found["reconstruction"] = {"bits at least (InfoNCE)": 0.4, "bits error": 0.02, "seconds": 1.0}
+    found["rounding"] = {"results": {"rounding gains (standard errors)": 2.0}, "seconds": 1.0}
+    setting = toy(Channel(linear_fresh([1.0]), "fresh"))
+    share = (setting.test.private == setting.learning.private.mode().values).double().mean().item()
+    results = measures(found, setting, public=0.9, clean_public=1.0)
+    assert results["worst attack on one query"] == "trained"
     # Wilson's interval at 97.5 %, since either of two attacks may be the worst.
-    assert found["the worst's 95 % interval, low"] == pytest.approx(0.5649, abs=2e-4)
-    assert found["the worst's 95 % interval, high"] == pytest.approx(0.6341, abs=2e-4)
+    assert results["the worst's 95 % interval, low"] == pytest.approx(0.5649, abs=2e-4)
+    assert results["the worst's 95 % interval, high"] == pytest.approx(0.6341, abs=2e-4)
     # The label is a function of the image, which InfoNCE does not know.
-    assert (found["bits at least, image"], found["bits at least, image (InfoNCE)"]) == (0.5, 0.4)
-    assert found["rounding gains (standard errors)"] == pytest.approx(2)
-    assert found["PA"] == pytest.approx(0.6 / 0.9) and found["PI"] == pytest.approx((1 - 0.6) / (1 - share))
+    assert (results["bits at least, image"], results["bits at least, image (InfoNCE)"]) == (0.5, 0.4)
+    assert results["rounding gains (standard errors)"] == 2
+    assert results["PA"] == pytest.approx(0.6 / 0.9) and results["PI"] == pytest.approx((1 - 0.6) / (1 - share))
+
+
+def test_rounding_gains_by_hand(monkeypatch):
+    gallery = {"candidates": 1000, "exact": 0.1, "with rounding": 0.12, "error": 0.01, "weight": 1.0}
+    monkeypatch.setattr("shredder.attack.run.identified", lambda setting: gallery)
+    setting = toy(Channel(linear_fresh([1.0]), "fresh"), 50)
+    results = measures(attacked(setting, ["rounding"]), setting, 0.9, 1.0)
+    assert results["rounding gains (standard errors)"] == pytest.approx(2)
+    found = [results[f"identified among 1000, {how}"] for how in ("by exact arithmetic", "with rounding")]
+    assert found == [0.1, 0.12]
+
+
+# Bounds that are reported.
+
+
+@pytest.mark.parametrize("name", ["linear", "saturated", "quantised", "elementwise", "ordered"])
+def test_bounds_that_are_reported(name):
+    setting = toy(channels(1.0)[name], 50)
+    signal, rng = setting.test.signal[:200], np.random.default_rng(0)
+    found = bounds(setting.channel, signal, rng, input_bits=32)
+    said = [found[f"bits at most, {q}"] for q in ("one query", "10 queries", "100 queries", "1000 queries")]
+    assert 0 < said[0] < said[1] <= said[2] <= said[3] <= 32 and said[1] <= 10 * said[0]
+    # No bound is above what the input is stored in.
+    assert bounds(setting.channel, signal, np.random.default_rng(0), input_bits=1)["bits at most, 1000 queries"] <= 1
+    assert found["bits of an input"] == 32 and 0 < found["the finite grid of the noise adds at most (bits a query)"] < 1e-6
+    fresh = name in ("linear", "saturated", "quantised")
+    assert ("bits at most, any inputs, 1000 queries" in found) == fresh
+    assert ("of these without any signal (slack)" in found) == (not fresh)
+    covariance = "inputs with the covariance that 200 held-out activations suggest, at 99 % confidence"
+    assert found["the bound rests on"] == (
+        "the two levels alone: it holds for any inputs" if name == "quantised" else covariance
+    )
+    if name == "linear":
+        assert found["bits at most, any inputs, 1 queries"] == 32
+    if fresh:
+        assert rank_of_noise(setting) == {"rank of the noise's covariance": "4 of 4"}
+
+
+def test_where_there_is_no_bound_it_is_said_why():
+    pairs, rng = Collection(torch.ones(8, *SHAPE), torch.randn(8, *SHAPE)), np.random.default_rng(0)
+    for source, rule in ((pairs, "order-preserving"), (pairs, "verbatim"), (Collection(None, pairs.additive), "verbatim")):
+        found = bounds(Channel(source, rule), torch.zeros(20, *SHAPE), rng, input_bits=32)
+        assert found.pop("bits at most, one query") == "none"
+        hidden = "log2 8 = 3.000 bits of the activation: a finite collection used verbatim"
+        because = {"no bound, since": "w * a has no noise where a is 0"}
+        assert found == ({"hidden at most": hidden} if rule == "verbatim" else because)
+
+
+# Images.
 
 
 def test_quality_of_images_by_hand():
@@ -238,61 +375,20 @@ def test_quality_of_images_by_hand():
     assert off["mean squared error"] == pytest.approx(0.01, rel=1e-4) and off["PSNR (dB)"] == pytest.approx(20, rel=1e-4)
 
 
-def test_shipped_tensors_are_read_by_the_member_attack(tmp_path, capsys):
-    attack_lenet.main(attack_lenet.Arguments(attacks=("untrained", "member"), epochs=8, output=tmp_path))
-    table = np.genfromtxt(tmp_path / "attacks.csv", delimiter=",", names=True, dtype=None, encoding=None)
-    untrained, member = table
-    assert untrained["private_accuracy"] < 0.2 and member["private_accuracy"] > 0.9 > 0.3 > member["floor"]
-    assert member["low"] < member["private_accuracy"] < member["high"]
-    assert "worst attack on one query" in capsys.readouterr().out
+@pytest.mark.parametrize("side", [3, 4, 6, 7])
+def test_quality_of_small_images(side):
+    """SSIM from its definition in one window, where it is as large as the image."""
+    images, guesses = torch.rand(2, 20, side**2, generator=torch.Generator().manual_seed(0))
+    found = quality(images, guesses, side)["SSIM"]
+    assert quality(images, images, side)["SSIM"] == pytest.approx(1) and -1 < found < 0.5
+    if side % 2:
+        x, y, c1, c2 = images.double(), guesses.double(), 0.01**2, 0.03**2
+        mx, my = x.mean(1), y.mean(1)
+        covariance = ((x - mx[:, None]) * (y - my[:, None])).sum(1) / (side**2 - 1)
+        means = (2 * mx * my + c1) / (mx.square() + my.square() + c1)
+        assert found == pytest.approx((means * (2 * covariance + c2) / (x.var(1) + y.var(1) + c2)).mean().item(), rel=1e-4)
 
 
-@pytest.mark.parametrize(
-    ("flags", "message"),
-    [
-        ({"seconds_per_attack": 0.0}, "--seconds-per-attack: found 0, expected more than 0"),
-        ({"public_labels": "digits", "attacks": ("trained",)}, "--attacks trained: no private label"),
-        ({"attacks": ()}, "--attacks: found none"),
-        ({"epochs": 0}, "--epochs: found 0, expected at least 1"),
-        ({"cutting_point": "s4"}, r"expected float32 \(N, 16, 5, 5\)"),
-        ({"fresh": Path("nowhere")}, "nowhere"),
-        ({"draw": "fresh"}, "--draw fresh"),
-    ],
-)
-def test_bad_input(tmp_path, flags, message):
-    with pytest.raises(InputError, match=message):
-        attack_lenet.main(attack_lenet.Arguments(**flags, output=tmp_path))
-
-
-def test_private_network_of_other_classes(tmp_path):
-    with pytest.raises(WeightsError, match="lenet-digit-gt5"):
-        attack_lenet.main(attack_lenet.Arguments(private_weights=WEIGHTS[2], output=tmp_path))
-
-
-# AlexNet.
-
-
-def test_alexnets_images_are_attacked(tmp_path, quick_digits):
-    attack_alexnet.main(attack_alexnet.Arguments(images=300, epochs=40, output=tmp_path))
-    results = json.loads((tmp_path / "run.json").read_text())["results"]
-    rows = np.genfromtxt(tmp_path / "reconstruction.csv", delimiter=",", names=True, dtype=None, encoding=None)
-    assert {str(name) for name in rows["images"]} == {"clean", "noisy", "mean"}
-    error = {str(row["images"]): row["mean_squared_error"] for row in rows}
-    # Digits survive v1's noise (README): even from 270 of them a decoder beats the mean image.
-    assert 0 < error["noisy"] < 0.95 * error["mean"]
-    assert results["bits at most, one query"] > results["bits at least, image (InfoNCE)"]
-    assert not (tmp_path / "attacks.csv").exists() and (tmp_path / "reconstruction.png").exists()
-
-
-@pytest.mark.parametrize(
-    ("flags", "message"),
-    [
-        ({"attacks": ("trained",)}, "--attacks trained: no private label"),
-        ({"seconds_per_attack": -1.0}, "--seconds-per-attack: found -1"),
-        ({"images": 5}, "--images: found 5, expected at least 20"),
-        ({"cutting_point": "pool2"}, r"expected float32 \(N, 192, 13, 13\)"),
-    ],
-)
-def test_bad_input_of_alexnet(tmp_path, flags, message):
-    with pytest.raises(InputError, match=message):
-        attack_alexnet.main(attack_alexnet.Arguments(**flags, output=tmp_path))
+def test_images_too_small_for_ssim():
+    with pytest.raises(InputError, match=r"^--attacks reconstruction: found pictures of 2 x 2, expected 3 x 3 or more"):
+        quality(torch.zeros(5, 4), torch.zeros(5, 4), 2)

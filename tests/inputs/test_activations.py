@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 from collections import OrderedDict
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -11,10 +12,12 @@ import torch
 from torch import nn
 
 from models.alexnet import pretrained_alexnet
-from shredder.inputs.activations import cached_activations, edge_pass
-from shredder.inputs.images import Images, load_images
+from shredder.inputs.activations import cached_activations, edge_pass, note_of, remove
+from shredder.inputs.images import IMAGENET_SHAPE, Images
+from shredder.io import kept
 from shredder.io.cli import InputError
 from shredder.split import SplitNetwork
+from tasks import alexnet
 
 # Of the small network below, for images of 3x224x224.
 SHAPE = (4, 4, 4)
@@ -64,21 +67,25 @@ def note_after(monkeypatch, batches):
     monkeypatch.setattr("shredder.inputs.activations._BATCHES_BETWEEN_NOTES", batches)
 
 
+def digits(n):
+    return alexnet.digits("mnist-5k", Path("data"), {"train": n})["train"]
+
+
 def some_images(n=N, bad=(), interrupted_at=None, first=0):
     """Digits from the row `first` on; those in `bad` cannot be decoded, and at one of them somebody presses Ctrl-C."""
-    digits = load_images("mnist-5k", "data", "train", first + n)
+    whole = digits(first + n)
 
     def make(rows):
         if interrupted_at in rows:
             raise KeyboardInterrupt
-        made = digits.make([first + row for row in rows])
+        made = whole.make([first + row for row in rows])
         return [None if row in bad else image for row, image in zip(rows, made, strict=True)] if bad else made
 
-    return Images(digits.labels[first:], [f"digit {row}" for row in range(n)], make, workers=0)
+    return Images(whole.labels[first:], [f"digit {row}" for row in range(n)], make, IMAGENET_SHAPE)
 
 
-def cached(split, images, path, fingerprint="a", skip_corrupt=False):
-    return cached_activations(split, images, SHAPE, path / "activations.f32", fingerprint, skip_corrupt)
+def cached(split, images, path, key="a", skip_corrupt=False):
+    return cached_activations(split, images, SHAPE, path / "activations.f32", key, skip_corrupt)
 
 
 def direct(split, images):
@@ -94,7 +101,7 @@ def assert_same_bits(found, expected):
 
 def test_what_alexnet_sends(tmp_path):
     """In memory, where it fits: no file is written."""
-    split, images = SplitNetwork(pretrained_alexnet("digits"), "pool5"), load_images("mnist-5k", "data", "train", 60)
+    split, images = SplitNetwork(pretrained_alexnet("digits"), "pool5"), digits(60)
     path = tmp_path / "activations.f32"
     activations, labels = cached_activations(split, images, (256, 6, 6), path, "", skip_corrupt=False)
     assert activations.shape == (60, 256, 6, 6) and activations.dtype == torch.float32 and not activations.requires_grad
@@ -166,36 +173,52 @@ def test_a_finished_file_is_found_again(split, seen, mapped, tmp_path):
     assert seen == [] and (tmp_path / "activations.f32").read_bytes() == content
 
 
-def test_a_file_of_another_fingerprint_is_written_anew(split, seen, mapped, tmp_path):
-    """Fingerprints tell apart what the files' names do not: here, other images."""
+def test_a_file_of_another_key_is_written_anew(split, seen, mapped, tmp_path, capsys):
+    """Keys tell apart what the files' names do not: here, other images."""
     cached(split, some_images(), tmp_path, "a")
     seen.clear()
     found = cached(split, some_images(first=40), tmp_path, "b")
     assert sum(seen) == N
     torch.testing.assert_close(found, direct(split, some_images(first=40)))
+    assert capsys.readouterr() == ("", "")  # which is no damage
     seen.clear()
     assert_same_bits(cached(split, some_images(first=40), tmp_path, "b"), found)
     assert seen == []
 
 
 def test_a_finished_note_fits_its_rows(split, mapped, tmp_path):
-    """The seal, from its definition: SHA-256 of the activations, and of the note without it."""
-    cached(split, some_images(bad=BAD), tmp_path, skip_corrupt=True)
-    state = json.loads((tmp_path / "activations.json").read_text())
-    n_bytes = 4 * 64 * (N - len(BAD))
-    rows, seal = (tmp_path / "activations.f32").read_bytes()[:n_bytes], state.pop("sha256")
-    assert state["kept"] == N - len(BAD) and state["unreadable"] == BAD
-    assert seal == hashlib.sha256(rows + json.dumps(state).encode()).hexdigest()
+    """From its definition: the key, how many rows are whole, and their SHA-256; and a digest of the note's own."""
+    cached(split, some_images(bad=BAD), tmp_path, key="of this", skip_corrupt=True)
+    found = kept.read(tmp_path / "activations.kept")
+    assert note_of(tmp_path / "activations.f32") == tmp_path / "activations.kept" and found.key == "of this"
+    rows = (tmp_path / "activations.f32").read_bytes()[: 4 * 64 * (N - len(BAD))]
+    expected = {"kept": N - len(BAD), "unreadable": BAD, "sha256": hashlib.sha256(rows).hexdigest()}
+    assert json.loads(found.content) == expected
+    first, _, rest = (tmp_path / "activations.kept").read_bytes().partition(b"\n")
+    assert first.endswith(hashlib.sha256(rest).hexdigest().encode())
 
 
 def altered(**changes):
-    return lambda note: json.dumps(json.loads(note) | changes).encode()
+    """The note with another content, but with the digest that it had."""
+
+    def of(note):
+        first, key, content = note.split(b"\n", 2)
+        return b"\n".join([first, key, json.dumps(json.loads(content) | changes).encode()])
+
+    return of
+
+
+def flipped(place):
+    return lambda note: note[:place] + bytes([note[place] ^ 1]) + note[place + 1 :]
 
 
 DAMAGED = [b"", b"{", b"[]", b"null", b'{"kept": 230}', b"\xff\xfe", b"[" * 100_000, b'"sha256"']
 DAMAGED += [altered(kept=kept) for kept in (-1, 0, 180, 231, 2**70, "9", None, [230], True, float("nan"), 230.0)]
 DAMAGED += [altered(unreadable=rows) for rows in ([3], ["3"], [10**9], [-1], 3, None, {}, [[]])]
 DAMAGED += [altered(sha256=seal) for seal in (None, 0, "", "a" * 64)]
+# In its mark, its digest, its key, what it says; without its end, and with more.
+DAMAGED += [flipped(place) for place in (0, 40, 104, -1)]
+DAMAGED += [lambda note: note[:-1], lambda note: note + b" ", lambda note: note[: note.index(b"\n")]]
 
 
 @pytest.mark.parametrize("note", [None, *DAMAGED])
@@ -203,20 +226,28 @@ def test_damaged_note(split, seen, mapped, tmp_path, capsys, note):
     """Nobody knows then what the file holds, so it is written anew."""
     expected = [tensor.clone() for tensor in cached(split, some_images(), tmp_path)]
     if note is None:
-        (tmp_path / "activations.json").unlink()
+        (tmp_path / "activations.kept").unlink()
     else:
-        whole = (tmp_path / "activations.json").read_bytes()
-        (tmp_path / "activations.json").write_bytes(note(whole) if callable(note) else note)
+        whole = (tmp_path / "activations.kept").read_bytes()
+        (tmp_path / "activations.kept").write_bytes(note(whole) if callable(note) else note)
     seen.clear()
     capsys.readouterr()
     assert_same_bits(cached(split, some_images(), tmp_path), expected)
     assert sum(seen) == N
-    assert json.loads((tmp_path / "activations.json").read_text())["kept"] == N
-    said = capsys.readouterr().err
-    assert (f"{tmp_path / 'activations.json'}: {ANEW}" in said) == (note is not None)
+    assert json.loads(kept.read(tmp_path / "activations.kept").content)["kept"] == N
+    said = capsys.readouterr()
+    assert (f"{tmp_path / 'activations.kept'}: damaged, made anew\n" in said.out + said.err) == (note is not None)
 
 
 ANEW = "does not fit what is kept beside it; all activations are computed anew\n"
+
+
+def test_activations_are_removed_with_their_note(split, mapped, tmp_path):
+    cached(split, some_images(), tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["activations.f32", "activations.kept"]
+    for _ in range(2):  # also where there are none
+        remove(tmp_path / "activations.f32")
+        assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("place", [0, 4 * 64 * 100 + 2, 4 * 64 * N - 1])
@@ -249,17 +280,16 @@ def test_a_flipped_bit_in_an_unfinished_pass(split, seen, mapped, tmp_path, monk
     assert sum(seen) == left
 
 
-@pytest.mark.parametrize("name", ["activations.f32", "activations.json"])
-def test_a_fifo_is_not_waited_for(split, mapped, tmp_path, name):
-    if name.endswith("json"):
-        expected = [tensor.clone() for tensor in cached(split, some_images(), tmp_path)]
-        (tmp_path / name).unlink()
+@pytest.mark.parametrize("name", ["activations.f32", "activations.kept"])
+def test_a_fifo_is_not_waited_for(split, seen, mapped, tmp_path, name):
+    """It ends the run in one line, before the edge runs."""
+    cached(split, some_images(), tmp_path)
+    (tmp_path / name).unlink()
     os.mkfifo(tmp_path / name)
-    if name.endswith("json"):
-        assert_same_bits(cached(split, some_images(), tmp_path), expected)
-    else:
-        with pytest.raises(InputError, match=f"^{tmp_path / name}: not a regular file"):
-            cached(split, some_images(), tmp_path)
+    seen.clear()
+    with pytest.raises((InputError, OSError), match="not a regular file") as error:
+        cached(split, some_images(), tmp_path)
+    assert str(tmp_path / name) in str(error.value) and "\n" not in str(error.value) and seen == []
 
 
 @pytest.mark.parametrize("left", [None, 0, 4 * 64 * 100])

@@ -12,8 +12,8 @@ import torchvision
 from PIL import Image
 from torchvision.transforms import Resize
 
-from pretrain_lenet import unseen_by
-from shredder.inputs.digits import digit_gt5, held_out_tenth, load_digits, to_network_input
+from pretrain import unseen_by
+from shredder.inputs.digits import digit_gt5, load_digits, to_network_input
 from shredder.io.cli import InputError
 
 
@@ -75,14 +75,6 @@ def test_input_by_hand():
     ramp = torch.arange(28, dtype=torch.uint8).repeat(28, 1)
     place = ((torch.arange(32) + 0.5) * 28 / 32 - 0.5).clamp(0, 27)
     torch.testing.assert_close(to_network_input(ramp[None])[0, 0], (place / 255).repeat(32, 1))
-
-
-@pytest.mark.parametrize("n", [10, 19, 4000, 60_000])
-def test_held_out_tenth(n):
-    learning, validation = held_out_tenth(n)
-    assert len(validation) == n // 10
-    assert torch.equal(torch.cat([learning, validation]).sort().values, torch.arange(n))
-    assert all(map(torch.equal, held_out_tenth(n), (learning, validation)))
 
 
 def test_digit_gt5():

@@ -1,7 +1,6 @@
 """Checkpoints: what a run goes on from is what was written, by a run with the same arguments and inputs."""
 
 import dataclasses
-import functools
 import io
 import re
 import shutil
@@ -11,14 +10,13 @@ import pytest
 import torch
 
 import train_noise_lenet as train
-from shredder.inputs.digits import load_digits
-from shredder.io import checkpoints
+from models.lenet import pretrained_lenet
+from shredder.io import checkpoints, provenance
 from shredder.io.cli import InputError
 from shredder.learn.fresh import FreshLearning
 from shredder.learn.members import Learning
 
-# Reading the digits takes a second; each of the runs below reads the same.
-cached_digits = functools.cache(load_digits)
+pytestmark = pytest.mark.usefixtures("quick_digits")
 SMALL = {
     "self-supervised": {"members": 2, "parallel": 2, "epochs": 9, "min_epochs": 3, "min_accuracy": 0.0},
     "fresh": {"form": "saturated", "directions": 4, "epochs": 9, "min_epochs": 3, "min_accuracy": 0.0},
@@ -26,8 +24,7 @@ SMALL = {
 
 
 @pytest.fixture(autouse=True)
-def quick_digits(monkeypatch):
-    monkeypatch.setattr(train, "load_digits", cached_digits)
+def a_checkpoint_an_epoch(monkeypatch):
     monkeypatch.setattr("shredder.learn.run._SECONDS_BETWEEN_CHECKPOINTS", -1)
 
 
@@ -56,24 +53,21 @@ def results(folder):
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory):
+def whole(tmp_path_factory, quick_digits):
     """What runs without a break write."""
     found = {}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(train, "load_digits", cached_digits)
-        for method in SMALL:
-            folder = tmp_path_factory.mktemp(method)
-            train.main(arguments(folder, method))
-            found[method] = results(folder)
+    for method in SMALL:
+        folder = tmp_path_factory.mktemp(method)
+        train.main(arguments(folder, method))
+        found[method] = results(folder)
     return found
 
 
 @pytest.fixture(scope="module")
-def unfinished(tmp_path_factory):
+def unfinished(tmp_path_factory, quick_digits):
     """Folders of interrupted runs, with two checkpoints each; for tests to copy."""
     folders = {method: tmp_path_factory.mktemp(method) for method in SMALL}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(train, "load_digits", cached_digits)
         patch.setattr("shredder.learn.run._SECONDS_BETWEEN_CHECKPOINTS", -1)
         for method, folder in folders.items():
             interrupt(arguments(folder, method))
@@ -86,7 +80,7 @@ def saved(value):
     return buffer.getvalue()
 
 
-@pytest.mark.parametrize("content", [b"", b"damaged", saved({}), saved([1]), b"checkpoint of a Shredder suite run, SHA-256 "])
+@pytest.mark.parametrize("content", [b"", b"damaged", saved({}), saved([1]), b"kept by the Shredder suite, SHA-256 "])
 def test_no_checkpoint_that_can_be_read(tmp_path, unfinished, content):
     shutil.copytree(unfinished["self-supervised"], tmp_path, dirs_exist_ok=True)
     (tmp_path / "checkpoint-before.pt").unlink()
@@ -147,11 +141,12 @@ BROKEN = {
 @pytest.mark.parametrize("kind", BROKEN)
 def test_another_state_of_the_right_arguments(tmp_path, unfinished, method, kind):
     shutil.copytree(unfinished[method], tmp_path, dirs_exist_ok=True)
-    found = {name: checkpoints._content(folder / "checkpoint.pt") for name, folder in unfinished.items()}
-    (other,) = (found[name]["state"] for name in SMALL if name != method)
+    found = {name: checkpoints._state(folder / "checkpoint.pt") for name, folder in unfinished.items()}
+    key, state = found[method]
+    ((_, other),) = (found[name] for name in SMALL if name != method)
     folder = tmp_path
     (folder / "checkpoint.pt").unlink()
-    checkpoints.write(folder, found[method]["fingerprint"], BROKEN[kind](found[method]["state"], other))
+    checkpoints.write(folder, key, BROKEN[kind](state, other))
     before = (folder / "checkpoint.pt").read_bytes()
     with pytest.raises(InputError, match=r"checkpoint\.pt: not the state of such a run \(.+\); remove it") as error:
         train.main(arguments(folder, method))
@@ -170,15 +165,36 @@ def test_other_arguments(tmp_path, unfinished):
 
 
 @pytest.mark.parametrize("changed", ["train_images", "train_labels"])
-def test_other_inputs(tmp_path, unfinished, monkeypatch, changed):
+def test_other_inputs(tmp_path, unfinished, mnist_5k, monkeypatch, changed):
     """One pixel, or one label, of the digits that are learned from."""
     shutil.copytree(unfinished["self-supervised"], tmp_path, dirs_exist_ok=True)
-    digits = cached_digits("mnist-5k", "data")
-    tensor = getattr(digits, changed).clone()
+    tensor = getattr(mnist_5k, changed).clone()
     tensor.view(-1)[0] += 1
-    monkeypatch.setattr(train, "load_digits", lambda *_: dataclasses.replace(digits, **{changed: tensor}))
+    monkeypatch.setattr("tasks.lenet.load_digits", lambda *_: dataclasses.replace(mnist_5k, **{changed: tensor}))
     with pytest.raises(InputError, match="an unfinished run with other arguments"):
         train.main(arguments(tmp_path))
+
+
+def test_other_weights(tmp_path, unfinished):
+    """Of the same name in another folder, one of them changed by a millionth."""
+    shutil.copytree(unfinished["self-supervised"], tmp_path, dirs_exist_ok=True)
+    weights = pretrained_lenet(2).state_dict()
+    weights["fc.f6.bias"][0] += 1e-6
+    torch.save(weights, tmp_path / "weights.pt")
+    with pytest.raises(InputError, match="an unfinished run with other arguments"):
+        train.main(arguments(tmp_path, weights=tmp_path / "weights.pt"))
+
+
+@pytest.mark.parametrize("method", SMALL)
+def test_other_code(tmp_path, unfinished, monkeypatch, method):
+    """What one version has half learned, another does not finish."""
+    shutil.copytree(unfinished[method], tmp_path, dirs_exist_ok=True)
+    before = (tmp_path / "checkpoint.pt").read_bytes()
+    monkeypatch.setattr(provenance, "code", lambda: "of tomorrow")
+    with pytest.raises(InputError, match="an unfinished run with other arguments, weights, inputs or code") as error:
+        train.main(arguments(tmp_path, method))
+    assert "\n" not in str(error.value) and "of tomorrow" in str(error.value)
+    assert (tmp_path / "checkpoint.pt").read_bytes() == before
 
 
 def test_killed_between_two_checkpoints(tmp_path, unfinished, whole):

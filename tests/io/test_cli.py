@@ -17,7 +17,7 @@ import torch
 
 from shredder.inputs.activations import reserve
 from shredder.io import files
-from shredder.io.cli import InputError, require_at_least, script
+from shredder.io.cli import InputError, require_at_least, require_one_of, script
 from shredder.io.files import csv_table, npy, prepare_output, read_array, require_space, write_together
 from shredder.io.record import Record
 
@@ -317,6 +317,14 @@ def test_require_at_least():
         require_at_least(Batch(), batch_size=1)
 
 
+def test_require_one_of():
+    require_one_of(Arguments(), members=(2, 3))
+    with pytest.raises(InputError, match="--output: found 'elsewhere', expected somewhere, nowhere"):
+        require_one_of(SimpleNamespace(output="elsewhere"), output={"somewhere": 1, "nowhere": 2})
+    with pytest.raises(InputError, match="--cutting-point: found None, expected s2"):
+        require_one_of(SimpleNamespace(cutting_point=None), cutting_point=["s2"])
+
+
 def test_prepare_output_leaves_nothing_behind(tmp_path):
     """Nor does it touch a file of the name that it once tried folders with."""
     prepare_output(tmp_path / "new" / "folder")
@@ -348,7 +356,7 @@ def test_script_exits_with_one_line(monkeypatch, mistake, message):
 def test_script_as_a_process():
     program = """if True:
         from dataclasses import dataclass
-        from shredder import runs
+        from shredder.io.cli import require_at_least, script
 
         @dataclass
         class Arguments:
@@ -378,7 +386,9 @@ PRINTS = """if True:
     from dataclasses import dataclass
     from pathlib import Path
     from tqdm import tqdm
-    from shredder import runs
+    from shredder.io.cli import script
+    from shredder.io.files import write_together
+    from shredder.io.record import report
 
     @dataclass
     class Arguments:

@@ -54,26 +54,29 @@ def claimed(folder):
         ("train_noise_lenet", "fresh-form.npy"),
         ("train_noise_lenet", "training.csv"),
         ("train_noise_lenet", "checkpoint.pt"),
+        ("train_noise_lenet", "private-activations.f32"),
         ("train_noise_alexnet", "additive.npy"),
-        ("train_noise_alexnet", "test-activations.json"),
+        ("train_noise_alexnet", "test-activations.kept"),
+        ("train_noise", "train-activations.f32"),
         ("sample_mutual_info_lenet", "labels.npy"),
         ("sample_mutual_info_alexnet", "draws.csv"),
-        ("attack_lenet", "attacks.csv"),
-        ("attack_lenet", "attacks/averaging-10.json"),
-        ("attack_alexnet", "reconstruction.png"),
-        ("pretrain_lenet", "lenet-digit.safetensors"),
-        ("pretrain_alexnet", "alexnet-digit.safetensors"),
+        ("sample_mutual_info", "public_labels.npy"),
+        ("attack", "attacks.csv"),
+        ("attack", "attacks/averaging-10.kept"),
+        ("attack", "reconstruction.png"),
+        ("pretrain", "lenet-digit.safetensors"),
         ("paper_figures", "figure-7.csv"),
         ("paper_figures", "attacks.md"),
     ],
 )
 def test_a_users_own_file_ends_the_run_before_it_begins(tmp_path, monkeypatch, script, name):
-    monkeypatch.setattr("shredder.io.record.Record", lambda *_: pytest.fail("work began"))
+    monkeypatch.setattr(Record, "__init__", lambda *_: pytest.fail("work began"))
     (tmp_path / name).parent.mkdir(exist_ok=True)
     (tmp_path / name).write_bytes(b"the user's")
+    fields = {"task": "lenet"} if script in ("train_noise", "sample_mutual_info", "attack", "pretrain") else {}
     script = importlib.import_module(script)
     with pytest.raises(InputError, match=re.escape(f"--output {tmp_path}: found {name}, which no run record there lists")):
-        script.main(script.Arguments(output=tmp_path))
+        script.main(script.Arguments(output=tmp_path, **fields))
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == [tmp_path / name]
     assert (tmp_path / name).read_bytes() == b"the user's"
 
@@ -141,11 +144,15 @@ def test_a_run_without_record_owns_what_it_has_written(tmp_path):
     "make", [lambda path: path.write_text("the user's"), os.mkfifo, Path.mkdir], ids=["file", "FIFO", "folder"]
 )
 def test_a_users_own_file_in_the_locks_place(tmp_path, make):
+    def found():
+        status = (tmp_path / ".run.lock").lstat()  # but for the time of the last look at it
+        return status.st_ino, status.st_mode, status.st_size, status.st_mtime_ns
+
     make(tmp_path / ".run.lock")
-    before = (tmp_path / ".run.lock").stat()
+    before = found()
     with pytest.raises(InputError, match=r"found \.run\.lock, which"), claimed(tmp_path):
         pass
-    assert names(tmp_path) == [".run.lock"] and (tmp_path / ".run.lock").stat() == before
+    assert names(tmp_path) == [".run.lock"] and found() == before
 
 
 @pytest.mark.parametrize("content", [b'{"files": 3}', b"[]", b"", b'{"files": [3]}', None])
@@ -175,8 +182,9 @@ PROGRAM = """if True:
     from dataclasses import dataclass
     from pathlib import Path
     import numpy as np
-    from shredder import folders, runs
-    from shredder.rowfile import RowFile
+    from shredder.io import folders
+    from shredder.io.cli import script
+    from shredder.io.files import RowFile
 
     @dataclass
     class Arguments:
@@ -268,8 +276,9 @@ def tensors(seed):
     return npy(np.random.default_rng(seed).normal(size=(3, 120, 1, 1)).astype(np.float32))
 
 
+@pytest.mark.parametrize("handed", ["files", "folder"])
 @pytest.mark.parametrize(("then", "number"), [("v2", 0), ("v2", 1), ("v2", 2), ("v2", 3), ("v1", 0), ("v1", 1), ("v1", 2)])
-def test_files_of_two_runs_are_never_read_as_one(tmp_path, monkeypatch, then, number):
+def test_files_of_two_runs_are_never_read_as_one(tmp_path, monkeypatch, then, number, handed):
     """Killed in place of the rename with this number, counted from 0: what is there is refused, or all of one run."""
     old, new = ({f"{name}.npy": tensors(seed + i) for i, name in enumerate(("additive", "multiplicative"))} for seed in (0, 9))
     if then == "v1":
@@ -291,35 +300,43 @@ def test_files_of_two_runs_are_never_read_as_one(tmp_path, monkeypatch, then, nu
         except SystemExit:
             finished = False
     args = sample.Arguments(additive=tmp_path / "additive.npy", multiplicative=tmp_path / "multiplicative.npy")
+    if finished and then == "v1":
+        assert not args.multiplicative.exists()
+        args = sample.Arguments(additive=args.additive)
+    if handed == "folder":
+        args = sample.Arguments(noise=tmp_path)
     if number > 0 and not finished:
         with pytest.raises(InputError, match=rf"{tmp_path}/\w+\.npy: (not the file that .*/run\.json lists|no such file)"):
             source_of(args, (120, 1, 1))
         return
-    if finished and then == "v1":
-        assert not args.multiplicative.exists()
-        args = sample.Arguments(additive=args.additive)
     found = source_of(args, (120, 1, 1))
     for name, content in (new if finished else old).items():
-        if content:
-            assert npy(getattr(found, name.removesuffix(".npy")).numpy()) == content
+        value = getattr(found, name.removesuffix(".npy"))
+        assert value is None if content is None else npy(value.numpy()) == content
 
 
 def test_a_changed_array_is_not_read(tmp_path):
     """And the same array where nothing lists it, or in a folder of an old run, is."""
     write(tmp_path, {"additive.npy": tensors(0)})
-    args = sample.Arguments(additive=tmp_path / "additive.npy")
-    source_of(args, (120, 1, 1))
+    args, folder = sample.Arguments(additive=tmp_path / "additive.npy"), sample.Arguments(noise=tmp_path)
+    for some in (args, folder):
+        source_of(some, (120, 1, 1))
     content = bytearray(tensors(0))
     content[-1] ^= 1
     (tmp_path / "additive.npy").write_bytes(content)
-    with pytest.raises(InputError, match=r"additive\.npy: not the file that .*run\.json lists, for its SHA-256 differs"):
-        source_of(args, (120, 1, 1))
+    for some in (args, folder):
+        with pytest.raises(InputError, match=r"additive\.npy: not the file that .*run\.json lists, for its SHA-256 differs"):
+            source_of(some, (120, 1, 1))
     record = json.loads((tmp_path / "run.json").read_text())
     del record["files"]
     (tmp_path / "run.json").write_text(json.dumps(record))
-    source_of(args, (120, 1, 1))
+    for some in (args, folder):
+        source_of(some, (120, 1, 1))
     (tmp_path / "run.json").write_text("damaged")
-    with pytest.raises(InputError, match=r"run\.json: not readable as a run record"):
-        source_of(args, (120, 1, 1))
+    for some in (args, folder):
+        with pytest.raises(InputError, match=r"run\.json: not readable as a run record"):
+            source_of(some, (120, 1, 1))
     (tmp_path / "run.json").unlink()
     source_of(args, (120, 1, 1))
+    with pytest.raises(InputError, match=r"run\.json: no such file, expected a run record"):
+        source_of(folder, (120, 1, 1))

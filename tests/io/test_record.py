@@ -1,5 +1,7 @@
 """Run records: what they say of paths, commit and machine, and that they say it anywhere."""
 
+import importlib
+import inspect
 import json
 import os
 import subprocess
@@ -12,12 +14,16 @@ import numpy as np
 import pytest
 import torch
 
+import pretrain
 import sample_mutual_info_lenet as sample
 import train_noise_lenet as train
+from shredder.attack import step as attack_step
 from shredder.io import provenance
 from shredder.io.cli import InputError
 from shredder.io.files import npy, sha256
-from shredder.io.record import Record, path_in, read_record, require_intact
+from shredder.io.record import Record, digest, key, path_in, read_record, require_intact, require_whole
+from shredder.learn import step as learn_step
+from shredder.sample import step as sample_step
 
 ROOT = Path(__file__).parents[2]
 
@@ -27,6 +33,8 @@ ROOT = Path(__file__).parents[2]
 
 @dataclass(frozen=True)
 class Arguments:
+    task: str | Path = "lenet"
+    noise: Path | None = None
     additive: Path | None = None
     fresh: Path | None = None
     weights: Path = ROOT / "models" / "lenet-digit.safetensors"
@@ -43,7 +51,7 @@ def written(folder, **fields):
 
 
 @pytest.mark.parametrize("inside", [True, False], ids=["noise in the repository", "noise elsewhere"])
-@pytest.mark.parametrize("flag", ["additive", "fresh"])
+@pytest.mark.parametrize("flag", ["noise", "additive", "fresh"])
 def test_a_path_leads_to_what_the_next_step_needs(tmp_path, monkeypatch, inside, flag):
     noise = (ROOT / "artifacts" if inside else tmp_path) / "lenet" / "noise"
     noise.mkdir(parents=True, exist_ok=True)
@@ -63,6 +71,14 @@ def test_a_folder_of_runs_may_be_moved(tmp_path):
     (tmp_path / "noise" / "additive.npy").touch()
     found = written(tmp_path / "sample", additive=tmp_path / "noise" / "additive.npy")["arguments"]
     assert found["additive"] == "../noise/additive.npy" and found["output"] == "."
+
+
+def test_a_task_of_ones_own_is_followed_and_a_name_stays_one(tmp_path):
+    (tmp_path / "my_task.py").touch()
+    found = written(tmp_path / "runs" / "noise", task=tmp_path / "my_task.py")["arguments"]
+    assert found["task"] == "../../my_task.py"
+    assert path_in(tmp_path / "runs" / "noise" / "run.json", found["task"]).samefile(tmp_path / "my_task.py")
+    assert written(tmp_path / "runs" / "sample")["arguments"]["task"] == "lenet"
 
 
 def test_a_path_through_a_link(tmp_path):
@@ -121,6 +137,18 @@ def test_a_record_with_any_bit_flipped(tmp_path):
                 assert str(tmp_path) in str(error) and "\n" not in str(error)
 
 
+def test_a_folder_is_whole_or_refused(tmp_path):
+    written(tmp_path)
+    require_whole(tmp_path)
+    (tmp_path / "array.npy").write_bytes(npy(np.arange(4)))
+    with pytest.raises(InputError, match=r"array\.npy: not the file that .*run\.json lists, for its SHA-256 differs"):
+        require_whole(tmp_path)
+    (tmp_path / "array.npy").unlink()
+    with pytest.raises(InputError, match=r"array\.npy: no such file, though .*run\.json lists it"):
+        require_whole(tmp_path)
+    require_whole(tmp_path, but=["array.npy"])
+
+
 def test_no_regular_file(tmp_path):
     os.mkfifo(tmp_path / "run.json")
     with pytest.raises(InputError, match=r"run\.json: no such file"):
@@ -174,12 +202,94 @@ def test_systems_without_resource(monkeypatch):
         import filelock, torch, torchvision, skimage.metrics  # which look by themselves
         for name in ("resource", "fcntl", "pwd", "termios"):
             sys.modules[name] = None
-        import paper_figures, pretrain_alexnet
-        from shredder import provenance
+        import paper_figures, pretrain, train_noise, sample_mutual_info, attack
+        from shredder.io import provenance
         assert provenance.peak_memory() is None
     """
     ended = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr
+
+
+# What tells a run from others.
+
+
+@pytest.fixture
+def sources(tmp_path, monkeypatch):
+    """Small sources in place of the suite's own, and what is said of them."""
+    for name in ("shredder/io/a.py", "models/b.py", "tasks/c.py", "ite/d.py", "tests/e.py", "f.py", "shredder/notes.txt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(f"of {name}")
+    monkeypatch.setattr(provenance, "REPOSITORY", tmp_path)
+    return tmp_path, provenance.code.__wrapped__  # found once by a process
+
+
+@pytest.mark.parametrize("name", ["shredder/io/a.py", "models/b.py", "tasks/c.py", "ite/d.py"])
+@pytest.mark.parametrize("change", ["changed", "removed", "renamed", "added"])
+def test_other_code_has_another_digest(sources, name, change):
+    folder, code = sources
+    before, path = code(), folder / name
+    if change == "changed":
+        path.write_text("of something else")
+    elif change == "removed":
+        path.unlink()
+    elif change == "renamed":
+        path.rename(path.with_name("z.py"))
+    else:
+        path.with_name("z.py").touch()
+    assert code() != before
+
+
+@pytest.mark.parametrize("name", ["tests/e.py", "f.py", "shredder/notes.txt", "shredder/io/a.pyc"])
+def test_what_decides_about_no_result_is_no_code(sources, name):
+    folder, code = sources
+    before = code()
+    (folder / name).write_text("something else")
+    assert code() == before
+
+
+def test_a_key_names_arguments_contents_and_code(tmp_path, monkeypatch):
+    first, second = tmp_path / "first", tmp_path / "second"
+    first.write_bytes(b"weights")
+    second.write_bytes(b"other weights")
+
+    @dataclass(frozen=True)
+    class Run:
+        seed: int = 0
+        method: str = "fresh"
+        weights: Path = first
+        output: Path = tmp_path
+
+    expected = key(Run(), [first], "inputs")
+    found = json.loads(expected)
+    assert found["flags"] == {"seed": 0, "method": "fresh"}
+    assert found["weights and inputs"] == [sha256(first), "inputs"]
+    assert found["code"] == provenance.code() and len(found["code"]) == 64
+    # Not where files are, but what they hold.
+    copy = tmp_path / "copy"
+    copy.write_bytes(b"weights")
+    assert key(Run(weights=copy, output=tmp_path / "elsewhere"), [copy], "inputs") == expected
+    for other in (
+        key(Run(seed=1), [first], "inputs"),
+        key(Run(), [second], "inputs"),
+        key(Run(), [first, first], "inputs"),
+        key(Run(), [first], "other inputs"),
+        key(Run(), [first], "inputs", only=["seed"]),
+    ):
+        assert other != expected
+    assert key(Run(seed=1), [first], only=["method"]) == key(Run(), [first], only=["method"])
+    monkeypatch.setattr(provenance, "code", lambda: "another's")
+    assert key(Run(), [first], "inputs") != expected
+
+
+def test_a_digest_is_of_all_elements():
+    images, labels = torch.arange(12).view(3, 4), torch.tensor([1, 2, 3])
+    expected = digest(images, labels)
+    assert digest(images.clone(), labels) == expected == digest(images.T.contiguous().T, labels)
+    for place in range(12):
+        other = images.clone()
+        other.view(-1)[place] += 1
+        assert digest(other, labels) != expected
+    assert digest(images, labels.flip(0)) != expected
 
 
 # torch's default.
@@ -199,16 +309,48 @@ def test_the_default_dtype_decides_nothing(tmp_path):
         finally:
             torch.set_default_dtype(callers)
         found.append({path.relative_to(folder): path.read_bytes() for path in folder.rglob("*.npy")})
-    assert len(found[0]) == 11 and found[0] == found[1]
+    assert len(found[0]) == 7 + 5 and found[0] == found[1]
 
 
-@pytest.mark.parametrize("name", ["train_noise", "sample_mutual_info", "attack", "pretrain"])
-def test_every_main_is_in_float32_and_claims_its_folder(tmp_path, name):
+SCRIPTS = {
+    "train_noise": [{"task": "lenet"}, {"task": "alexnet"}],
+    "train_noise_lenet": [{}],
+    "train_noise_alexnet": [{}],
+    "sample_mutual_info": [{"task": "lenet"}, {"task": "alexnet"}],
+    "sample_mutual_info_lenet": [{}],
+    "sample_mutual_info_alexnet": [{}],
+    "attack": [{"task": "lenet"}, {"task": "alexnet"}],
+    "pretrain": [{"task": "lenet"}, {"task": "alexnet"}],
+}
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_every_main_claims_its_folder(tmp_path, monkeypatch, name):
     """A file of the user's under the name of each script's record is refused, before anything is read."""
-    for network in ("lenet", "alexnet"):
-        script = __import__(f"{name}_{network}")
-        for record in ("run.json", "lenet-digit.json", "alexnet-digit.json"):
-            (tmp_path / record).write_text("the user's")
+    monkeypatch.setattr(Record, "__init__", lambda *_: pytest.fail("work began"))
+    script = importlib.import_module(name)
+    for record in ("run.json", "lenet-digit.json", "lenet-gt5.json", "alexnet-digit.json"):
+        (tmp_path / record).write_text("the user's")
+    for fields in SCRIPTS[name]:
         with pytest.raises(InputError, match=r"\.json: not readable as a run record"):
-            script.main(script.Arguments(output=tmp_path))
-        assert script.main.__wrapped__.__wrapped__.__module__ == script.__name__
+            script.main(script.Arguments(output=tmp_path, **fields))
+
+
+@pytest.mark.parametrize("module", [learn_step, sample_step, attack_step, pretrain], ids=lambda module: module.__name__)
+def test_all_work_is_in_float32(module, monkeypatch):
+    """What runs inside the claimed folder sets it, whatever the caller's default is, which comes back."""
+    seen = []
+
+    def begun(*_):
+        seen.append(torch.get_default_dtype())
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "Record", begun)
+    torch.set_default_dtype(torch.float64)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            module._run(*[None] * len(inspect.signature(module._run).parameters))
+        assert torch.get_default_dtype() == torch.float64
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert seen == [torch.float32]

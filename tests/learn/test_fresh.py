@@ -3,6 +3,7 @@
 import json
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,19 +13,20 @@ from hypothesis import strategies as st
 from scipy import integrate, stats
 from torch import nn
 
-import attack_lenet
+import attack
 import sample_mutual_info_lenet as sample
 import train_noise_alexnet
 import train_noise_lenet as train
 from shredder.io.cli import InputError
 from shredder.io.files import write_together
-from shredder.learn.fresh import FreshLearning, active_directions, lean
-from shredder.learn.members import OutOfReachError, Settings
+from shredder.learn.directions import active_directions, lean
+from shredder.learn.fresh import FreshLearning, FreshMethod
+from shredder.learn.learner import OutOfReachError, Settings, learner
 from shredder.learn.run import learn
 from shredder.noise.bounds import two_level_bits
 from shredder.noise.channel import Channel
-from shredder.noise.draws import draw_noise
-from shredder.noise.fresh import Fresh, formed, load_fresh
+from shredder.noise.fresh import Fresh, formed
+from shredder.noise.load import load_fresh
 from shredder.noise.stored import Collection
 from shredder.split import SplitNetwork
 from tests.noise.test_channel import SHAPE, linear_fresh
@@ -49,9 +51,13 @@ def toy(n: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def toy_learning(form="saturated", min_accuracy=0.9, epochs=40, seed=0, directions=1) -> FreshLearning:
-    split, target = SplitNetwork(TwoClasses(), "edge"), Settings(1, 1, epochs + 20, epochs - 1, min_accuracy, 500)
-    rng = np.random.default_rng(seed)
-    return FreshLearning(split, toy(4000, 1), toy(2000, 2), target, form, 2e-2, directions, rng)
+    target = Settings(1, 1, epochs + 20, epochs - 1, min_accuracy, 500)
+    method = FreshMethod(form, 2e-2, directions)
+    return learner(method, SplitNetwork(TwoClasses(), "edge"), toy(4000, 1), toy(2000, 2), target, seed)
+
+
+def bits(fresh: Fresh, activations: torch.Tensor, queries: int = 1) -> float:
+    return fresh.bits(fresh.signal(activations), "fresh", np.random.default_rng(0), queries)
 
 
 # Forms and bounds.
@@ -105,8 +111,8 @@ def test_the_bound_of_two_levels_does_not_depend_on_the_inputs():
     rare = torch.ones(1000, *SHAPE)
     rare[0] = -1
     fresh = quantised_fresh(2.0, 1.0)
-    assert fresh.bits(fresh.signal(rare)) == fresh.bits(fresh.signal(toy(1000, 0)[0])) == pytest.approx(0.9128, abs=1e-4)
-    assert fresh.bits(fresh.signal(rare), 1000) == fresh.bits_for_any_inputs(1000) == pytest.approx(1, abs=1e-9)
+    assert bits(fresh, rare) == bits(fresh, toy(1000, 0)[0]) == pytest.approx(0.9128, abs=1e-4)
+    assert bits(fresh, rare, 1000) == fresh.bits_for_any_inputs(1000) == pytest.approx(1, abs=1e-9)
 
 
 def test_what_is_sent_has_the_moments_that_it_says():
@@ -168,7 +174,7 @@ def test_a_batch_that_says_no_covariance():
 
 def test_learning_that_leaves_the_numbers():
     learning = toy_learning()
-    learning.learning_rate = 1e30
+    learning.method = replace(learning.method, learning_rate=1e30)
     with pytest.raises(InputError, match=r"left the range of float32 at update 1 .* --learning-rate 1e"):
         learning.epoch()
 
@@ -182,7 +188,7 @@ def test_directions_that_carry_nothing_are_not_sent():
     with_all, without = (of.embedded(of.signal(activations).double()).mean(0) for of in (fresh, kept))
     torch.testing.assert_close(with_all, without, atol=1e-5, rtol=0)
     # For these inputs the bound hardly moves, for any inputs it does.
-    assert kept.bits(kept.signal(activations)) == pytest.approx(fresh.bits(fresh.signal(activations)), abs=0.01)
+    assert bits(kept, activations) == pytest.approx(bits(fresh, activations), abs=0.01)
     assert kept.bits_for_any_inputs() == pytest.approx(2 / 3 * fresh.bits_for_any_inputs())
     nothing = lean(fresh, torch.zeros(20, *SHAPE) + 1e-4 * toy(20, 6)[0])
     assert len(nothing.scales) == 1  # the loudest stays
@@ -231,8 +237,8 @@ def test_broken_files(tmp_path, name, array, message):
 def test_fresh_noise_has_one_rule(how):
     with pytest.raises(InputError, match=f"--draw {how}: fresh is the rule"):
         Channel(linear_fresh([1.0]), how)
-    with pytest.raises(InputError, match="--draw fresh"):
-        draw_noise(Collection(None, torch.zeros(2, *SHAPE)), 1, "fresh", np.random.default_rng(0))
+    with pytest.raises(InputError, match="--draw fresh: not a rule of this noise; expected elementwise-laplace or"):
+        Channel(Collection(None, torch.zeros(2, *SHAPE)), "fresh")
 
 
 # Scripts.
@@ -246,7 +252,7 @@ def test_fresh_noise_has_one_rule(how):
         ({"alpha": 0.1}, "--alpha: found 0.1, which means nothing with --method fresh"),
         ({"scale": 2.0}, "--scale: found 2.0, which means nothing with --method fresh"),
         ({"learning_rate": -1.0}, "--learning-rate: found -1.0"),
-        ({"recipe": "authors"}, "--recipe authors: --method fresh has one recipe only"),
+        ({"recipe": "authors"}, "--recipe authors: --method fresh has suite"),
     ],
 )
 def test_bad_flags(tmp_path, flags, message):
@@ -260,11 +266,11 @@ def test_form_means_nothing_to_other_methods(tmp_path):
         train.main(train.Arguments(form="linear", output=tmp_path))
 
 
-def test_other_noise_beside_fresh(tmp_path):
-    for arguments in (sample.Arguments, attack_lenet.Arguments):
-        main = sample.main if arguments is sample.Arguments else attack_lenet.main
-        with pytest.raises(InputError, match="--fresh: found other noise"):
-            main(arguments(fresh=tmp_path, additive=tmp_path / "additive.npy", draw="fresh", output=tmp_path))
+@pytest.mark.parametrize("script", [sample, attack], ids=lambda script: script.__name__)
+@pytest.mark.parametrize("beside", [{"additive": Path("a.npy")}, {"orders": Path("o.npy")}, {"skip_rows": 1}], ids=str)
+def test_other_noise_beside_fresh(tmp_path, script, beside):
+    with pytest.raises(InputError, match="--fresh: found other noise or --skip-rows beside it"):
+        script.main(script.Arguments(task="lenet", fresh=tmp_path, draw="fresh", output=tmp_path, **beside))
 
 
 def test_digits_from_learning_to_sample(tmp_path):
@@ -274,6 +280,10 @@ def test_digits_from_learning_to_sample(tmp_path):
     assert learned["average test accuracy"] > 0.97 and learned["bits at most, test"] < 2
     sample.main(sample.Arguments(fresh=tmp_path / "noise", n_samples=200, seed=0, output=tmp_path / "sample"))
     sampled = runs_results(tmp_path / "sample")
+    # Handed over as a folder it is the same noise, to the bit.
+    sample.main(sample.Arguments(noise=tmp_path / "noise", n_samples=200, seed=0, output=tmp_path / "again"))
+    for path in (tmp_path / "sample").glob("*.npy"):
+        assert path.read_bytes() == (tmp_path / "again" / path.name).read_bytes()
     assert sampled["average public accuracy"] == pytest.approx(learned["average test accuracy"], abs=0.01)
     assert sampled["average private accuracy"] < 0.3
     original, noisy = (np.load(tmp_path / "sample" / f"{name}_activations.npy") for name in ("original", "noisy"))

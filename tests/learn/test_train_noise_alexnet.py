@@ -14,25 +14,42 @@ from torch.nn import functional
 import train_noise_alexnet as train
 from models.alexnet import CUTTING_POINTS, DIGIT_WEIGHTS, pretrained_alexnet
 from models.weights import WeightsError
-from shredder.inputs.images import Images, load_images
+from shredder.inputs.images import IMAGENET_SHAPE, Images
 from shredder.io.cli import InputError
-from shredder.learn.members import Learning, Settings
+from shredder.learn.learner import Settings
+from shredder.learn.members import Learning
 from shredder.learn.methods import Additive
 from shredder.split import SplitNetwork
+from tasks.alexnet import task
 
 RESULTS = ("additive.npy", "training.csv", "curves.csv")
 SHAPE = (256, 6, 6)
 IMAGES, HELD_OUT, TEST = 100, 10, 30
 
 
+def load_images(dataset, data_root, part, n_images):
+    """One part of what the task itself loads."""
+    return task.datasets[dataset].load(data_root, {part: n_images})[part]
+
+
+def loading(load, dataset="mnist-5k"):
+    """The task with other images: `load` is asked for each part by itself."""
+
+    def load_all(data_root, parts):
+        return {part: load(data_root, part, n) for part, n in parts.items()}
+
+    replaced = dataclasses.replace(task.datasets[dataset], load=load_all)
+    return dataclasses.replace(task, datasets=task.datasets | {dataset: replaced})
+
+
+def few(data_root, part, n_images):
+    """A hundred images to learn from, unless a test says otherwise, and thirty to report on: three milliseconds for each."""
+    return load_images("mnist-5k", data_root, part, TEST if part == "test" else n_images)
+
+
 @pytest.fixture(autouse=True)
 def few_images(quick_digits, monkeypatch):
-    """A hundred images to learn from, unless a test says otherwise, and thirty to report on: three milliseconds for each."""
-
-    def load(name, data_root, part, n_images):
-        return load_images(name, data_root, part, TEST if part == "test" else n_images)
-
-    monkeypatch.setattr(train, "load_images", load)
+    monkeypatch.setattr("tasks.alexnet.task", loading(few))
 
 
 @pytest.fixture
@@ -78,12 +95,11 @@ def names(folder):
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory, mnist_5k):
+def whole(tmp_path_factory, quick_digits):
     """A run that nothing interrupts: three members, two at a time, so that a place is filled again."""
     output = tmp_path_factory.mktemp("whole")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("shredder.inputs.images.load_digits", lambda name, data_root: mnist_5k)
-        patch.setattr(train, "load_images", lambda n, root, part, k: load_images(n, root, part, TEST if part == "test" else k))
+        patch.setattr("tasks.alexnet.task", loading(few))
         run(output, members=3)
     return output
 
@@ -151,7 +167,8 @@ def test_no_weight_changes(tmp_path, monkeypatch):
         networks.append(pretrained_alexnet(*args))
         return networks[-1]
 
-    monkeypatch.setattr(train, "pretrained_alexnet", kept)
+    watched, few_images = dataclasses.replace(task.labels["digits"], network=lambda path: kept("digits", path)), loading(few)
+    monkeypatch.setattr("tasks.alexnet.task", dataclasses.replace(few_images, labels=task.labels | {"digits": watched}))
     run(tmp_path, members=1)
     (network,), untouched = networks, pretrained_alexnet("digits").state_dict()
     assert network.state_dict().keys() == untouched.keys()
@@ -217,17 +234,16 @@ def test_interrupted_while_the_edge_runs(whole, mapped, tmp_path, monkeypatch, e
 @pytest.fixture
 def folder_with(monkeypatch):
     """Lets the training images be files of these numbers, in this order."""
-    load = train.load_images
 
     def set_rows(rows):
-        def load_some(name, data_root, part, n_images):
+        def load_some(data_root, part, n_images):
             if part == "test":
-                return load(name, data_root, part, n_images)
-            images, kept = load_images(name, data_root, part, 121), torch.tensor(rows)
+                return few(data_root, part, n_images)
+            images, kept = load_images("mnist-5k", data_root, part, 121), torch.tensor(rows)
             file_names = [f"{row}.JPEG" for row in rows]
-            return Images(images.labels[kept], file_names, lambda some: images.make(kept[some].tolist()), workers=0)
+            return Images(images.labels[kept], file_names, lambda some: images.make(kept[some].tolist()), IMAGENET_SHAPE)
 
-        monkeypatch.setattr(train, "load_images", load_some)
+        monkeypatch.setattr("tasks.alexnet.task", loading(load_some))
 
     return set_rows
 
@@ -263,10 +279,10 @@ def test_images_that_have_changed_since_the_checkpoint(tmp_path, monkeypatch, fo
 
 def test_default_accuracy_to_exceed(tmp_path, monkeypatch):
     """The clean network's on the held-out tenth, which is the first, less the authors' 1.95 points."""
-    load, network = train.load_images, pretrained_alexnet("digits")
+    network = pretrained_alexnet("digits")
 
-    def relabelled(name, data_root, part, n_images):
-        images = load(name, data_root, part, n_images)
+    def relabelled(data_root, part, n_images):
+        images = few(data_root, part, n_images)
         if part == "test":
             return images
         with torch.no_grad():
@@ -275,7 +291,7 @@ def test_default_accuracy_to_exceed(tmp_path, monkeypatch):
         answers[wrong] = (answers[wrong] + 1) % 10
         return dataclasses.replace(images, labels=answers)
 
-    monkeypatch.setattr(train, "load_images", relabelled)
+    monkeypatch.setattr("tasks.alexnet.task", loading(relabelled))
     run(tmp_path, min_accuracy=None, members=1, min_epochs=0, scale=0.01, location=0)
     assert record(tmp_path)["accuracy to exceed"] == pytest.approx(0.7 - 0.0195, abs=1e-6)
     assert np.genfromtxt(tmp_path / "training.csv", delimiter=",", names=True)["accuracy"] > 0.7 - 0.0195
@@ -376,17 +392,27 @@ def test_flags(tmp_path, fields, message):
     assert not (tmp_path / "output").exists()
 
 
-@pytest.mark.parametrize("images", [-1, 0, 4001])
-def test_number_of_images(tmp_path, edge, images):
-    with pytest.raises(InputError, match=f"--images.*found {images}.*expected 1 to 4000"):
+@pytest.mark.parametrize(
+    ("images", "expected"), [(-1, "at least 10"), (0, "at least 10"), (4001, "1 to 4000, the train images of mnist-5k")]
+)
+def test_number_of_images(tmp_path, edge, images, expected):
+    with pytest.raises(InputError, match=f"--images: found {images}, expected {expected}"):
         run(tmp_path / "output", images=images)
     assert edge == [] and not (tmp_path / "output").exists()
 
 
 @pytest.mark.parametrize("images", [1, 9])
-def test_too_few_images_to_hold_a_tenth_out(tmp_path, images):
-    with pytest.raises(InputError, match="images"):
+def test_too_few_images_to_hold_a_tenth_out(tmp_path, edge, images):
+    with pytest.raises(InputError, match=f"--images: found {images}, expected at least 10"):
         train.main(arguments(tmp_path, images=images, min_accuracy=None))
+    assert edge == []
+
+
+def test_too_few_images_in_the_folder_to_hold_a_tenth_out(tmp_path, folder_with):
+    folder_with(range(9))
+    with pytest.raises(InputError, match="--images: found 9 training images, expected at least 10, for a tenth is held out"):
+        run(tmp_path / "output", images=None)
+    assert not (tmp_path / "output").exists()
 
 
 def test_accuracy_out_of_reach(tmp_path):
@@ -447,8 +473,11 @@ def test_imagenet_with_an_image_that_cannot_be_decoded(
 ):
     """It ends the run in a message that names it; with --skip-corrupt tensors are learned from the others."""
     (linked_sample / "train").symlink_to(linked_sample / "val")
-    load = train.load_images
-    monkeypatch.setattr(train, "load_images", lambda name, root, part, n: load(name, root, part, 3 if part == "test" else n))
+
+    def load(root, part, n):
+        return load_images("imagenet", root, part, 3 if part == "test" else n)
+
+    monkeypatch.setattr("tasks.alexnet.task", loading(load, "imagenet"))
     path = Path(load_images("imagenet", linked_sample, "train", 12).names[5])
     replace_image(path, path.read_bytes()[:1000])
     fields = {"dataset": "imagenet", "data_root": linked_sample, "weights": imagenet_weights, "images": 12, "members": 1}

@@ -1,6 +1,6 @@
 """Learning noise: what it writes, that it repeats itself to the bit, and that each of its formulas is the one it names."""
 
-import functools
+import dataclasses
 import json
 import os
 import signal
@@ -16,22 +16,19 @@ from torch.nn import functional
 
 import train_noise_lenet
 from models.lenet import pretrained_lenet
-from shredder.inputs.digits import digit_gt5, load_digits, to_network_input
+from shredder.inputs.digits import Digits, digit_gt5, to_network_input
 from shredder.learn import objectives
-from shredder.learn.members import Learning, Settings, adam_step
+from shredder.learn.adam import adam_step
+from shredder.learn.learner import Settings
+from shredder.learn.members import Learning
 from shredder.learn.methods import RECIPES, SelfSupervised
 from shredder.noise.tensors import noisy
 from shredder.split import SplitNetwork
+from tasks.lenet import task
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ("additive.npy", "multiplicative.npy", "training.csv", "curves.csv")
-# Reading the digits takes a second; each of the runs below reads the same.
-cached_digits = functools.cache(load_digits)
-
-
-@pytest.fixture(autouse=True)
-def quick_digits(monkeypatch):
-    monkeypatch.setattr(train_noise_lenet, "load_digits", cached_digits)
+pytestmark = pytest.mark.usefixtures("quick_digits")
 
 
 def run(output, **fields):
@@ -50,7 +47,8 @@ def test_small_run(tmp_path, monkeypatch):
         networks.append(pretrained_lenet(*args))
         return networks[-1]
 
-    monkeypatch.setattr(train_noise_lenet, "pretrained_lenet", kept)
+    watched = dataclasses.replace(task.labels["gt5"], network=lambda weights: kept(2, weights))
+    monkeypatch.setattr("tasks.lenet.task", dataclasses.replace(task, labels=task.labels | {"gt5": watched}))
     run(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*RESULTS, "run.json"])
     for name in ("additive.npy", "multiplicative.npy"):
@@ -139,12 +137,11 @@ def test_killed_run_continues_to_the_same_bits(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def material():
+def material(mnist_5k: Digits):
     """A split network with 600 activations to learn from and 200 held out."""
     split = SplitNetwork(pretrained_lenet(2), "relu5")
-    digits = cached_digits("mnist-5k")
-    activations = split.activations(to_network_input(digits.train_images[:800]))
-    labels = digit_gt5(digits.train_labels[:800])
+    activations = split.activations(to_network_input(mnist_5k.train_images[:800]))
+    labels = digit_gt5(mnist_5k.train_labels[:800])
     return split, (activations[:600], labels[:600]), (activations[600:], labels[600:])
 
 

@@ -6,7 +6,7 @@ from torch.nn import functional
 from models.alexnet import CUTTING_POINTS, DIGIT_WEIGHTS, INPUT_SHAPE, AlexNet, digit_alexnet, pretrained_alexnet
 from models.weights import WeightsError
 from shredder.inputs.digits import load_digits
-from shredder.inputs.images import to_alexnet_input
+from shredder.inputs.images import to_imagenet_input
 from shredder.metrics import accuracy
 from shredder.split import SplitNetwork
 
@@ -35,7 +35,7 @@ def test_answers_are_torchvisions():
 def test_cut_in_two_it_is_the_same(network, cutting_point):
     """Bit for bit, although the chain leaves out a pooling and the dropouts; and with the shape that is promised."""
     split = SplitNetwork(network, cutting_point)
-    images = to_alexnet_input(load_digits("mnist-5k").test_images[:3])
+    images = to_imagenet_input(load_digits("mnist-5k").test_images[:3])
     with torch.no_grad():
         sent = split.edge(images)
         assert sent.shape[1:] == CUTTING_POINTS[cutting_point]
@@ -46,7 +46,7 @@ def test_shipped_weights(network):
     """98 % are asked for, of digits that it never saw; of the first hundred here, to save time. The run record has all."""
     test = load_digits("mnist-5k")
     with torch.no_grad():
-        found = accuracy(network(to_alexnet_input(test.test_images[:100])), test.test_labels[:100])
+        found = accuracy(network(to_imagenet_input(test.test_images[:100])), test.test_labels[:100])
     assert found >= 0.97
     assert DIGIT_WEIGHTS.stat().st_size <= 12_000_000
     assert sum(parameter.numel() for parameter in digit_alexnet().parameters()) == 4_897_610
@@ -56,7 +56,7 @@ def test_digits_as_input():
     """Three equal channels before the normalisation; enlarged eightfold, each pixel's middle keeps its value."""
     images = torch.zeros(1, 28, 28, dtype=torch.uint8)
     images[0, 10:20, 5:15] = 255
-    found = to_alexnet_input(images)
+    found = to_imagenet_input(images)
     assert found.shape == (1, *INPUT_SHAPE) and found.dtype == torch.float32
     pixels = found * torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1) + torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)
     torch.testing.assert_close(pixels[0, 0], pixels[0, 2], rtol=0, atol=1e-6)

@@ -69,7 +69,7 @@ def test_two_distinct_tensors_are_told_apart_and_undone():
     channel = Channel(Collection(w, tensors), "verbatim")
     signal = torch.from_numpy(rng.standard_normal((500, *SHAPE))).float()
     sent = channel.sent(signal, rng)
-    undo = Undo(channel.components(), signal)
+    undo = Undo(channel.moments(), signal)
     members = undo.members(sent)
     assert torch.equal(members == 0, sent.flatten(1).mean(1) > 0)
     assert 200 < int(members.sum()) < 300
@@ -82,9 +82,9 @@ def test_members_are_guessed_by_elements_as_by_the_whole_covariance(monkeypatch)
     channel = Channel(collection, "order-preserving")
     signal = torch.from_numpy(rng.standard_normal((400, 30, 1, 1))).float()
     sent = channel.sent(signal, rng)
-    whole = Undo(channel.components(), signal)
+    whole = Undo(channel.moments(), signal)
     monkeypatch.setattr("shredder.attack.features._COVARIANCE_ELEMENTS", 0)
-    by_element = Undo(channel.components(), signal)
+    by_element = Undo(channel.moments(), signal)
     assert whole.whole and not by_element.whole
     assert (whole.members(sent) == by_element.members(sent)).double().mean() > 0.95
     # What is undone is closer to the signal than what is sent, by far.
@@ -93,11 +93,11 @@ def test_members_are_guessed_by_elements_as_by_the_whole_covariance(monkeypatch)
 
 
 @pytest.mark.parametrize("draw", ["order-preserving", "verbatim", "elementwise-laplace"])
-def test_components_are_the_moments_of_draws(draw):
+def test_moments_are_those_of_draws(draw):
     rng = np.random.default_rng(2)
     channel = Channel(Collection(None, torch.from_numpy(rng.laplace(1, 3, (5, 8, 1, 1))).float()), draw)
     n = channel.sent(torch.zeros(100_000, 8, 1, 1), rng).flatten(1).double()
-    c = channel.components()
+    c = channel.moments()
     mean = c.n_mean.mean(0)
     torch.testing.assert_close(n.mean(0), mean, atol=0.1, rtol=0)
     torch.testing.assert_close(n.var(0), c.n_variance.mean(0) + (c.n_mean - mean).square().mean(0), atol=0.1, rtol=0.05)
@@ -137,7 +137,7 @@ def test_the_bound_is_what_a_gaussian_input_gets(scale, queries):
     # I(t; mean of q draws) of a Normal t of unit variance is log2(1 + q / s^2) / 2, the channel's capacity.
     t = torch.randn(4000, 1, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     t = (t - t.mean()) / t.std()
-    bits = linear_fresh([scale]).bits(t, queries)
+    bits = linear_fresh([scale]).bits(t, "fresh", np.random.default_rng(0), queries)
     ratio = queries / torch.tensor(scale).item() ** 2
     g, fourth = ratio / (1 + ratio), t.pow(4).mean().item()
     # What is added since t is a sample of 4,000: its bias, and 2.326 standard errors.

@@ -20,9 +20,11 @@ from models.lenet import WEIGHTS, pretrained_lenet
 from shredder.io.cli import InputError
 from shredder.io.files import write_together
 from shredder.io.record import path_in
-from shredder.learn.methods import Batch, Distribution, PrivateTerm
-from shredder.noise.draws import draw_noise, redraw_in_order
-from shredder.noise.stored import Collection, Distributions, load_distributions, load_noise
+from shredder.learn.learner import Batch, PrivateRows
+from shredder.learn.methods import Distribution
+from shredder.noise.draws import redraw_in_order
+from shredder.noise.load import load_distributions, load_noise
+from shredder.noise.stored import Collection, Distributions
 from shredder.noise.tensors import laplace_fit, laplace_fit_error
 from shredder.split import SplitNetwork
 
@@ -77,7 +79,7 @@ def test_fit_error_knows_no_scale(seed, scale, shift):
 
 def test_draws_have_the_stored_order_location_and_scale():
     kept = Distributions.fitted(tensors())
-    _, drawn, _ = draw_noise(kept, 4000, "order-preserving", np.random.default_rng(1))
+    _, drawn, _ = kept.draw(4000, "order-preserving", np.random.default_rng(1))
     assert drawn.shape == (4000, *SHAPE) and drawn.dtype == torch.float64
     values = drawn.flatten(1)
     # Each draw falls along one of the stored orders, and members are drawn uniformly.
@@ -93,15 +95,17 @@ def test_draws_have_the_stored_order_location_and_scale():
 
 def test_distributions_and_their_tensors_are_drawn_alike():
     members = tensors(20)
-    of_tensors = draw_noise(Collection(None, members), 30, "order-preserving", np.random.default_rng(7)).additive
-    of_kept = draw_noise(Distributions.fitted(members), 30, "order-preserving", np.random.default_rng(7))[1]
+    of_tensors = Collection(None, members).draw(30, "order-preserving", np.random.default_rng(7)).additive
+    of_kept = Distributions.fitted(members).draw(30, "order-preserving", np.random.default_rng(7)).additive
     assert_allclose(of_tensors, of_kept, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("how", ["verbatim", "elementwise-laplace"])
 def test_distributions_have_one_rule(how):
-    with pytest.raises(InputError, match=f"--draw {how}: needs tensors"):
-        draw_noise(Distributions.fitted(tensors()), 3, how, np.random.default_rng(0))
+    with pytest.raises(
+        InputError, match=f"--draw {how}: not a rule of this noise; expected order-preserving, .* tensors are gone"
+    ):
+        Distributions.fitted(tensors()).draw(3, how, np.random.default_rng(0))
 
 
 # Files.
@@ -181,8 +185,8 @@ def setting():
 def test_loss(setting, gamma, updates):
     public, private, (activations, private_activations), (labels, private_labels), n = setting
     rows = torch.tensor([4, 0, 2])
-    term = None if gamma is None else PrivateTerm(gamma, private, private_activations, private_labels)
-    method = Distribution(2.0, 0.05, 0.1, 0.1, False, 0.1, term)
+    unlearned = None if gamma is None else PrivateRows(private, private_activations, private_labels)
+    method = Distribution(2.0, 0.05, 0.1, 0.1, False, 0.1, unlearned, gamma or 0.0)
     batch = Batch((activations, labels), rows, rows, torch.full((2,), updates))
     found = method.losses(public, {"additive": n}, batch)
     for member, value in zip(n, found, strict=True):
@@ -235,6 +239,10 @@ def test_three_steps_of_lenet(tmp_path, public_labels):
     step = parameters[:, 1].max() / 256
     for noise in (noisy - clean).reshape(5, 120):
         assert sum((np.diff(noise[order]) <= step).all() for order in orders) == 1
+    # The folder says all that those flags say.
+    sample.main(sample.Arguments(output=tmp_path / "again", n_samples=5, seed=0, noise=tmp_path / "noise"))
+    for name in ("noisy_activations.npy", "public_labels.npy", "draws.csv"):
+        assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "sample" / name).read_bytes()
 
 
 def test_same_seed_same_bits(tmp_path):
@@ -309,9 +317,12 @@ def test_noise_that_leaves_float32(tmp_path, fields):
             {"method": "additive", "learn_redrawn": True},
             "--learn-redrawn: found True, which means nothing with --method additive",
         ),
-        ({"method": "additive", "recipe": "authors"}, "--recipe authors: --method additive has one recipe only"),
+        ({"method": "additive", "recipe": "authors"}, "--recipe authors: --method additive has suite"),
         ({"learn_redrawn": True, "no_learn_redrawn": True}, "--learn-redrawn: found with --no-learn-redrawn"),
-        ({"private_labels": True}, "--private-labels: the digit is public here"),
+        (
+            {"private_labels": True},
+            "--private-labels: no private label is left in lenet on mnist-5k beside --public-labels digits",
+        ),
     ],
 )
 def test_flags(tmp_path, fields, message):
@@ -321,7 +332,7 @@ def test_flags(tmp_path, fields, message):
 
 
 def test_private_labels_for_alexnet(tmp_path):
-    with pytest.raises(InputError, match="--private-labels: mnist-5k has no label beside"):
+    with pytest.raises(InputError, match="--private-labels: no private label is left in alexnet on mnist-5k beside"):
         train_alexnet.main(train_alexnet.Arguments(method="distribution", private_labels=True, output=tmp_path / "output"))
 
 

@@ -2,7 +2,6 @@
 
 import math
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,10 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from shredder.attack.features import outside, rounding_of
+from shredder.attack.features import rounding_of
 from shredder.attack.gallery import by_distance, compared, hits, identified
+from shredder.attack.keeper import Keeper
 from shredder.attack.networks import Budget
-from shredder.attack.setting import Scene, Side
+from shredder.attack.setting import Setting, Side
 from shredder.noise.channel import Channel
 from shredder.noise.fresh import Fresh
 from shredder.noise.rounding import bits_left, grid_of, lowest_set_bit, standard_normal, to_grid
@@ -79,7 +79,7 @@ def test_what_a_finite_grid_leaves_is_as_derived():
 def test_the_same_y_gives_the_same_bits(form):
     fresh, rng = fresh_of(form), np.random.default_rng(1)
     signal = fresh.signal(torch.from_numpy(rng.standard_normal((500, 40, 1, 1))).float())
-    y = fresh.released(signal, fresh.noise(500, rng))
+    y = fresh.released(signal, fresh.draw(500, "fresh", rng).additive)
     assert torch.equal((y / fresh.grid).round(), y / fresh.grid)
     # Other inputs under other noise: y is all that reaches what is sent, in any batch and at any place of it.
     others = fresh.released(signal.roll(1, 0), y - signal.roll(1, 0).double())
@@ -115,9 +115,10 @@ def test_additive_noise_with_a_bound_is_sent_on_its_grid(draw):
 def test_sums_in_float32_told_the_input():
     """1,000 activations as they were sent before (commit ed630f4): saturated noise, 64 directions, a bound of 1.36 bits."""
     old = {name: torch.from_numpy(array) for name, array in np.load(OLD).items()}
-    fresh = SimpleNamespace(additive=old["additive"].flatten(), directions=old["directions"])
-    own = fresh.additive.double() + old["own"].double()
-    rounding = by_distance(outside(fresh, old["sent"]), outside(fresh, own))
+    q, r = old["directions"], old["directions"].shape[1]
+    fresh = Fresh("saturated", q, q, old["additive"], torch.zeros(r), torch.ones(r), torch.ones(r))
+    sent, own = (old[name].view(-1, *fresh.shape) for name in ("sent", "own"))
+    rounding = by_distance(fresh.outside(sent), fresh.outside(fresh.additive.double() + own.double()))
     assert hits(torch.zeros_like(rounding), rounding, 1.0).mean() == 1
 
 
@@ -175,6 +176,7 @@ def test_identified_among_test_rows():
         zeros = torch.zeros(n, dtype=torch.long)
         return Side(clean, channel.signal(clean), zeros, zeros, torch.zeros(n, 4))
 
-    found = identified(Scene(channel, side(10), side(300), side(500), Budget(1), 0))
+    # Neither a network nor a private label is needed.
+    found = identified(Setting(channel, None, side(10), side(300), side(500), None, Budget(1), 0, Keeper(None, "")))
     assert found["candidates"] == 500 and 1 / 500 <= found["exact"] < 0.5
     assert abs(found["with rounding"] - found["exact"]) <= 3 * found["error"]

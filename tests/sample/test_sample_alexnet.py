@@ -20,19 +20,22 @@ import ite
 import sample_mutual_info_alexnet as sample
 from models.alexnet import CUTTING_POINTS, pretrained_alexnet
 from models.weights import WeightsError
-from shredder.inputs.images import load_images
+from shredder.inputs.images import imagenet_images
 from shredder.io.cli import InputError, script
 from shredder.noise.channel import Channel
-from shredder.noise.draws import JUDGED, draw_noise
+from shredder.noise.draws import JUDGED
 from shredder.noise.rounding import to_grid
 from shredder.noise.stored import Collection
+from shredder.sample import step
 from shredder.split import SplitNetwork
+from tasks.alexnet import digits, task
 
-ARRAYS = ("noisy_activations", "original_activations", "original_images", "labels")
+ARRAYS = ("noisy_activations", "original_activations", "original_images", "labels", "public_labels")
 RESULTS = sorted([*(f"{name}.npy" for name in ARRAYS), "draws.csv", "run.json"])
 SHAPE = (256, 6, 6)
-# More queries than are drawn and judged at once, and more than a batch has; fewer that draws are judged on.
+# More queries than are drawn at once, than are judged at once, and than a batch has; fewer images that draws are judged on.
 N, JUDGED_ON = 60, 40
+DRAWN_AT_ONCE, JUDGED_AT_ONCE = 25, 10
 SCALE = 12
 
 pytestmark = pytest.mark.usefixtures("quick_digits")
@@ -59,7 +62,7 @@ def split():
 
 
 def run(output, additive, **fields):
-    sample.main(sample.Arguments(output=output, additive=additive, **{"n_samples": 3, "seed": 0} | fields))
+    sample.main(sample.Arguments(output=output, additive=additive, **{"n_samples": 3, "judged_on": 3, "seed": 0} | fields))
     return arrays(output)
 
 
@@ -76,20 +79,25 @@ def results(output):
 
 
 @pytest.fixture(scope="module")
-def sampled(tmp_path_factory, mnist_5k, additive):
+def sampled(tmp_path_factory, quick_digits, additive):
     """One run, looked at from many sides."""
     output = tmp_path_factory.mktemp("sampled")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("shredder.inputs.images.load_digits", lambda name, data_root: mnist_5k)
+        few_at_once(patch)
         run(output, additive, n_samples=N, judged_on=JUDGED_ON)
     return output
+
+
+def few_at_once(patch, drawn=DRAWN_AT_ONCE, judged=JUDGED_AT_ONCE):
+    patch.setattr(step, "_ELEMENTS_AT_ONCE", drawn * math.prod(SHAPE))
+    patch.setattr(step, "_DRAWS_AT_ONCE", judged)
 
 
 def draws(additive, n, how="elementwise-laplace", seed=0):
     """The additive noise of `n` queries, as the script draws it: some at a time, from one generator."""
     collection, rng = Collection(None, torch.from_numpy(np.load(additive))), np.random.default_rng(seed)
-    sizes = [min(sample.DRAWS_AT_ONCE, n - first) for first in range(0, n, sample.DRAWS_AT_ONCE)]
-    found = [draw_noise(collection, size, how, rng) for size in sizes]
+    sizes = [min(DRAWN_AT_ONCE, n - first) for first in range(0, n, DRAWN_AT_ONCE)]
+    found = [collection.draw(size, how, rng) for size in sizes]
     return torch.cat([some.additive for some in found]), found[0].grid
 
 
@@ -104,16 +112,19 @@ def test_files(sampled):
         "original_activations": (N, *SHAPE),
         "original_images": (N, 3 * 224 * 224),
         "labels": (N, 1),
+        "public_labels": (N, 1),
     }
-    assert found.pop("labels").dtype == np.int64 and {array.dtype for array in found.values()} == {np.dtype(np.float32)}
+    assert found.pop("labels").dtype == found.pop("public_labels").dtype == np.int64
+    assert {array.dtype for array in found.values()} == {np.dtype(np.float32)}
     table = (sampled / "draws.csv").read_text().splitlines()
-    assert table[0] == "snr,accuracy" and len(table) == 1 + N
+    assert table[0] == "snr,public_accuracy" and len(table) == 1 + N
 
 
 def test_images_and_labels_are_the_networks_inputs(sampled):
-    found, images = arrays(sampled), load_images("mnist-5k", "data", "test", N)
+    found, images = arrays(sampled), digits("mnist-5k", Path("data"), {"test": N})["test"]
     np.testing.assert_array_equal(found["original_images"], images.make(list(range(N))).flatten(1))
     np.testing.assert_array_equal(found["labels"][:, 0], images.labels)
+    np.testing.assert_array_equal(found["public_labels"], found["labels"])  # all of the class is public here
 
 
 def test_activations_are_what_the_edge_sends_for_them(sampled, split):
@@ -147,19 +158,20 @@ def test_draws_are_judged_one_by_one(sampled, additive, split):
             accuracy.append((split.cloud(a + n).argmax(1) == labels).double().mean().item())
     # Written to nine digits, of float64.
     np.testing.assert_allclose(table["snr"], snr, rtol=1e-8)
-    np.testing.assert_allclose(table["accuracy"], accuracy, atol=1e-8)
+    np.testing.assert_allclose(table["public_accuracy"], accuracy, atol=1e-8)
     assert len(set(accuracy)) > 2  # or it would not matter which draw met which row
     summary = results(sampled)
     assert summary["average SNR"] == pytest.approx(np.mean(snr), rel=1e-5)
-    assert summary["average accuracy"] == pytest.approx(np.mean(accuracy), rel=1e-5)
-    assert summary["spread of accuracy"] == pytest.approx(np.std(accuracy, ddof=1), rel=1e-5)
+    assert summary["average public accuracy"] == pytest.approx(np.mean(accuracy), rel=1e-5)
+    assert summary["spread of public accuracy"] == pytest.approx(np.std(accuracy, ddof=1), rel=1e-5)
     with torch.no_grad():
         clean = (split.cloud(a).argmax(1) == labels).double().mean().item()
-    assert summary["clean accuracy"] == pytest.approx(clean, rel=1e-5)
+    assert summary["clean public accuracy"] == pytest.approx(clean, rel=1e-5)
     assert (summary["queries"], summary["judged on"], summary["members"], summary["left out"]) == (N, JUDGED_ON, 4, 0)
 
 
-def test_the_seed_decides_every_bit(sampled, additive, tmp_path):
+def test_the_seed_decides_every_bit(sampled, additive, tmp_path, monkeypatch):
+    few_at_once(monkeypatch)
     run(tmp_path, additive, n_samples=N, judged_on=JUDGED_ON)
     found, expected = contents(tmp_path), contents(sampled)
     for name in RESULTS:
@@ -173,9 +185,25 @@ def test_without_a_seed_nobody_knows_the_noise(additive, tmp_path):
     np.testing.assert_array_equal(one["original_activations"], other["original_activations"])
 
 
-def test_fewer_queries_than_draws_are_judged_on(additive, tmp_path):
-    run(tmp_path, additive, n_samples=1)
-    assert results(tmp_path)["judged on"] == 1 and results(tmp_path)["spread of accuracy"] is None
+def test_how_many_are_judged_at_once_changes_nothing(sampled, additive, tmp_path, monkeypatch):
+    few_at_once(monkeypatch, judged=7)
+    run(tmp_path, additive, n_samples=N, judged_on=JUDGED_ON)
+    tables = [np.genfromtxt(folder / "draws.csv", delimiter=",", names=True) for folder in (sampled, tmp_path)]
+    np.testing.assert_allclose(tables[0]["snr"], tables[1]["snr"], rtol=1e-8)
+    np.testing.assert_allclose(tables[0]["public_accuracy"], tables[1]["public_accuracy"], atol=1e-8)
+
+
+def test_fewer_queries_than_images_that_draws_are_judged_on(sampled, additive, tmp_path, split):
+    """The first test images, whether they are queries or not."""
+    found = run(tmp_path, additive, n_samples=1, judged_on=JUDGED_ON)
+    assert {len(array) for array in found.values()} == {1}
+    assert results(tmp_path)["judged on"] == JUDGED_ON and results(tmp_path)["spread of public accuracy"] is None
+    all_of_them = arrays(sampled)
+    a, labels = (torch.from_numpy(all_of_them[name][:JUDGED_ON]) for name in ("original_activations", "labels"))
+    noise = draws(additive, 1, seed=[0, JUDGED])[0].float()
+    with torch.no_grad():
+        expected = (split.cloud(a + noise).argmax(1) == labels[:, 0]).double().mean().item()
+    assert results(tmp_path)["average public accuracy"] == pytest.approx(expected, abs=1e-8)
 
 
 def test_verbatim(additive, tmp_path):
@@ -223,7 +251,16 @@ def test_other_cutting_points(tmp_path, cutting_point):
 
 def test_shipped_tensors(tmp_path):
     run(tmp_path, None, n_samples=20)
-    assert results(tmp_path)["members"] == 20 and results(tmp_path)["average accuracy"] > 0.9
+    assert results(tmp_path)["members"] == 20 and results(tmp_path)["average public accuracy"] > 0.9
+
+
+def test_defaults_are_the_tasks(additive, tmp_path):
+    """Of digits; ImageNet's cloud is larger, and each draw judged on a hundred."""
+    run(tmp_path, additive, n_samples=1, judged_on=None)
+    record = json.loads((tmp_path / "run.json").read_text())
+    assert record["results"]["judged on"] == record["arguments"]["judged_on"] == 1000
+    assert record["arguments"]["public_labels"] == "digits" and record["arguments"]["draw"] == "elementwise-laplace"
+    assert task.datasets["imagenet"].sample == {"n_samples": 1000, "judged_on": 100}
 
 
 # Bad input.
@@ -255,8 +292,9 @@ def no_edge(monkeypatch):
         ({"seed": -1}, "--seed: found -1, expected at least 0"),
         ({"cutting_point": "conv1"}, "--cutting-point: found 'conv1', expected pool1, pool2, relu3, relu4, pool5"),
         ({"cutting_point": "relu4"}, "found float32 (4, 256, 6, 6), expected float32 (N, 256, 13, 13)"),
-        ({"dataset": "imagenet", "additive": None}, "--additive: the shipped tensors are for digits"),
+        ({"dataset": "imagenet", "additive": None}, "--noise: not named, and the task alexnet ships none for"),
         ({"additive": Path("missing.npy")}, "--additive missing.npy: no such file"),
+        ({"judged_on": 1001}, "--judged-on: found 1001, expected 1 to 1000, the test images of mnist-5k"),
     ],
 )
 def test_flags(additive, tmp_path, no_edge, fields, message):
@@ -309,8 +347,8 @@ def test_as_a_process(tmp_path):
 
 
 def test_a_disk_too_small_is_noticed_before_the_edge_runs(additive, old, monkeypatch, no_edge):
-    """600 kB of pixels, twice 37 kB of activations and a label for each query: to the byte."""
-    before, needed = contents(old), 3 * (4 * 3 * 224 * 224 + 2 * 4 * 9216 + 8)
+    """600 kB of pixels, twice 37 kB of activations and two labels for each query: to the byte."""
+    before, needed = contents(old), 3 * (4 * 3 * 224 * 224 + 2 * 4 * 9216 + 2 * 8)
     monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=needed - 1))
     with pytest.raises(InputError, match=f"{old}: 0.00 GB are to be written, and the disk has 0.00 GB left"):
         run(old, additive)
@@ -332,7 +370,7 @@ def test_a_disk_too_small_is_noticed_before_the_edge_runs(additive, old, monkeyp
 def test_interrupted_while_writing(additive, old, monkeypatch, owner, name, call, error):
     """The old files stay, and nothing else."""
     before, usual, calls = contents(old), getattr(owner, name), []
-    monkeypatch.setattr(sample, "DRAWS_AT_ONCE", 2)
+    few_at_once(monkeypatch, drawn=2)
 
     def interrupted(*args):
         calls.append(name)
@@ -348,12 +386,12 @@ def test_interrupted_while_writing(additive, old, monkeypatch, owner, name, call
 
 def test_queries_as_served(additive, tmp_path, monkeypatch):
     """Each query's own answer against its own label, also where nobody watches the bar and it does not count."""
-    monkeypatch.setattr(sample, "DRAWS_AT_ONCE", 3)
-    monkeypatch.setattr(sample, "tqdm", functools.partial(sample.tqdm, disable=True))
+    few_at_once(monkeypatch, drawn=3)
+    monkeypatch.setattr(step, "progress", functools.partial(step.progress, disable=True))
     run(tmp_path, additive, n_samples=8)
     queries, labels = (torch.from_numpy(np.load(tmp_path / f"{name}.npy")) for name in ("noisy_activations", "labels"))
     answers = SplitNetwork(pretrained_alexnet("digits"), "pool5").cloud(queries).argmax(1)
-    found = json.loads((tmp_path / "run.json").read_text())["results"]["accuracy of the queries as served"]
+    found = json.loads((tmp_path / "run.json").read_text())["results"]["public accuracy of the queries as served"]
     assert found == pytest.approx((answers == labels[:, 0]).double().mean().item(), abs=1e-6)
 
 
@@ -370,14 +408,14 @@ def imagenet(imagenet_weights, additive):
 def test_imagenet_to_mutual_information(imagenet, imagenet_sample, tmp_path):
     """From JPEGs to nats. Untrained weights, so the numbers mean nothing; but they are numbers."""
     found = run(tmp_path, data_root=imagenet_sample, n_samples=40, **imagenet)
-    images = load_images("imagenet", imagenet_sample, "test", 40)
+    images = imagenet_images(imagenet_sample, "test", 40)
     np.testing.assert_array_equal(found["labels"][:, 0], images.labels)
     np.testing.assert_array_equal(found["original_images"], torch.stack(images.make(list(range(40)))).flatten(1))
     split = SplitNetwork(pretrained_alexnet("imagenet", imagenet["weights"]), "pool5")
     expected = split.activations(torch.from_numpy(found["original_images"]).view(40, 3, 224, 224))
     np.testing.assert_allclose(found["original_activations"], expected, rtol=1e-3, atol=1e-4)
     table = np.genfromtxt(tmp_path / "draws.csv", delimiter=",", names=True)
-    assert len(table) == 40 and (table["snr"] > 0).all() and np.isin(table["accuracy"], np.arange(6) / 5).all()
+    assert len(table) == 40 and (table["snr"] > 0).all() and np.isin(table["public_accuracy"], np.arange(6) / 5).all()
     for kind in ("original", "noisy"):
         activations = found[f"{kind}_activations"].reshape(40, -1)
         y, ds = np.hstack([found["original_images"], activations]), np.array([3 * 224 * 224, math.prod(SHAPE)])
@@ -386,7 +424,7 @@ def test_imagenet_to_mutual_information(imagenet, imagenet_sample, tmp_path):
 
 def test_an_image_that_cannot_be_decoded(imagenet, linked_sample, tmp_path, replace_image, capsys):
     """It ends the run in a message that names it, and the old files stay; or it is left out, and the rest keep their labels."""
-    images = load_images("imagenet", linked_sample, "test", 12)
+    images = imagenet_images(linked_sample, "test", 12)
     path = Path(images.names[5])
     expected = run(tmp_path / "whole", data_root=linked_sample, n_samples=12, **imagenet)
     replace_image(path, path.read_bytes()[:1000])
@@ -409,10 +447,10 @@ def test_an_image_that_cannot_be_decoded(imagenet, linked_sample, tmp_path, repl
 
 def test_not_one_image_that_can_be_decoded(imagenet, linked_sample, tmp_path, replace_image):
     """Even where they may be left out, nothing is then left to sample."""
-    for path in load_images("imagenet", linked_sample, "test", 2).names:
+    for path in imagenet_images(linked_sample, "test", 2).names:
         replace_image(path, b"damaged")
     with pytest.raises(InputError, match="2 of 2 images cannot be decoded"):
-        run(tmp_path / "output", data_root=linked_sample, n_samples=2, skip_corrupt=True, **imagenet)
+        run(tmp_path / "output", data_root=linked_sample, n_samples=2, skip_corrupt=True, **imagenet | {"judged_on": 2})
 
 
 def test_no_folder_of_test_images(imagenet, tmp_path, no_edge):

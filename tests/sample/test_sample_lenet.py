@@ -1,228 +1,34 @@
-import math
+"""Sampling LeNet: what a private network reads of each draw, what is public, and what the noise's folder says."""
+
+import json
+import re
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from numpy.testing import assert_allclose
 from scipy import stats
-from torch import nn
 
+import sample_mutual_info as any_task
 import sample_mutual_info_lenet as sample
-from models.lenet import CUTTING_POINTS
+from models.lenet import WEIGHTS, pretrained_lenet
+from shredder.inputs.digits import digit_gt5, to_network_input
 from shredder.io.cli import InputError
-from shredder.noise.draws import draw_noise, query_generator, redraw_elements, redraw_in_order
-from shredder.noise.stored import Collection
-from shredder.noise.tensors import initial_noise
+from shredder.io.files import sha256
+from shredder.noise.draws import JUDGED, query_generator
+from shredder.noise.flags import NoiseArguments, source_of
+from shredder.noise.tensors import noisy
+from shredder.split import SplitNetwork
 
-SHAPE = (16, 5, 5)
-# Seeds are fixed and bounds lie four standard deviations of the estimate away: one stream in 16,000 would exceed one.
-SIGMAS = 4
+SHIPPED = Path(sample.__file__).parent / "artifacts" / "lenet"
+N = 12
 
-
-@pytest.fixture
-def collection():
-    """Twenty pairs; within each w no two elements are equal, as they might be among Normal values in float32."""
-    rng = np.random.default_rng(0)
-    w = rng.permuted(np.tile(np.linspace(-1, 2, 400), (20, 1)), axis=1).reshape(20, *SHAPE)
-    n = rng.normal(size=(20, *SHAPE))
-    return Collection(torch.from_numpy(w).float(), torch.from_numpy(n).float())
+pytestmark = pytest.mark.usefixtures("quick_digits")
 
 
-@pytest.fixture
-def additive(collection):
-    """The same without multiplicative tensors, as v1 and v3 learn them."""
-    return Collection(None, collection.additive)
-
-
-def drawn_members(additive, collection):
-    """Which member each draw is: no two of them are alike in their first element."""
-    return (additive[:, 0, 0, 0, None] == collection.additive[:, 0, 0, 0]).int().argmax(1)
-
-
-@settings(max_examples=30, deadline=None)
-@given(
-    st.integers(0, 10**6),
-    st.sampled_from([(2,), (7,), (3, 4, 4), (120, 1, 1)]),
-    st.floats(0.1, 100),
-    st.floats(-10, 10),
-    st.sampled_from(["normal", "laplace"]),
-)
-def test_order_is_kept(seed, shape, std, mean, family):
-    rng = np.random.default_rng(seed)
-    tensors = torch.from_numpy(mean + std * rng.normal(size=(5, *shape))).float()
-    found = redraw_in_order(tensors, family, rng)
-    assert found.shape == tensors.shape and found.dtype == torch.float32
-    # Walking each tensor from its smallest element up, the new values never fall (two may round to one float32).
-    order = tensors.flatten(1).argsort(dim=1, stable=True)
-    assert (found.flatten(1).gather(1, order).diff(dim=1) >= 0).all()
-
-
-@pytest.mark.parametrize("family", ["normal", "laplace"])
-def test_argsort_is_kept(collection, family):
-    found = redraw_in_order(collection.multiplicative, family, np.random.default_rng(1)).flatten(1)
-    assert all(len(tensor.unique()) == 400 for tensor in found)  # or argsort would be ambiguous
-    assert torch.equal(found.argsort(1), collection.multiplicative.flatten(1).argsort(1))
-
-
-def test_redraw_by_hand():
-    """Of 3, -1, 1: mean 1, std sqrt(8/3) by maximum likelihood; the places are largest, smallest, middle."""
-    low, middle, high = 1 + np.sqrt(8 / 3) * np.sort(np.random.default_rng(5).normal(size=3))
-    found = redraw_in_order(torch.tensor([[3.0, -1.0, 1.0]]), "normal", np.random.default_rng(5))
-    assert_allclose(found, [[high, low, middle]], rtol=1e-6)
-
-
-def test_redraw_from_a_laplace_by_hand():
-    """Of 3, -1, 1, 9: median 2, mean distance from it (1 + 3 + 1 + 7) / 4 = 3; the places are third, first, second, fourth."""
-    lowest, low, high, highest = 2 + 3 * np.sort(np.random.default_rng(5).laplace(size=4))
-    found = redraw_in_order(torch.tensor([[3.0, -1.0, 1.0, 9.0]]), "laplace", np.random.default_rng(5))
-    assert_allclose(found, [[high, lowest, low, highest]], rtol=1e-6)
-
-
-@pytest.mark.parametrize(("n", "shape"), [(3, (7,)), (2, (3, 4, 4)), (1, (2, 5, 5))])
-def test_redraw_from_the_laplace_that_scipy_fits(n, shape):
-    """Element by element of each tensor: that fit's values, sorted, where v3 stores the descending order of its elements."""
-    tensors = torch.from_numpy(np.random.default_rng(1).gamma(2, size=(n, *shape))).float()
-    standard = np.random.default_rng(2).laplace(size=(n, math.prod(shape)))
-    found = redraw_in_order(tensors, "laplace", np.random.default_rng(2))
-    for row, tensor in enumerate(tensors.double().numpy()):
-        location, scale = stats.laplace.fit(tensor.flatten())
-        expected = np.empty(tensor.size)
-        expected[np.argsort(-tensor.flatten())] = np.sort(location + scale * standard[row])[::-1]
-        assert_allclose(found[row].flatten(), expected, rtol=1e-6, atol=1e-6)
-
-
-def test_moments_of_redraws_from_a_laplace():
-    n = torch.from_numpy(np.random.default_rng(0).laplace(0.6, 1.2, size=SHAPE)).float()
-    location, scale = stats.laplace.fit(n.double().numpy().flatten())
-    found = redraw_in_order(n.expand(2000, *SHAPE), "laplace", np.random.default_rng(0)).double().numpy()
-    # m independent Laplace values: their mean errs by sqrt(2 / m) scales, the mean distance from the location by 1 / sqrt(m).
-    assert found.mean() == pytest.approx(location, abs=SIGMAS * scale * (2 / found.size) ** 0.5)
-    assert np.abs(found - location).mean() == pytest.approx(scale, rel=SIGMAS / found.size**0.5)
-    assert stats.kstest(found[0].flatten(), stats.laplace(location, scale).cdf).pvalue > 1e-4
-
-
-@pytest.mark.parametrize("family", ["normal", "laplace"])
-def test_redraw_of_a_constant(family):
-    """A distribution of no width has one value."""
-    assert torch.equal(redraw_in_order(torch.full((2, 9), 0.3), family, np.random.default_rng(0)), torch.full((2, 9), 0.3))
-
-
-def test_moments_of_redraws():
-    w = 0.7 + 0.2 * torch.randn(SHAPE, generator=torch.Generator().manual_seed(0))
-    mean, std, n = w.mean().item(), w.std(correction=0).item(), 2000 * w.numel()
-    found = redraw_in_order(w.expand(2000, *SHAPE), "normal", np.random.default_rng(0)).double()
-    # n independent Normal values: their mean errs by std / sqrt(n), their standard deviation by std / sqrt(2 n).
-    assert found.mean().item() == pytest.approx(mean, abs=SIGMAS * std / n**0.5)
-    assert found.std().item() == pytest.approx(std, abs=SIGMAS * std / (2 * n) ** 0.5)
-    assert stats.kstest((found[0].flatten().numpy() - mean) / std, "norm").pvalue > 1e-4
-
-
-def test_redraw_of_elements_by_hand():
-    """Element by element over the members: means 2 and 10, standard deviations 1 and 0, each divided by N."""
-    found = redraw_elements(torch.tensor([[1.0, 10.0], [3.0, 10.0]]), 1000, np.random.default_rng(0)).additive
-    assert found.shape == (1000, 2) and torch.equal(found[:, 1], torch.full((1000,), 10.0).double())
-    # Of a Laplace of scale 1 the mean distance from its location is 1, and so is that distance's standard deviation.
-    assert (found[:, 0] - 2).abs().mean().item() == pytest.approx(1, abs=SIGMAS / 1000**0.5)
-
-
-def test_moments_of_redrawn_elements(additive):
-    """Location: the element's mean; scale: its standard deviation over the members; so the draws' is sqrt(2) of that."""
-    draws = 4000
-    tensors = additive.additive.double().numpy()
-    location, scale = tensors.mean(0), tensors.std(0)
-    found = redraw_elements(additive.additive, draws, np.random.default_rng(0)).additive
-    assert found.shape == (draws, *SHAPE) and found.dtype == torch.float64
-    found = found.numpy()
-    # In units of their standard errors: the mean's is sqrt(2 / draws) scales; the mean distance's is 1 / sqrt(draws) scales;
-    # the variance's is sqrt((24 - 4) / draws) squared scales, since the fourth moment is 24 and the variance 2.
-    errors = [
-        (found.mean(0) - location) / (scale * (2 / draws) ** 0.5),
-        (np.abs(found - location).mean(0) - scale) / (scale / draws**0.5),
-        (((found - location) ** 2).mean(0) - 2 * scale**2) / (scale**2 * (20 / draws) ** 0.5),
-    ]
-    for error in errors:
-        # Among 400 elements one in 400 million would lie beyond six; and all of them together are standard Normal.
-        assert np.abs(error).max() < 6
-        assert abs(error.mean()) < SIGMAS / 400**0.5 and error.std() == pytest.approx(1, rel=SIGMAS / 800**0.5)
-
-
-def test_redrawn_elements_are_laplace_and_independent(additive):
-    draws, tensors = 1000, additive.additive.double().numpy()
-    found = redraw_elements(additive.additive, draws, np.random.default_rng(1)).additive.numpy()
-    standard = ((found - tensors.mean(0)) / tensors.std(0)).reshape(draws, -1)
-    assert stats.kstest(standard.flatten(), "laplace").pvalue > 1e-4
-    assert min(stats.kstest(element, "laplace").pvalue for element in standard.T) > 1e-4 / 400
-    # Neither elements nor queries know of each other: of independent columns, a correlation's standard error is 1 / sqrt(rows).
-    for table in (standard, standard.T):
-        correlations = np.corrcoef(table, rowvar=False)[np.triu_indices(table.shape[1], 1)]
-        assert np.abs(correlations).max() < 7 / table.shape[0] ** 0.5
-        assert correlations.std() == pytest.approx(1 / table.shape[0] ** 0.5, rel=0.05)
-        assert abs(correlations.mean()) < SIGMAS / (table.shape[0] * len(correlations)) ** 0.5
-
-
-def test_one_member_leaves_its_elements_no_room():
-    tensor = torch.tensor([[[0.25, -3.0]]])
-    _, drawn, grid = redraw_elements(tensor, 3, np.random.default_rng(0))
-    assert torch.equal(drawn, tensor.expand(3, 1, 2).double()) and not grid.any()
-
-
-@pytest.mark.parametrize("how", ["verbatim", "order-preserving", "elementwise-laplace"])
-def test_without_multiplicative_tensors(additive, how):
-    """What each rule does with the additive ones; none answers with a multiplicative tensor."""
-    w, n, grid = draw_noise(additive, 500, how, np.random.default_rng(0))
-    assert w is None and n.shape == (500, *SHAPE) and (grid is None) == (how == "verbatim")
-    stored, rng = additive.additive, np.random.default_rng(0)
-    if how == "elementwise-laplace":
-        assert torch.equal(n, redraw_elements(stored, 500, rng).additive)
-    if how == "verbatim":
-        assert torch.equal(n, stored[drawn_members(n, additive)])
-    if how == "order-preserving":
-        # Each draw rises where exactly one stored tensor rises, and no two of them are alike.
-        orders = stored.flatten(1).argsort(1)
-        rises = torch.stack([(n.flatten(1)[:, order].diff(dim=1) >= 0).all(1) for order in orders], dim=1)
-        assert (rises.sum(1) == 1).all() and (rises.sum(0) > 0).all()
-        assert len({tensor.numpy().tobytes() for tensor in n}) == 500
-        rng.integers(20, size=500)  # the members, which are chosen first
-        assert torch.equal(n.float(), redraw_in_order(stored[rises.int().argmax(1)], "laplace", rng))
-
-
-def test_elementwise_laplace_is_for_additive_tensors_alone(collection):
-    """The scripts' flag is named; w * a + n would need a rule for w that v1 does not have."""
-    with pytest.raises(InputError, match="--draw elementwise-laplace: for additive tensors alone; found multiplicative ones"):
-        draw_noise(collection, 5, "elementwise-laplace", np.random.default_rng(0))
-
-
-def test_verbatim_returns_stored_pairs(collection):
-    w, n, _ = draw_noise(collection, 500, "verbatim", np.random.default_rng(0))
-    members = drawn_members(n, collection)
-    assert torch.equal(n, collection.additive[members]) and torch.equal(w, collection.multiplicative[members])
-
-
-def test_order_preserving_keeps_the_pair(collection):
-    w, n, _ = draw_noise(collection, 500, "order-preserving", np.random.default_rng(0))
-    members = drawn_members(n, collection)
-    stored = collection.multiplicative[members]
-    assert torch.equal(n, collection.additive[members])
-    order = stored.flatten(1).argsort(1)
-    assert (w.flatten(1).gather(1, order).diff(dim=1) >= 0).all() and not (w == stored).any(dim=0).all()
-    # No two queries of one member share their multiplicative tensor.
-    assert len({tensor.numpy().tobytes() for tensor in w}) == 500
-
-
-@pytest.mark.parametrize("how", ["verbatim", "order-preserving"])
-def test_members_are_drawn_uniformly(collection, how):
-    """Pearson's statistic of 5,000 draws among 20 members, below the quantile that one stream in 10,000 exceeds."""
-    _, n, _ = draw_noise(collection, 5000, how, np.random.default_rng(0))
-    counts = drawn_members(n, collection).bincount(minlength=20).numpy()
-    assert counts.sum() == 5000 and np.square(counts - 250).sum() / 250 < stats.chi2.ppf(1 - 1e-4, df=19)
-
-
-@pytest.mark.parametrize("how", ["verbatim", "order-preserving", "elementwise-laplace"])
-def test_same_seed_same_bits_without_multiplicative_tensors(additive, how):
-    first, again, other = (draw_noise(additive, 50, how, np.random.default_rng(seed))[1] for seed in (1, 1, 2))
-    assert torch.equal(first, again) and not torch.equal(first, other)
+def results(output: Path) -> dict:
+    return json.loads((output / "run.json").read_text())["results"]
 
 
 def test_what_is_written_of_draws_says_nothing_of_a_querys_own(tmp_path):
@@ -231,49 +37,108 @@ def test_what_is_written_of_draws_says_nothing_of_a_querys_own(tmp_path):
     for seed in (0, None):
         output = tmp_path / f"{seed}"
         sample.main(sample.Arguments(additive=tmp_path / "additive.npy", public_labels="digits", seed=seed, output=output))
-        noisy, clean = (np.load(output / f"{name}_activations.npy").reshape(1000, 120) for name in ("noisy", "original"))
-        own = np.square(clean).mean() / (noisy - clean).var(1)
+        sent, clean = (np.load(output / f"{name}_activations.npy").reshape(1000, 120) for name in ("noisy", "original"))
+        own = np.square(clean).mean() / (sent - clean).var(1)
         written = np.genfromtxt(output / "draws.csv", delimiter=",", names=True)["snr"]
         # Two samples of the same distribution, and nothing more: a correlation's standard error is 1 / sqrt(1,000).
         assert stats.ks_2samp(own, written).pvalue > 1e-3
         assert abs(np.corrcoef(own, written)[0, 1]) < 4 / 1000**0.5
 
 
-def test_without_a_seed_nobody_can_repeat_the_draws():
-    first, again = (query_generator(None).integers(2**63, size=100) for _ in range(2))
-    assert type(query_generator(None).bit_generator).__name__ == "ChaCha" and not (first == again).any()
-    assert (query_generator(3).integers(2**63, size=100) == np.random.default_rng(3).integers(2**63, size=100)).all()
+@pytest.mark.parametrize(("folder", "labels"), [("noise", "gt5"), ("v3", "digits"), ("fresh", "gt5")])
+def test_draws_are_judged_one_by_one(tmp_path, mnist_5k, folder, labels):
+    """By counting over all test digits: what the public network answers, and what the private one reads of its own edge's."""
+    sample.main(sample.Arguments(noise=SHIPPED / folder, n_samples=N, seed=3, output=tmp_path))
+    table, images = np.genfromtxt(tmp_path / "draws.csv", delimiter=",", names=True), to_network_input(mnist_5k.test_images)
+    digits = mnist_5k.test_labels
+    names = {"public": (2, digit_gt5(digits)), "private": (10, digits)} if labels == "gt5" else {"public": (10, digits)}
+    assert table.dtype.names == ("snr", *(f"{name}_accuracy" for name in names)) and len(table) == N
+    source = source_of(NoiseArguments(noise=SHIPPED / folder), (120, 1, 1))
+    w, n = source.tensors(source.draw(N, "fresh" if folder == "fresh" else "order-preserving", query_generator(3, JUDGED)))
+    summary = results(tmp_path)
+    for name, (classes, truth) in names.items():
+        split = SplitNetwork(pretrained_lenet(classes), "relu5")
+        own = source.as_activation(source.signal(split.activations(images)))
+        snr, accuracy = [], []
+        for q in range(N):
+            a, sent = own.double(), noisy(own.double(), None if w is None else w[q].double(), n[q].double())
+            snr.append((a.square().mean() / (a - sent).var(correction=0)).item())
+            with torch.no_grad():
+                accuracy.append((split.cloud(sent.float()).argmax(1) == truth).double().mean().item())
+        if name == "public":
+            np.testing.assert_allclose(table["snr"], snr, rtol=1e-8)
+        # An answer or two in 1,000 may fall either way, where products are summed in another order.
+        np.testing.assert_allclose(table[f"{name}_accuracy"], accuracy, atol=2e-3)
+        assert summary[f"average {name} accuracy"] == pytest.approx(table[f"{name}_accuracy"].mean(), rel=1e-5)
+        assert summary[f"spread of {name} accuracy"] == pytest.approx(table[f"{name}_accuracy"].std(ddof=1), rel=1e-4)
+    assert summary["judged on"] == 1000 and summary["queries"] == N and summary["task"] == "lenet"
 
 
-@pytest.mark.parametrize("how", ["verbatim", "order-preserving"])
-def test_same_seed_same_bits(collection, how):
-    first, again, other = (draw_noise(collection, 50, how, np.random.default_rng(seed))[:2] for seed in (1, 1, 2))
-    assert all(map(torch.equal, first, again)) and not any(map(torch.equal, first, other))
+@pytest.mark.parametrize(("labels", "public"), [("gt5", digit_gt5), ("digits", lambda digits: digits)])
+def test_labels(tmp_path, mnist_5k, labels, public):
+    sample.main(sample.Arguments(public_labels=labels, n_samples=N, seed=0, output=tmp_path))
+    private, found = (np.load(tmp_path / f"{name}.npy") for name in ("labels", "public_labels"))
+    assert private.shape == found.shape == (N, 1) and private.dtype == found.dtype == np.int64
+    np.testing.assert_array_equal(private[:, 0], mnist_5k.test_labels[:N])
+    np.testing.assert_array_equal(found[:, 0], public(mnist_5k.test_labels[:N]))
+    images = np.load(tmp_path / "original_images.npy")
+    np.testing.assert_array_equal(images, to_network_input(mnist_5k.test_images[:N]).flatten(1))
 
 
-@pytest.mark.parametrize("shape", CUTTING_POINTS.values())
-def test_initial_noise(shape):
-    """w as torch's own Xavier initialisation, n from Laplace: mean 0, mean |n| = b, variance 2 b^2."""
-    b, members = 1.7, 1000
-    w, n = initial_noise(members, shape, b, np.random.default_rng(0))
-    assert w.shape == n.shape == (members, *shape) and w.dtype == n.dtype == torch.float32
-    generator = torch.Generator().manual_seed(0)
-    xavier = torch.stack([nn.init.xavier_normal_(torch.empty(shape), generator=generator) for _ in range(members)])
-    w, n, count = w.double(), n.double(), n.numel()
-    # Relative errors: 1 / sqrt(2 count) of a Normal's std, and two of them here; 1 / sqrt(count) of mean |n|, whose own
-    # standard deviation is b; sqrt(5 / count) of mean n^2, since E n^4 = 24 b^4.
-    assert w.std().item() == pytest.approx(xavier.double().std().item(), rel=SIGMAS / count**0.5)
-    assert w.mean().item() == pytest.approx(0, abs=SIGMAS * w.std().item() / count**0.5)
-    assert n.abs().mean().item() == pytest.approx(b, rel=SIGMAS / count**0.5)
-    assert n.square().mean().item() == pytest.approx(2 * b**2, rel=SIGMAS * (5 / count) ** 0.5)
-    assert n.mean().item() == pytest.approx(0, abs=SIGMAS * b * (2 / count) ** 0.5)
+def test_a_folder_says_all_that_is_left_open(tmp_path):
+    """Of the script for any task, too: labels, cutting point and rule; as the same files named one by one."""
+    sample.main(sample.Arguments(noise=SHIPPED / "v3", n_samples=N, seed=0, output=tmp_path / "folder"))
+    any_task.main(any_task.Arguments("lenet", noise=SHIPPED / "v3", n_samples=N, seed=0, output=tmp_path / "any"))
+    named = {name: SHIPPED / "v3" / f"{name}.npy" for name in ("distributions", "orders")}
+    sample.main(sample.Arguments(public_labels="digits", n_samples=N, seed=0, output=tmp_path / "named", **named))
+    sample.main(sample.Arguments(public_labels="digits", n_samples=N, seed=0, output=tmp_path / "shipped"))
+    for name in ("noisy_activations.npy", "labels.npy", "public_labels.npy", "draws.csv"):
+        assert len({(tmp_path / run / name).read_bytes() for run in ("folder", "any", "named", "shipped")}) == 1
+    arguments = json.loads((tmp_path / "folder" / "run.json").read_text())["arguments"]
+    assert (arguments["public_labels"], arguments["cutting_point"], arguments["draw"]) == (
+        "digits",
+        "relu5",
+        "order-preserving",
+    )
 
 
-def test_initial_noise_at_the_last_cutting_point():
-    w, _ = initial_noise(1000, (120, 1, 1), 1.0, np.random.default_rng(0))
-    assert w.double().std().item() == pytest.approx((2 / 121) ** 0.5, rel=SIGMAS / (2 * w.numel()) ** 0.5)
+@pytest.fixture
+def noise(tmp_path: Path) -> Path:
+    """A folder as step 1 writes it now, of tensors for whether a digit exceeds 5."""
+    folder = tmp_path / "noise"
+    shutil.copytree(SHIPPED / "noise", folder)
+    edit(folder, "arguments", task="lenet", public_labels="gt5", weights=None)
+    edit(folder, "results", **{"task": "lenet", "draw": "verbatim", "weights (SHA-256)": sha256(WEIGHTS[2])})
+    edit(folder, "files", **{f"{name}.npy": sha256(folder / f"{name}.npy") for name in ("additive", "multiplicative")})
+    return folder
 
 
-def test_initial_noise_same_seed_same_bits():
-    first, again = (initial_noise(2, SHAPE, 1.0, np.random.default_rng(3)) for _ in range(2))
-    assert all(map(torch.equal, first, again))
+def edit(folder: Path, part: str, **changes) -> None:
+    record = json.loads((folder / "run.json").read_text())
+    record[part] = record.get(part, {}) | changes
+    (folder / "run.json").write_text(json.dumps(record))
+
+
+def test_the_folders_rule_is_the_default(tmp_path, noise):
+    """Step 1 says by what rule it has learned; a flag goes before it."""
+    for rule, flag in (("verbatim", None), ("order-preserving", "order-preserving")):
+        any_task.main(any_task.Arguments(noise=noise, n_samples=N, seed=0, draw=flag, output=tmp_path / rule))
+        assert json.loads((tmp_path / rule / "run.json").read_text())["arguments"]["draw"] == rule
+    sent, clean = (np.load(tmp_path / "verbatim" / f"{name}_activations.npy") for name in ("noisy", "original"))
+    w, n = (np.load(noise / f"{name}.npy") for name in ("multiplicative", "additive"))
+    assert [(query == w * a + n).all((1, 2, 3)).sum() for query, a in zip(sent, clean, strict=True)] == [1] * N
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ({"judged_on": 1001}, "--judged-on: found 1001, expected 1 to 1000, the test images of mnist-5k"),
+        ({"judged_on": 0}, "--judged-on: found 0, expected at least 1"),
+        ({"private_weights": WEIGHTS[10]}, "--private-weights: with --public-labels digits no private label is left in lenet"),
+        ({"draw": "fresh"}, "--draw fresh: not a rule of this noise; expected order-preserving"),
+    ],
+)
+def test_flags(tmp_path, flags, message):
+    with pytest.raises(InputError, match=re.escape(message)):
+        sample.main(sample.Arguments(**{"public_labels": "digits", "output": tmp_path / "output"} | flags))
+    assert not (tmp_path / "output").exists()
