@@ -18,12 +18,11 @@ from tqdm import tqdm
 
 from ite.cost.shared import row_codes
 from ite.neighbors import BAR, as_tensor, centre_of, float32_is_exact, unit_of
-from ite.parts import in_threads, least_of, parts_of, picked, release, rows_in_cache
+from ite.parts import in_threads, least_of, parts_of, picked, rows_in_cache
 
 Kind = Literal["float32", "float64", "max"]  # squared distances in either precision; the maximum norm's, in float64
 
-_COLUMNS, _LEAST_COLUMNS = 5 * 10**7, 1000  # that are multiplied at once: bytes, and as many in any case
-_READ = 10**8  # bytes, before a memory map is released
+_COLUMNS, _LEAST_COLUMNS = 2 * 10**7, 1000  # that are multiplied at once: bytes, and as many in any case
 _STRIPS, _STRIP = 16, 200  # of a symmetric matrix, and rows of each at least; what is left of its diagonal is not computed
 _LISTED = 50  # one row in so many is listed as near
 _BAR = {**BAR, "desc": "distances", "unit": " parts"}
@@ -59,14 +58,15 @@ class Block:
         """A power of two by which centred rows are divided."""
         return unit_of(max(np.abs(self.low - self.centre).max(), np.abs(self.high - self.centre).max()))
 
+    def columns(self, first: int, stop: int) -> np.ndarray:
+        """Columns of all rows, (n, stop - first), read of a memory map a few rows at a time."""
+        return np.concatenate([np.array(some[:, first:stop]) for some in parts_of(self.y)])
+
     def centred(self, numbers: np.ndarray, out: Tensor) -> Tensor:
         """Columns of these numbers of all rows, less the centre and in the unit, in `out` (n, len(numbers)), float64."""
         first, stop = int(numbers[0]), int(numbers[-1]) + 1
-        y = as_tensor(self.y[:, first:stop])
+        y = as_tensor(self.columns(first, stop))
         out.copy_(y if stop - first == len(numbers) else y.index_select(1, torch.from_numpy(numbers - first)))
-        many = 1 + _READ // self.y[:, 0].nbytes  # columns; to release fewer would be to read their neighbours again
-        if first // many != stop // many:
-            release(self.y)
         return out.sub_(torch.from_numpy(self.centre[numbers])).mul_(1 / self.unit)
 
 
@@ -86,14 +86,12 @@ class Part:
 
     def scale(self) -> float:
         """Root mean variance of the columns; 0 if all of them are constant."""
-        y, total, varies = self.block.y, 0.0, False
-        for numbers in np.array_split(
-            np.arange(self.columns), min(self.columns, -(-8 * len(self.rows) * self.columns // _COLUMNS))
-        ):
-            some = self.factor * y[:, numbers[0] : numbers[-1] + 1][self.rows].astype(np.float64)
+        total, varies = 0.0, False
+        n_parts = min(self.columns, -(-8 * len(self.rows) * self.columns // _COLUMNS))
+        for numbers in np.array_split(np.arange(self.columns), n_parts):
+            some = self.factor * self.block.columns(numbers[0], numbers[-1] + 1)[self.rows].astype(np.float64)
             total += some.var(axis=0, ddof=1).sum()
             varies = varies or bool((some != some[0]).any())
-            release(y)
         return np.sqrt(total / self.columns) if varies else 0.0
 
 
@@ -209,7 +207,7 @@ class Matrices:
         for some in tqdm(np.array_split(numbers, -(-len(numbers) // at_once)), **_BAR):
             d = len(some)
             x = block.centred(some, exact[:, :d])
-            squared_norms = torch.linalg.vecdot(x, x).numpy()
+            squared_norms = np.einsum("ij,ij->i", x.numpy(), x.numpy())  # no other array of its size is made
             rounded[:, :d] = x
             right = rounded[:, : d + 2].numpy()
             right[:, d], right[:, d + 1] = 1, squared_norms
@@ -231,8 +229,7 @@ class Matrices:
     def _compare(self, matrix: Matrix, block: Block, numbers: np.ndarray) -> None:
         """Raise the upper half to the largest differences in the columns of these numbers."""
         for some in tqdm(np.array_split(numbers, min(len(numbers), -(-8 * self.n * len(numbers) // _COLUMNS))), **_BAR):
-            y = block.y[:, some].astype(np.float64)
-            release(block.y)
+            y = block.columns(some[0], some[-1] + 1)[:, some - some[0]].astype(np.float64)
             for rows in self._strips():
                 values = matrix.values[rows, rows.start : self.n]
                 np.maximum(values, cdist(y[rows], y[rows.start :], "chebyshev"), out=values)

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from scipy import stats
 
-from shredder.shown import as_rectangle, bins, hidden, kolmogorov, linear_guess, rectangle, spread_apart, two_components
+from shredder.shown import as_rectangle, bins, hidden, kolmogorov, linear_guess, spread_apart, two_components
 
 # Four of Okabe and Ito's colours, which the colour-blind tell apart.
 BLUE, RED, SKY, GREY = "#0072B2", "#D55E00", "#56B4E9", "#999999"
@@ -35,33 +35,6 @@ def png(figure: Figure) -> bytes:
     buffer = io.BytesIO()
     figure.savefig(buffer)
     return buffer.getvalue()
-
-
-def pictures(inputs: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Inputs as `imshow` takes them, at most about 64 pixels a side: enough to look at.
-
-    Every channel is stretched from its least value among `inputs` to its largest, which undoes a network's normalisation where
-    black and white occur. What is no picture of one or three channels is shown as a rectangle of its elements.
-
-    Parameters
-    ----------
-    inputs : ndarray, (n, elements of an input)
-        It may be a memory map.
-    shape : tuple of int
-        Of one input: (H, W), (1, H, W), (3, H, W) or any other.
-
-    Returns
-    -------
-    ndarray, float32, (n, H', W') or (n, H', W', 3), in [0, 1]
-    """
-    shape = (1, *shape) if len(shape) == 2 else shape
-    if len(shape) != 3 or shape[0] not in (1, 3):
-        shape = (1, *rectangle(inputs.shape[1]))
-    step = -(-max(shape[1:]) // 64)
-    channels = np.array(inputs.reshape(-1, *shape)[:, :, ::step, ::step], np.float32)
-    low, high = (extreme(axis=(0, 2, 3), keepdims=True) for extreme in (channels.min, channels.max))
-    channels = (channels - low) / np.where(high > low, high - low, 1)
-    return channels[:, 0] if shape[0] == 1 else channels.transpose(0, 2, 3, 1)
 
 
 def pipeline(image: np.ndarray, clean: np.ndarray, noisy: np.ndarray, formula: str, snr: float) -> Figure:

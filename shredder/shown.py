@@ -1,15 +1,47 @@
-"""What figures show of arrays: rectangles, bins, components, points spread apart, guesses."""
+"""What figures show of arrays: pictures, rectangles, bins, components, points spread apart, guesses."""
 
 from collections.abc import Callable
 
 import numpy as np
+from scipy.linalg import eigh
 from scipy.spatial import cKDTree
+
+from shredder.io.reading import in_parts
 
 
 def rectangle(n: int) -> tuple[int, int]:
     """Height and width of the rectangle of `n` elements that is closest to a square."""
     height = max(h for h in range(1, int(n**0.5) + 1) if n % h == 0)
     return height, n // height
+
+
+def pictures_of(inputs: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Inputs as `imshow` takes them, at most about 64 pixels a side: enough to look at.
+
+    Every channel is stretched from its least value among `inputs` to its largest, which undoes a network's normalisation where
+    black and white occur. What is no picture of one or three channels is shown as a rectangle of its elements.
+
+    Parameters
+    ----------
+    inputs : ndarray, (n, elements of an input)
+        It may be a memory map.
+    shape : tuple of int
+        Of one input: (H, W), (1, H, W), (3, H, W) or any other.
+
+    Returns
+    -------
+    ndarray, float32, (n, H', W') or (n, H', W', 3), in [0, 1]
+    """
+    shape = (1, *shape) if len(shape) == 2 else shape
+    if len(shape) != 3 or shape[0] not in (1, 3):
+        shape = (1, *rectangle(inputs.shape[1]))
+    step = -(-max(shape[1:]) // 64)
+    channels = np.concatenate(
+        [np.array(some.reshape(-1, *shape)[:, :, ::step, ::step], np.float32) for some in in_parts(inputs)]
+    )
+    low, high = (extreme(axis=(0, 2, 3), keepdims=True) for extreme in (channels.min, channels.max))
+    channels = (channels - low) / np.where(high > low, high - low, 1)
+    return channels[:, 0] if shape[0] == 1 else channels.transpose(0, 2, 3, 1)
 
 
 def as_rectangle(values: np.ndarray) -> np.ndarray:
@@ -31,8 +63,11 @@ def two_components(activations: np.ndarray) -> np.ndarray:
     if min(activations.shape) < 2:
         raise ValueError(f"activations: found {activations.shape}, expected at least 2 rows and 2 columns for two components")
     centred = activations - activations.mean(0, dtype=np.float64)
-    _, _, directions = np.linalg.svd(centred, full_matrices=False)
-    return centred @ directions[:2].T
+    wide = len(centred) < centred.shape[1]
+    gram = centred @ centred.T if wide else centred.T @ centred  # the smaller of the two, of the same eigenvalues
+    values, vectors = eigh(gram, subset_by_index=[len(gram) - 2, len(gram) - 1])
+    coordinates = vectors * np.sqrt(np.maximum(values, 0)) if wide else centred @ vectors
+    return coordinates[:, ::-1]
 
 
 def hidden(points: np.ndarray) -> bool:

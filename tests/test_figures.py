@@ -6,7 +6,7 @@ import pytest
 from scipy import stats
 
 from shredder import figures
-from shredder.shown import kolmogorov
+from shredder.shown import kolmogorov, pictures_of
 
 RNG = np.random.default_rng(0)
 
@@ -182,7 +182,7 @@ def test_pipeline_of_nothing():
     ],
 )
 def test_inputs_of_any_shape_are_pictures(shape, expected):
-    shown = figures.pictures(rows(5, int(np.prod(shape))), shape)
+    shown = pictures_of(rows(5, int(np.prod(shape))), shape)
     assert shown.shape == expected
     assert (shown.min(), shown.max()) == (0, 1)
 
@@ -191,9 +191,9 @@ def test_pictures_undo_a_network_s_normalisation():
     pixels = RNG.random((4, 3, 8, 8)).astype(np.float32)
     pixels[0, :, 0, 0], pixels[1, :, 3, 3] = 0, 1  # black and white
     mean, deviation = np.array([[0.5, 0.4, 0.3], [0.2, 0.25, 0.3]])[:, :, None, None]
-    shown = figures.pictures(((pixels - mean) / deviation).astype(np.float32).reshape(4, -1), (3, 8, 8))
+    shown = pictures_of(((pixels - mean) / deviation).astype(np.float32).reshape(4, -1), (3, 8, 8))
     assert shown == pytest.approx(pixels.transpose(0, 2, 3, 1), abs=1e-6)
-    assert (figures.pictures(np.ones((2, 4), np.float32), (2, 2)) == 0).all()  # a channel of one value
+    assert (pictures_of(np.ones((2, 4), np.float32), (2, 2)) == 0).all()  # a channel of one value
 
 
 def test_noisy_points_that_hide_nothing_stay_where_they_are():

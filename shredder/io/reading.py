@@ -1,8 +1,9 @@
 """What step 2 left, read without trust: its record, tables, arrays. Every refusal is one line that names the file."""
 
 import csv
+import mmap
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ import numpy as np
 
 from shredder.io.cli import InputError
 from shredder.io.record import path_in, read_record, require_intact
+
+_BYTES_AT_ONCE = 5 * 10**7
 
 
 @dataclass(frozen=True)
@@ -121,6 +124,15 @@ def map_array(path: Path) -> np.ndarray:
         return array
     except Exception as error:  # a damaged header lets out whatever Python's own tokenizer, parser and integers raise
         raise InputError(f"{path}: not a readable .npy array of numbers ({_line(error)})") from error
+
+
+def in_parts(array: np.ndarray) -> Iterator[np.ndarray]:
+    """The rows of an array (n, ...), a few at a time; what was read of a memory map then leaves memory."""
+    mapped = getattr(array, "_mmap", None)
+    for some in np.array_split(array, min(len(array), -(-array.nbytes // _BYTES_AT_ONCE))):
+        yield some
+        if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):  # not on every system
+            mapped.madvise(mmap.MADV_DONTNEED)
 
 
 def _line(error: Exception) -> str:

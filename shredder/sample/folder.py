@@ -9,12 +9,10 @@ import numpy as np
 from numpy.lib.recfunctions import rename_fields
 
 from shredder.io.cli import InputError
-from shredder.io.reading import RunRecord, map_array, read_table
+from shredder.io.reading import RunRecord, in_parts, map_array, read_table
 from shredder.io.record import require_intact
 from shredder.noise.load import load_noise
 
-# Rows whose elements are looked at together, so that a memory map is never in memory as a whole.
-_ROWS_AT_ONCE = 1000
 # Files of one tensor for each member, and the flags that name them.
 _STORED = ("distributions", "orders", "additive", "multiplicative")
 # What records of old runs do not say: the task of a command, and the shape of an input of so many elements.
@@ -254,7 +252,7 @@ def _array(path: Path, record: RunRecord, n: int, integer: bool = False) -> np.n
         raise InputError(f"{path}: found {array.dtype}, expected {'int64' if integer else 'float32'}")
     if array.ndim < 2 or len(array) != n or array.size == 0:
         raise InputError(f"{path}: found {array.shape}, expected {n} rows, the queries of {record.path.name}")
-    n_broken = sum(int((~np.isfinite(array[i : i + _ROWS_AT_ONCE])).sum()) for i in range(0, n, _ROWS_AT_ONCE))
+    n_broken = sum(int((~np.isfinite(some)).sum()) for some in in_parts(array))
     if n_broken:
         raise InputError(f"{path}: found NaN or infinity in {n_broken} of {array.size} elements")
     return array
