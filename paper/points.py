@@ -140,16 +140,15 @@ def estimates(sample: Path, n_splits: int, image_columns: int | None = None) -> 
         (array := np.load(sample / f"{name}.npy", mmap_mode="r")).reshape(len(array), -1)
         for name in ("original_images", "original_activations", "noisy_activations")
     )
-    images = images[:, :image_columns]
-    ds, values = [images.shape[1], clean.shape[1]], {}
-    for name, activations in (("before", clean), ("after", noisy)):
-        y = np.hstack([images, activations])
-        for prefix, rows in (("", y), ("standardised ", ite.standardize(y, ds))):
+    distances, values = ite.Distances([images[:, :image_columns], clean, noisy]), {}
+    for name, block in (("before", 1), ("after", 2)):
+        y = distances.blocks(0, block)
+        for prefix, rows in (("", y), ("standardised ", y.standardized())):
             estimator = ite.cost.MIShannon_DKL(rng=0, n_splits=n_splits)
             with warnings.catch_warnings():
                 for warning in (ite.UnsupportedEstimate, ite.RepeatedValues):  # docs/results.md says what these are worth
                     warnings.simplefilter("ignore", warning)
-                estimator.estimation(rows, ds)
+                estimator.estimation(rows)
             values[prefix + name] = np.atleast_1d(estimator.last_run).tolist()
     return values
 
