@@ -2,6 +2,15 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 # Folder of MNIST for `make full`; it is downloaded there if absent.
 DATA_ROOT ?= data
+# torch's build: cuda is the package index's own, gigabytes of it for GPUs; cpu one without, from an index that keeps such builds
+# (PIP_EXTRA_INDEX_URL, see README.md); auto takes cpu where such an index is named and no GPU is found.
+TORCH ?= auto
+ifeq ($(TORCH),auto)
+override TORCH := $(if $(PIP_EXTRA_INDEX_URL),$(if $(shell command -v nvidia-smi),cuda,cpu),cuda)
+endif
+ifeq ($(filter cpu cuda,$(TORCH)),)
+$(error TORCH: found $(TORCH), expected cpu, cuda or auto)
+endif
 BIN := .venv/bin
 
 .PHONY: reproduce full figures attacks test lint bench
@@ -71,7 +80,8 @@ bench: .venv/development
 
 .venv/runtime: requirements.txt pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --requirement requirements.txt
+	sed '/^torch/s/$$/$(if $(filter cpu,$(TORCH)),+cpu)/' requirements.txt > .venv/requirements.txt
+	$(BIN)/pip install --quiet --requirement .venv/requirements.txt
 	$(BIN)/pip install --quiet --no-deps --editable .
 	@touch $@
 
