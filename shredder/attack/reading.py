@@ -7,8 +7,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy import stats
-from skimage.metrics import structural_similarity
 from torch import Tensor
 
 from shredder.attack.setting import Side
@@ -45,16 +43,15 @@ class Reading:
 
     def interval(self, among: int = 1) -> tuple[float, float]:
         """Wilson's interval of the accuracy, over test rows: of 95 %, or for all of so many readings at once (Bonferroni)."""
-        test = stats.binomtest(int(self.correct.sum()), len(self.correct))
-        found = test.proportion_ci(1 - 0.05 / among, method="wilson")
-        return found.low, found.high
+        return _wilson(int(self.correct.sum()), len(self.correct), among)
 
     def bits_at_least(self) -> tuple[float, float]:
         """Lower bound on the mutual information of private label and a', and its standard error over test rows, in bits.
 
         The label's entropy minus the cross-entropy.
         """
-        told = stats.entropy(self.labels.bincount().numpy(), base=2) - self.nats.double() / math.log(2)
+        shares = self.labels.bincount().double() / len(self.labels)
+        told = (torch.special.entr(shares).sum() - self.nats.double()) / math.log(2)
         return told.mean().item(), told.std().item() / math.sqrt(len(told))
 
 
@@ -72,9 +69,16 @@ def guessing(learning: Side, test: Side) -> float:
 
 def worst_of(rows: Collection[dict[str, Any]]) -> tuple[float, float]:
     """A 95 % interval of the largest accuracy among attacks' rows: each has its Wilson interval, for all of them at once."""
-    level = 1 - 0.05 / len(rows)
-    tests = [stats.binomtest(*row["correct, of"]).proportion_ci(level, method="wilson") for row in rows]
-    return max(test.low for test in tests), max(test.high for test in tests)
+    lows, highs = zip(*(_wilson(*row["correct, of"], among=len(rows)) for row in rows), strict=True)
+    return max(lows), max(highs)
+
+
+def _wilson(correct: int, of: int, among: int) -> tuple[float, float]:
+    """Wilson's interval of a share: of 95 % for so many shares at once (Bonferroni)."""
+    from scipy import stats  # takes most of a second to import, so only where it is asked for
+
+    found = stats.binomtest(correct, of).proportion_ci(1 - 0.05 / among, method="wilson")
+    return found.low, found.high
 
 
 def quality(images: Tensor, guesses: Tensor, side: int) -> dict[str, float]:
@@ -85,6 +89,8 @@ def quality(images: Tensor, guesses: Tensor, side: int) -> dict[str, float]:
     """
     if side < 3:
         raise InputError(f"--attacks reconstruction: found pictures of {side} x {side}, expected 3 x 3 or more, for SSIM")
+    from skimage.metrics import structural_similarity  # takes a second to import, so only where it is asked for
+
     window = min(7, side - 1 + side % 2)
     errors = (images - guesses).double().square().mean(1)
     pairs = zip(images.view(-1, side, side).numpy(), guesses.reshape(-1, side, side).numpy(), strict=True)

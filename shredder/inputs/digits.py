@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torchvision
 from torch import Tensor
 from torch.nn import functional
 
@@ -105,7 +104,9 @@ def _fetched(name: str) -> bytes:
     """One of MNIST's files, from the first of its mirrors that has it. Raises OSError."""
     shape, digest = _MNIST[name]
     failures = []
-    for url in [f"{mirror}{name}.gz" for mirror in torchvision.datasets.MNIST.mirrors]:
+    from torchvision.datasets import MNIST  # takes a second to import, so only where it is asked for
+
+    for url in [f"{mirror}{name}.gz" for mirror in MNIST.mirrors]:
         with tempfile.TemporaryDirectory() as folder:
             try:
                 download(url, Path(folder) / name)

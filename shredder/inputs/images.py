@@ -7,27 +7,24 @@ import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import torchvision
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import DataLoader
-from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from shredder.inputs.digits import SPLIT_SEED
 from shredder.io.cli import InputError
 from shredder.io.files import open_regular
 from shredder.io.record import digest
 
-_TRANSFORMS = torchvision.models.AlexNet_Weights.IMAGENET1K_V1.transforms()
-# Mean and spread of ImageNet's pixels in [0, 1] by channel, (3, 1, 1): what torchvision's weights were trained with.
-_MEAN, _STD = (torch.tensor(values, dtype=torch.float32).view(3, 1, 1) for values in (_TRANSFORMS.mean, _TRANSFORMS.std))
+# Endings of image files' names, as torchvision's ImageFolder has them.
+_ENDINGS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 # SHA-256 of ILSVRC 2012's thousand WordNet ids, sorted, a line each. Their order is that of the weights' answers.
 _WORDNET_IDS = "385e0240499426c022b773be1ae4da780f057b89c9694c7f47199f62746b6edd"
 # Formats of image files, whatever their names end in: others make PIL start programs (EPS), or have no decoder worth its trust.
@@ -41,6 +38,14 @@ IMAGENET_SHAPE = (3, 224, 224)
 BATCH_SIZE = 50
 # Each has two batches waiting at most, of 30 MB.
 _WORKERS = min(8, torch.get_num_threads())
+
+
+@cache
+def _transforms() -> Any:
+    """What torchvision's weights for ImageNet expect of an image."""
+    from torchvision.models import AlexNet_Weights  # takes a second to import, so only where it is asked for
+
+    return AlexNet_Weights.IMAGENET1K_V1.transforms()
 
 
 @dataclass(frozen=True)
@@ -178,7 +183,7 @@ def _decode(path: str) -> Tensor | None:
                 short, long = sorted(image.size)
                 if image.mode not in _MODES or max(short, 256**2 / short) * long > _PIXELS_AT_MOST:
                     return None
-                return _TRANSFORMS(image.convert("RGB"))
+                return _transforms()(image.convert("RGB"))
         except MemoryError:
             raise
         except Exception as error:  # decoders raise all kinds of them for damaged files
@@ -258,7 +263,7 @@ def _image_folder(folder: Path) -> tuple[list[str], Tensor]:
     for target, name in enumerate(classes):
         found = _files(os.path.join(folder, name), hidden)
         if not found:
-            raise InputError(f"--data-root: {folder}: no image in {name}, expected {', '.join(IMG_EXTENSIONS)}")
+            raise InputError(f"--data-root: {folder}: no image in {name}, expected {', '.join(_ENDINGS)}")
         paths += found
         targets += [target] * len(found)
     if hidden:
@@ -270,7 +275,7 @@ def _files(folder: str, hidden: list[str]) -> list[str]:
     """The image files in `folder` and below, in ImageFolder's order; what is left out is added to `hidden`."""
     found = []
     for place, folders, names in os.walk(folder):
-        images = [name for name in names if name.lower().endswith(IMG_EXTENSIONS)]
+        images = [name for name in names if name.lower().endswith(_ENDINGS)]
         hidden += [os.path.join(place, name) for name in folders + images if name.startswith(".")]
         folders[:] = [name for name in folders if not name.startswith(".")]
         for path in (os.path.join(place, name) for name in folders):
@@ -291,7 +296,9 @@ def to_imagenet_input(images: Tensor) -> Tensor:
     -------
     Tensor, float32, (n, 3, 224, 224)
     """
+    # Mean and spread of ImageNet's pixels in [0, 1] by channel, (3, 1, 1): what torchvision's weights were trained with.
+    mean, std = (torch.tensor(values, dtype=torch.float32).view(3, 1, 1) for values in (_transforms().mean, _transforms().std))
     enlarged = functional.interpolate(
         images.unsqueeze(1).float(), size=IMAGENET_SHAPE[1:], mode="bilinear", align_corners=False
     )
-    return torch.addcmul(-_MEAN / _STD, enlarged, 1 / (255 * _STD))  # (x / 255 - mean) / std in one pass over memory
+    return torch.addcmul(-mean / std, enlarged, 1 / (255 * std))  # (x / 255 - mean) / std in one pass over memory

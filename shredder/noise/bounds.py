@@ -10,13 +10,13 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from scipy import stats
+from scipy.special import ndtri
 from torch import Tensor
 
 from shredder.io.cli import InputError
 
 # Standard errors above an estimate; a Normal estimate stays below its quantile by more in one case of a hundred.
-_QUANTILE = float(stats.norm.ppf(0.99))
+_QUANTILE = float(ndtri(0.99))
 # Rows for each direction in which the signal is not drowned by the noise, from which on correlations count.
 _ROWS_FOR_A_DIRECTION = 10
 # Elements of a covariance; where there are more, they count as independent.

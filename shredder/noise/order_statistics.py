@@ -4,7 +4,7 @@ from functools import cache
 from typing import Literal
 
 import numpy as np
-from scipy import special, stats
+from scipy import special
 
 
 @cache
@@ -20,6 +20,8 @@ def order_statistics(d: int, family: Literal["normal", "laplace"]) -> tuple[np.n
     -------
     (ndarray, ndarray), float64, (d,)
     """
+    from scipy import stats  # takes most of a second to import, so only where it is asked for
+
     points, weights = np.polynomial.legendre.leggauss(200)
     i = np.arange(1, d + 1)[:, None]
     v = (points + 1) / 2
@@ -40,6 +42,8 @@ def laplace_order_covariance(d: int) -> np.ndarray:
         mean of the i-th of k = sum_{j <= i} 1 / (k + 1 - j)
         covariance with the l-th = sum_{j <= min(i, l)} 1 / (k + 1 - j)^2
     """
+    from scipy import stats
+
     moments, means = np.zeros((d, d)), np.zeros(d)
     first, last = stats.binom.interval(1 - 1e-12, d, 0.5)
     possible = np.arange(int(first), int(last) + 1)
