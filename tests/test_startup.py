@@ -1,4 +1,4 @@
-"""What scripts do not import before they know what is asked of them: packages that take a second, and are used later if at all."""
+"""What scripts do not import before they know what is asked of them: packages that take a second, and may not be used."""
 
 import subprocess
 import sys
