@@ -1,55 +1,88 @@
 """What an adversary recovers that knows the edge, what was learned and how draws are made, but not the draw."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from shredder.attack.networks import ROWS_AT_ONCE, Budget, Critic, Decoder, Likelihood, Reader, Training, perceptron
+from shredder.attack.networks import ROWS_AT_ONCE, Critic, Decoder, Likelihood, Reader, Training, perceptron
 from shredder.attack.reading import Reading
 from shredder.attack.setting import Setting
 from shredder.metrics import accuracy
 
-# Hidden layers and learning rates of the readers that are tried; the best on held-out data counts.
+# Hidden layers and learning rates of the readers that are tried, and of the decoders; the best on held-out data count.
 READERS = (((512, 512), 2e-3), ((1024,), 4e-3), ((256, 256, 256), 1e-3))
-# Learning rates of the decoders that are tried, likewise.
-DECODER_RATES = (1e-3, 2e-3)
+DECODERS = (((512, 512), 1e-3), ((512, 512), 2e-3))
 # Rows from which the spread of features is taken, and those that are averaged over many queries.
 _ROWS_FOR_SPREAD = 20_000
 _IMAGES_AVERAGED = {"learning": 1000, "held_out": 200, "test": 500}
 _ROWS_AT_A_TIME = 20_000
 
 
-class Trained(NamedTuple):
-    """A network that was trained on features, what it reached on held-out rows, and its features of test rows."""
+Plan = tuple[tuple[int, ...], float]  # widths of hidden layers, and a learning rate
+
+
+class Untrained(NamedTuple):
+    """A network, the kind of features that it is for, its learning rate, and what it is called."""
 
     network: nn.Module
+    kind: str
+    learning_rate: float
+    name: str
+
+
+class Trained(NamedTuple):
+    """A network that was trained on features of a kind, what it reached on held-out rows, and its features of test rows."""
+
+    network: nn.Module
+    kind: str
+    name: str
     held_out: float
     test: Tensor
 
 
-def trained_reader(setting: Setting, kind: str, number: int, budget: Budget, *purpose: str | int) -> Trained:
-    """Reader `number` of `READERS`, trained on new draws for every epoch."""
-    rng = setting.rng(*purpose)
-    some = setting.inputs(kind, setting.learning.rows(slice(_ROWS_FOR_SPREAD)), rng)
-    network = Reader(perceptron(some, READERS[number][0], _classes(setting), rng))
-    return _trained(setting, network, kind, "private", budget, rng, *purpose)
+def perceptrons(
+    setting: Setting, made: type[nn.Module], plans: Sequence[Plan], kinds: Sequence[str], n_out: int, purpose: str
+) -> list[Untrained]:
+    """For each kind of features a perceptron by each plan, standardised by a draw of its features."""
+    networks = []
+    some = setting.learning.rows(slice(_ROWS_FOR_SPREAD))
+    for kind, features in setting.inputs(kinds, some, setting.rng(purpose, "spread")):
+        for number, (widths, learning_rate) in enumerate(plans):
+            network = made(perceptron(features, widths, n_out, setting.rng(purpose, kind, number)))
+            networks.append(Untrained(network, kind, learning_rate, f"layers of {' '.join(map(str, widths))}"))
+    return networks
 
 
-def _trained(setting: Setting, network: nn.Module, kind: str, target: str, budget: Budget, rng, *purpose) -> Trained:
-    """`network`, trained on features of a kind and on what `target` names: private or images."""
-    learning, held_out = (
-        {"private": side.private, "images": side.images}[target] for side in (setting.learning, setting.held_out)
-    )
-    held_out = setting.inputs(kind, setting.held_out, setting.rng(*purpose, "held-out")), held_out
-    training = Training(network, held_out, budget, rng)
-    while training.goes_on:
-        training.epoch(setting.inputs(kind, setting.learning, rng), learning)
-    return Trained(network, training.finish(), setting.inputs(kind, setting.test, setting.rng(*purpose, "test")))
+def side_by_side(
+    setting: Setting, networks: Sequence[Untrained], target: Literal["private", "images"], purpose: str, share: int = 1
+) -> list[Trained]:
+    """Train networks side by side: all of them learn from the same draws, a new one for each row and epoch.
+
+    `target` names what they guess, `share` how many such groups divide the budget's seconds. Each network ends as it was after
+    the epoch with its smallest held-out loss.
+    """
+    kinds, rng = list(dict.fromkeys(network.kind for network in networks)), setting.rng(purpose)
+    learning, held_out = (getattr(side, target) for side in (setting.learning, setting.held_out))
+    judged_on = dict(setting.inputs(kinds, setting.held_out, setting.rng(purpose, "held-out")))
+    trainings = [
+        Training(network, (judged_on[kind], held_out), setting.budget.shared(share, rate), setting.rng(purpose, kind, rate))
+        for network, kind, rate, _ in networks
+    ]
+    while any(training.goes_on for training in trainings):
+        for kind, features in setting.inputs(kinds, setting.learning, rng):
+            for network, training in zip(networks, trainings, strict=True):
+                if network.kind == kind and training.goes_on:
+                    training.epoch(features, learning)
+    losses = [training.finish() for training in trainings]
+    test = dict(setting.inputs(kinds, setting.test, setting.rng(purpose, "test")))
+    return [
+        Trained(network, kind, name, loss, test[kind]) for (network, kind, _, name), loss in zip(networks, losses, strict=True)
+    ]
 
 
 def read(setting: Setting, kinds: Sequence[str], likelihood: bool = False) -> Reading:
@@ -57,29 +90,25 @@ def read(setting: Setting, kinds: Sequence[str], likelihood: bool = False) -> Re
 
     With `likelihood`, Bayes' rule over the adversary's own rows is tried as well where the noise's density is known.
     """
-    found = []
-    for kind in kinds:
-        for number, (widths, learning_rate) in enumerate(READERS):
-            share = setting.budget.shared(len(kinds) * len(READERS), learning_rate)
-            trained = trained_reader(setting, kind, number, share, "read", kind, number)
-            found.append((trained, kind, f"layers of {' '.join(map(str, widths))}"))
+    purpose = "/".join(["read", *kinds])
+    networks = perceptrons(setting, Reader, READERS, kinds, _classes(setting), purpose)
+    found = side_by_side(setting, networks, "private", purpose)
     if likelihood and (density := setting.channel.density()):
         bayes = Likelihood(density.own(setting.learning.signal), setting.learning.private, density.power)
         held_out, test = (
             density.sent(setting.channel.sent(side.signal, setting.rng("likelihood", name)))
             for name, side in (("held-out", setting.held_out), ("test", setting.test))
         )
-        found.append((Trained(bayes, bayes.tune(held_out, setting.held_out.private), test), "likelihood", "Bayes' rule"))
-    trained, kind, reader = min(found, key=lambda some: some[0].held_out)
-    return judged(trained, setting.test.private, kind, reader)
+        found.append(Trained(bayes, "likelihood", "Bayes' rule", bayes.tune(held_out, setting.held_out.private), test))
+    return judged(min(found, key=lambda trained: trained.held_out), setting.test.private)
 
 
-def judged(trained: Trained, labels: Tensor, kind: str, reader: str) -> Reading:
+def judged(trained: Trained, labels: Tensor) -> Reading:
     """What a network reads from its features of test rows."""
     with torch.no_grad():
         answers = trained.network(trained.test)
     nats = functional.cross_entropy(answers, labels, reduction="none")
-    return Reading(labels, (answers.argmax(1) == labels).long(), nats, trained.held_out, kind, reader)
+    return Reading(labels, (answers.argmax(1) == labels).long(), nats, trained.held_out, trained.kind, trained.name)
 
 
 def averaged(setting: Setting, kind: str, q: int) -> Reading:
@@ -102,10 +131,9 @@ def averaged(setting: Setting, kind: str, q: int) -> Reading:
         training = Training(network, held_out, setting.budget.shared(2, learning_rate), rng)
         while training.goes_on:
             training.epoch(means["learning"], sides["learning"].private)
-        trained = Trained(network, training.finish(), means["test"])
-        found.append((trained, f"layers of {' '.join(map(str, widths))}"))
-    trained, reader = min(found, key=lambda some: some[0].held_out)
-    return judged(trained, sides["test"].private, f"mean of {q}, {kind}", reader)
+        name = f"layers of {' '.join(map(str, widths))}"
+        found.append(Trained(network, f"mean of {q}, {kind}", name, training.finish(), means["test"]))
+    return judged(min(found, key=lambda trained: trained.held_out), sides["test"].private)
 
 
 def _means(setting: Setting, kind: str, signal: Tensor, q: int, name: str) -> Tensor:
@@ -137,27 +165,15 @@ def untrained(setting: Setting) -> Reading:
     return Reading(private, (answers.argmax(1) == private).long(), nats, math.nan, "its own", "the private network as it is")
 
 
-def reconstructed(setting: Setting, kinds: Sequence[str], widths: Iterable[int] = (512, 512)) -> dict[str, Tensor | str]:
+def reconstructed(setting: Setting, kinds: Sequence[str]) -> dict[str, Tensor | str]:
     """Images that decoders guess from test activations: of clean ones, and of the best `kind` of noisy ones; each (n, P)."""
-    shares = [setting.budget.shared(len(DECODER_RATES) * (len(kinds) + 2), rate) for rate in DECODER_RATES]
-
-    def best(kind: str) -> Trained:
-        return min((trained_decoder(setting, kind, widths, share) for share in shares), key=lambda trained: trained.held_out)
-
-    found = {kind: best(kind) for kind in ("clean", *kinds)}
-    kind = min(kinds, key=lambda kind: found[kind].held_out)
+    images = setting.learning.images
+    networks = perceptrons(setting, Decoder, DECODERS, ("clean", *kinds), images.shape[1], "reconstruct")
+    found = sorted(side_by_side(setting, networks, "images", "reconstruct", share=2), key=lambda trained: trained.held_out)
+    of_clean, of_noisy = (next(trained for trained in found if (trained.kind == "clean") is clean) for clean in (True, False))
     with torch.no_grad():
-        of_clean, of_noisy = (trained.network(trained.test).clamp(0, 1) for trained in (found["clean"], found[kind]))
-    mean = setting.learning.images.mean(0).expand_as(setting.test.images)
-    return {"clean": of_clean, "noisy": of_noisy, "mean": mean, "kind": kind}
-
-
-def trained_decoder(setting: Setting, kind: str, widths: Iterable[int], budget: Budget) -> Trained:
-    """A perceptron that guesses images, trained on new draws for every epoch."""
-    rng = setting.rng("reconstruct", kind)
-    some = setting.inputs(kind, setting.learning.rows(slice(_ROWS_FOR_SPREAD)), rng)
-    network = Decoder(perceptron(some, widths, setting.learning.images.shape[1], rng))
-    return _trained(setting, network, kind, "images", budget, rng, "reconstruct", kind)
+        clean, noisy = (trained.network(trained.test).clamp(0, 1) for trained in (of_clean, of_noisy))
+    return {"clean": clean, "noisy": noisy, "mean": images.mean(0).expand_as(noisy), "kind": of_noisy.kind}
 
 
 def image_bits_at_least(setting: Setting, kind: str, width: int = 64) -> tuple[float, float]:
@@ -166,9 +182,10 @@ def image_bits_at_least(setting: Setting, kind: str, width: int = 64) -> tuple[f
     A lower bound on I(x; a'), up to the log of the 256 images that are told apart.
     """
     rng, images = setting.rng("InfoNCE"), setting.learning.images[:_ROWS_FOR_SPREAD]
-    some = setting.inputs(kind, setting.learning.rows(slice(_ROWS_FOR_SPREAD)), rng)
-    critic = Critic(perceptron(some, (256,), width, rng), perceptron(images, (256,), width, rng))
-    trained = _trained(setting, critic, kind, "images", setting.budget.shared(4), rng, "InfoNCE")
+    ((_, features),) = setting.inputs([kind], setting.learning.rows(slice(_ROWS_FOR_SPREAD)), rng)
+    critic = Critic(perceptron(features, (256,), width, rng), perceptron(images, (256,), width, rng))
+    untrained = Untrained(critic, kind, setting.budget.learning_rate, "critic")
+    (trained,) = side_by_side(setting, [untrained], "images", "InfoNCE", share=2)
     with torch.no_grad():
         nats = trained.network.rows(trained.test, setting.test.images)
     told = math.log(min(ROWS_AT_ONCE, len(setting.test.signal))) - nats

@@ -1,5 +1,7 @@
 """What an adversary makes of a noisy activation before a network reads it: whitened, or its noise undone."""
 
+from collections.abc import Iterator, Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -58,8 +60,23 @@ class Features:
 
     def of(self, kind: str, sent: Tensor) -> Tensor:
         """Of noisy activations, (n, *activation shape): float32 (n, F)."""
-        if kind.endswith(_ROUNDING):
-            return torch.cat([self.of(kind.removesuffix(_ROUNDING), sent), rounding_of(self.channel, sent)], 1)
+        ((_, features),) = self.each([kind], sent)
+        return features
+
+    def each(self, kinds: Sequence[str], sent: Tensor) -> Iterator[tuple[str, Tensor]]:
+        """For each kind its name and its features; what several are made of is made once."""
+        plain, rounding = {}, None
+        for kind in kinds:
+            name = kind.removesuffix(_ROUNDING)
+            if name not in plain:
+                plain[name] = self._plain(name, sent)
+            if name == kind:
+                yield kind, plain[name]
+                continue
+            rounding = rounding_of(self.channel, sent) if rounding is None else rounding
+            yield kind, torch.cat([plain[name], rounding], 1)
+
+    def _plain(self, kind: str, sent: Tensor) -> Tensor:
         if kind == "raw":
             return sent.flatten(1)
         return self.whiten(sent) if kind == "whitened" else self.undo(self.channel.source.received(sent))

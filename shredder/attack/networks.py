@@ -83,7 +83,7 @@ class Training:
 
     def __init__(self, network: nn.Module, held_out: tuple[Tensor, Tensor], budget: Budget, rng: np.random.Generator):
         self.network, self.held_out, self.budget, self.rng = network, held_out, budget, rng
-        self.optimizer = torch.optim.AdamW(network.parameters(), lr=budget.learning_rate, weight_decay=1e-2)
+        self.optimizer = torch.optim.AdamW(network.parameters(), lr=budget.learning_rate, weight_decay=1e-2, fused=True)
         self.best, self.best_state, self.begin, self.n_epochs = math.inf, None, time.monotonic(), 0
 
     @property

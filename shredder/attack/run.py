@@ -62,7 +62,7 @@ def row(setting: Setting, reading: Reading, ceiling: float) -> dict[str, Any]:
 
 def ceiling(setting: Setting) -> float:
     """What the same readers make of clean activations."""
-    return setting.keeper.once("ceiling", lambda: {"accuracy": read(setting, ["clean"]).accuracy})["accuracy"]
+    return setting.ceilings.once("ceiling", lambda: {"accuracy": read(setting, ["clean"]).accuracy})["accuracy"]
 
 
 def outcome(setting: Setting, name: str) -> Outcome:

@@ -1,6 +1,7 @@
 """What an attack is given: the channel, data of its own to learn from, and the test rows that it is judged on."""
 
 import functools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,8 +54,8 @@ class Setting:
     budget : Budget
         Of each network that is trained.
     seed : int
-    keeper : Keeper
-        Of finished attacks.
+    keeper, ceilings : Keeper
+        Of finished attacks; of what is read of clean activations, whatever the noise.
     """
 
     channel: Channel
@@ -66,6 +67,7 @@ class Setting:
     budget: Budget
     seed: int
     keeper: Keeper
+    ceilings: Keeper
 
     def rng(self, *purpose: str | int) -> np.random.Generator:
         """A generator of its own for each purpose, so that attacks do not depend on which others were run."""
@@ -80,8 +82,13 @@ class Setting:
         """Kinds of features of what is sent; those of `wanted` that there are, or all if none are named."""
         return [kind for kind in self.features.kinds if not wanted or kind in wanted]
 
-    def inputs(self, kind: str, side: Side, rng: np.random.Generator) -> Tensor:
-        """What a network is given of rows, (n, F): features of a new draw for each; of the kind `clean` the activations."""
-        if kind == "clean":
-            return side.clean.flatten(1)
-        return self.features.of(kind, self.channel.sent(side.signal, rng))
+    def inputs(self, kinds: Sequence[str], side: Side, rng: np.random.Generator) -> Iterator[tuple[str, Tensor]]:
+        """What networks are given of rows: for each kind its name and features, (n, F), all of one new draw for each row.
+
+        Of the kind `clean` they are the activations.
+        """
+        noisy = [kind for kind in kinds if kind != "clean"]
+        if len(noisy) < len(kinds):
+            yield "clean", side.clean.flatten(1)
+        if noisy:
+            yield from self.features.each(noisy, self.channel.sent(side.signal, rng))

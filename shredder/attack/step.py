@@ -1,6 +1,7 @@
 """The attack for any task: what informed adversaries recover from noisy activations."""
 
 import dataclasses
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +24,9 @@ from shredder.noise.flags import NoiseArguments, noise_files
 from shredder.system import System, TaskArguments, with_noise
 from shredder.task import Task
 
+# Arguments that decide what is read of clean activations.
+OF_CLEAN = ("task", "dataset", "images", "cutting_point", "public_labels", "epochs", "seconds_per_attack", "seed")
+
 
 @dataclass(frozen=True)
 class Arguments(NoiseArguments, TaskArguments):
@@ -44,6 +48,8 @@ class Arguments(NoiseArguments, TaskArguments):
     """Of draws, networks and batches."""
     output: Path | None = None
     """Folder for the results. Default: runs/TASK/attacks."""
+    ceilings: Path | None = None
+    """Folder where attacks on other noise at the same cut find what is read without noise. Default: none but this one does."""
 
 
 def run(args: Arguments) -> None:
@@ -67,8 +73,11 @@ def _run(task: Task, args: Arguments, channel: Channel) -> None:
     test = test.first(None if args.images is None else args.images // 2)
     # Which attacks are asked for is no part of what a finished one is known by.
     of_run = key(dataclasses.replace(args, attacks=()), [*system.files, *noise_files(args)], train.digest(), test.digest())
-    keeper = Keeper(args.output / "attacks", of_run)
-    setting = setting_of(system, channel, train, test, keeper)
+    of_clean = key(args, system.files, train.digest(), test.digest(), only=OF_CLEAN)
+    folder = args.output / "attacks"
+    clean_folder = folder if args.ceilings is None else args.ceilings / hashlib.sha256(of_clean.encode()).hexdigest()[:16]
+    keepers = Keeper(folder, of_run), Keeper(clean_folder, of_clean)
+    setting = setting_of(system, channel, train, test, *keepers)
     found = attacked(setting, chosen(args.attacks, system.has_private))
     clean = clean_accuracy(system.split, setting.test.clean, setting.test.public)
     results = {"task": task.name} | measures(found, setting, public_accuracy(setting), clean)
@@ -77,7 +86,7 @@ def _run(task: Task, args: Arguments, channel: Channel) -> None:
     write(found, results, args.output, record)
 
 
-def setting_of(system: System, channel: Channel, train: Images, test: Images, keeper: Keeper) -> Setting:
+def setting_of(system: System, channel: Channel, train: Images, test: Images, keeper: Keeper, ceilings: Keeper) -> Setting:
     """What attacks see of training and test images; the first tenth of the former is held out."""
     args, (known, judged) = system.args, (side_of(system, channel, images) for images in (train, test))
     n, private = len(known.signal) // 10, None
@@ -85,7 +94,7 @@ def setting_of(system: System, channel: Channel, train: Images, test: Images, ke
         private = split, torch.cat([activations for _, _, activations in edge_pass(split, test)])
     budget = Budget(args.epochs, args.seconds_per_attack)
     learning, held_out = known.rows(slice(n, None)), known.rows(slice(n))
-    return Setting(channel, system.split, learning, held_out, judged, private, budget, args.seed, keeper)
+    return Setting(channel, system.split, learning, held_out, judged, private, budget, args.seed, keeper, ceilings)
 
 
 def side_of(system: System, channel: Channel, images: Images) -> Side:

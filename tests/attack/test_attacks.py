@@ -47,7 +47,7 @@ def toy(channel: Channel, n: int = 3000, seed: int = 0, epochs: int = 15, keeper
         return Side(clean, channel.signal(clean), private, (private > 1).long(), images)
 
     split, learning, held_out, test = largest_of_four(), side(n), side(1000), side(1000)
-    return Setting(channel, split, learning, held_out, test, (split, test.clean), Budget(epochs), seed, keeper)
+    return Setting(channel, split, learning, held_out, test, (split, test.clean), Budget(epochs), seed, keeper, keeper)
 
 
 def test_floor_is_the_best_guess_given_the_public_label():
@@ -96,7 +96,7 @@ def signs(channel: Channel) -> Setting:
         clean[:, 0, 0, 0] = 2.0 * private - 1
         return Side(clean, channel.signal(clean), private, torch.zeros_like(private), torch.zeros(n, 64))
 
-    return Setting(channel, None, side(6000), side(2000), side(4000), None, Budget(10), 0, NOTHING_KEPT)
+    return Setting(channel, None, side(6000), side(2000), side(4000), None, Budget(10), 0, NOTHING_KEPT, NOTHING_KEPT)
 
 
 def test_averaging_fresh_noise_improves_as_theory_says():
@@ -231,6 +231,26 @@ def test_finished_attacks_are_kept_and_reused(tmp_path, monkeypatch):
         assert outcome["seconds"] > 0 and rows_of(found)[name]["seconds"] == outcome["seconds"]
     with pytest.raises(KeyboardInterrupt):
         attacked(replace(setting, keeper=Keeper(tmp_path, "of other arguments")), ["trained"])
+
+
+def test_what_is_read_without_noise_is_found_by_attacks_on_other_noise(tmp_path, monkeypatch):
+    setting = toy(Channel(linear_fresh([1.0] * 4), "fresh"), 500, epochs=1, keeper=Keeper(tmp_path / "one", "of one noise"))
+    setting = replace(setting, ceilings=Keeper(tmp_path, "of no noise"))
+    first = ceiling(setting)
+    monkeypatch.setattr("shredder.attack.run.read", interrupted)
+    other = replace(setting, channel=Channel(linear_fresh([2.0] * 4), "fresh"), keeper=Keeper(tmp_path / "other", "of other noise"))
+    assert ceiling(other) == first
+    with pytest.raises(KeyboardInterrupt):
+        ceiling(replace(other, ceilings=Keeper(tmp_path, "of another cut")))
+
+
+def test_networks_learn_from_the_same_draws(monkeypatch):
+    """Held-out rows, those that features are standardised by, test rows: one each; and one for each epoch."""
+    setting, sent, drawn = toy(Channel(linear_fresh([1.0] * 4), "fresh"), 500, epochs=3), Channel.sent, []
+    monkeypatch.setattr(Channel, "sent", lambda *args: drawn.append(len(args[1])) or sent(*args))
+    attacks.read(setting, ["raw", "whitened"])
+    assert len(drawn) == 3 + 3
+    assert drawn.count(len(setting.learning.signal)) >= 3
 
 
 def test_a_damaged_outcome_is_found_again_by_attacking(tmp_path, capsys):

@@ -51,7 +51,7 @@ def test_the_first_tenth_is_held_out(mnist_5k, labels):
     task, args, channel = with_noise(args)
     system = System(task, args)
     train, test = system.images(train=200, test=100)
-    setting = setting_of(system, channel, train, test, Keeper(None, ""))
+    setting = setting_of(system, channel, train, test, Keeper(None, ""), Keeper(None, ""))
     rows, split = random_order(4000)[:200], SplitNetwork(pretrained_lenet(2 if labels == "gt5" else 10), "relu5")
     of_train = mnist_5k.train_images[rows], mnist_5k.train_labels[rows]
     parts = {
@@ -90,6 +90,18 @@ def test_half_as_many_test_images_at_most(tmp_path, images, judged):
 # What is written.
 
 
+def test_readings_without_noise_are_kept_for_other_noise(tmp_path):
+    """One for each setting of the readers."""
+    folders = [tmp_path / "v2", tmp_path / "verbatim", tmp_path / "longer"]
+    for folder, draw, epochs in zip(folders, ("order-preserving", "verbatim", "verbatim"), (1, 1, 2), strict=True):
+        few = {"attacks": ("trained",), "images": 60, "epochs": epochs, "draw": draw}
+        attack.main(attack.Arguments(task="lenet", **few, output=folder, ceilings=tmp_path / "ceilings"))
+        assert not (folder / "attacks" / "ceiling.kept").exists()
+    assert len(list((tmp_path / "ceilings").iterdir())) == 2
+    ceilings = [table(folder / "attacks.csv")[0]["ceiling"] for folder in folders]
+    assert ceilings[0] == ceilings[1]
+
+
 def test_shipped_tensors_are_read_by_the_member_attack(tmp_path, capsys):
     attack.main(attack.Arguments(task="lenet", attacks=("untrained", "member"), epochs=8, output=tmp_path))
     untrained, member = table(tmp_path / "attacks.csv")
@@ -106,7 +118,7 @@ def test_alexnets_images_are_attacked(tmp_path):
     results, rows = record(tmp_path)["results"], table(tmp_path / "reconstruction.csv")
     error = {row["images"]: row["mean squared error"] for row in rows}
     assert error.keys() == {"clean", "noisy", "mean"}
-    # Digits survive v1's noise (README): even from 270 of them a decoder beats the mean image.
+    # Digits survive v1's noise (docs/alexnet.md): even from 270 of them a decoder beats the mean image.
     assert 0 < error["noisy"] < 0.95 * error["mean"]
     assert results["bits at most, one query"] > results["bits at least, image (InfoNCE)"]
     assert not (tmp_path / "attacks.csv").exists() and (tmp_path / "reconstruction.png").exists()

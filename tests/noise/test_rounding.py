@@ -177,6 +177,8 @@ def test_identified_among_test_rows():
         return Side(clean, channel.signal(clean), zeros, zeros, torch.zeros(n, 4))
 
     # Neither a network nor a private label is needed.
-    found = identified(Setting(channel, None, side(10), side(300), side(500), None, Budget(1), 0, Keeper(None, "")))
+    found = identified(
+        Setting(channel, None, side(10), side(300), side(500), None, Budget(1), 0, Keeper(None, ""), Keeper(None, ""))
+    )
     assert found["candidates"] == 500 and 1 / 500 <= found["exact"] < 0.5
     assert abs(found["with rounding"] - found["exact"]) <= 3 * found["error"]
