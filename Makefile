@@ -77,6 +77,8 @@ bench: .venv/development
 	$(BIN)/python -m benchmarks.neighbors --data-root $(DATA_ROOT)
 	$(BIN)/python -m benchmarks.distances --data-root $(DATA_ROOT)
 	$(BIN)/python -m benchmarks.mutual_information
+	$(BIN)/python -m benchmarks.startup
+	@test ! -f runs/attacks/run.json || $(BIN)/python -m benchmarks.steps
 
 .venv/runtime: requirements.txt pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv

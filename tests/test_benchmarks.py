@@ -6,7 +6,7 @@ import math
 import pytest
 
 import ite
-from benchmarks import distances, learning, mutual_information, neighbors, sampling
+from benchmarks import distances, learning, mutual_information, neighbors, sampling, startup, steps
 
 
 def results_of(path) -> dict[str, float]:
@@ -23,6 +23,10 @@ def test_learning(tmp_path, capsys):
     naive, ours = found["naive (s per member-epoch)"], found["ours (s per member-epoch)"]
     assert found["ratio"] == pytest.approx(naive / ours, rel=1e-4)
     assert naive > ours > 0  # some fifty times
+    assert found["ours, n alone (s per member-epoch)"] > 0
+    operations, limit = 4 * 3600 * (120 * 84 + 84 * 2), found["the machine's float32 matrix product (GFLOP/s)"]
+    assert found["matrix products, w and n (GFLOP per member-epoch)"] == pytest.approx(operations / 1e9)
+    assert found["share of the limit, w and n"] == pytest.approx(operations / 1e9 / ours / limit, rel=1e-3)
     assert "1 of 15 batches timed" in capsys.readouterr().out
 
 
@@ -93,3 +97,22 @@ def test_mutual_information(tmp_path, capsys):
     assert abs(bias) < 0.1
     assert "| MIShannon_DKL | 4 |" in (tmp_path / "estimates.md").read_text()
     assert (tmp_path / "estimate-against-truth.png").stat().st_size > 10_000
+
+
+def test_startup(tmp_path):
+    startup.main(startup.Arguments(scripts=("train_noise.py",), repeats=1, output=tmp_path / "startup.json"))
+    found = results_of(tmp_path / "startup.json")
+    assert found["train_noise.py --help (s)"] > found["import torch (s)"] / 2 > 0
+
+
+def test_steps(tmp_path, monkeypatch):
+    """Step 3 by part, on the shipped sample."""
+    monkeypatch.setattr(steps, "STEPS", {"LeNet, step 1": "lenet/noise", "LeNet, step 3": "lenet/figures"})
+    monkeypatch.chdir(steps.ROOT)
+    for name in ("SAMPLE", "FIGURES", "TQDM_DISABLE"):
+        monkeypatch.setenv(name, "")
+    steps.main(steps.Arguments(runs=steps.ROOT / "artifacts", output=tmp_path / "steps.json"))
+    found = results_of(tmp_path / "steps.json")
+    noise = json.loads((steps.ROOT / "artifacts/lenet/noise/run.json").read_text())
+    assert found["LeNet, step 1 (s)"] == pytest.approx(noise["seconds"])
+    assert found["LeNet, step 3, Mutual information before and after (s)"] > 0
