@@ -6,7 +6,7 @@ import math
 import pytest
 
 import ite
-from benchmarks import distances, learning, mutual_information, neighbors, sampling, startup, steps
+from benchmarks import attacking, distances, learning, mutual_information, neighbors, sampling, startup, steps
 
 
 def results_of(path) -> dict[str, float]:
@@ -116,3 +116,10 @@ def test_steps(tmp_path, monkeypatch):
     noise = json.loads((steps.ROOT / "artifacts/lenet/noise/run.json").read_text())
     assert found["LeNet, step 1 (s)"] == pytest.approx(noise["seconds"])
     assert found["LeNet, step 3, Mutual information before and after (s)"] > 0
+
+
+def test_attacking(tmp_path):
+    attacking.main(attacking.Arguments(images=300, epochs=1, repeats=1, output=tmp_path / "attacking.json"))
+    found = results_of(tmp_path / "attacking.json")
+    side_by_side, naive = (found[f"{how} (s per network and epoch)"] for how in ("9 networks side by side", "one by one"))
+    assert found["one by one / side by side"] == pytest.approx(naive / side_by_side, rel=1e-4)

@@ -16,7 +16,7 @@ from shredder.attack.keeper import Keeper
 from shredder.attack.networks import Budget, Likelihood
 from shredder.attack.reading import floor, quality
 from shredder.attack.report import bounds, measures, rank_of_noise, rows_of, written
-from shredder.attack.run import ATTACKS, attacked, chosen
+from shredder.attack.run import ATTACKS, attacked, ceiling, chosen
 from shredder.attack.setting import Setting, Side
 from shredder.io import kept
 from shredder.io.cli import InputError
@@ -234,11 +234,13 @@ def test_finished_attacks_are_kept_and_reused(tmp_path, monkeypatch):
 
 
 def test_what_is_read_without_noise_is_found_by_attacks_on_other_noise(tmp_path, monkeypatch):
-    setting = toy(Channel(linear_fresh([1.0] * 4), "fresh"), 500, epochs=1, keeper=Keeper(tmp_path / "one", "of one noise"))
+    setting = toy(Channel(linear_fresh([1.0] * 4), "fresh"), 500, epochs=1, keeper=Keeper(tmp_path, "of one noise"))
     setting = replace(setting, ceilings=Keeper(tmp_path, "of no noise"))
     first = ceiling(setting)
     monkeypatch.setattr("shredder.attack.run.read", interrupted)
-    other = replace(setting, channel=Channel(linear_fresh([2.0] * 4), "fresh"), keeper=Keeper(tmp_path / "other", "of other noise"))
+    other = replace(
+        setting, channel=Channel(linear_fresh([2.0] * 4), "fresh"), keeper=Keeper(tmp_path / "other", "of other noise")
+    )
     assert ceiling(other) == first
     with pytest.raises(KeyboardInterrupt):
         ceiling(replace(other, ceilings=Keeper(tmp_path, "of another cut")))
