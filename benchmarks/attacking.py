@@ -3,7 +3,7 @@
     python -m benchmarks.attacking
 
 All train the networks of `shredder.attack.attacks.READERS` on the same kinds of features: of the shipped noise, on 3,600 of the
-embedded digits, with new draws for every epoch. One by one, each network has draws and features of its own, as a plain loop has.
+embedded digits, with new draws for every epoch. One by one, each network has draws and features of its own, as a plain loop.
 The peer is scikit-learn's MLPClassifier with Adam, of the same layers and batches, whose draws and features are made by ours.
 """
 
