@@ -81,6 +81,15 @@ def write_sample(root: Path, n: int, image_shape: tuple = (3, 8, 8), shape: tupl
     return arrays
 
 
+def say_task(root: Path, task: str, cutting_point: str) -> None:
+    """Let the record of the sample name another task and cut."""
+    path = root / "sample" / "run.json"
+    record = json.loads(path.read_text())
+    record["arguments"] |= {"task": task, "cutting_point": cutting_point}
+    record["results"]["task"] = task
+    path.write_text(json.dumps(record))
+
+
 def rng_members(shape: tuple, noise: float) -> dict:
     rng = np.random.default_rng(1)
     return {
@@ -193,6 +202,7 @@ def test_a_loss_is_printed_where_chance_allows_one_and_nowhere_else(tmp_path, no
 @pytest.mark.parametrize("max_elements, n_pictures", [(50_000_000, 12), (100_000, 8)])
 def test_a_wide_sample_is_estimated_over_the_authors_columns_too(tmp_path, notebook, max_elements, n_pictures):
     arrays = write_sample(tmp_path, 12, image_shape=(3, 140, 140))
+    say_task(tmp_path, "alexnet", "pool5")
     names = notebook(max_elements=max_elements)
     results = kept(tmp_path)
     for key, columns in (("", 58_800), (", first 51,984 columns", 51_984)):
@@ -228,10 +238,7 @@ def test_components_are_the_same_from_either_matrix(tmp_path, notebook):
 )
 def test_published_numbers_stand_beside_their_task_and_cut_alone(tmp_path, notebook, capsys, task, cut, line):
     write_sample(tmp_path, 8)
-    record = json.loads((tmp_path / "sample" / "run.json").read_text())
-    record["arguments"] |= {"task": task, "cutting_point": cut}
-    record["results"]["task"] = task
-    (tmp_path / "sample" / "run.json").write_text(json.dumps(record))
+    say_task(tmp_path, task, cut)
     notebook()
     published = [printed for printed in capsys.readouterr().out.splitlines() if printed.startswith("the authors'")]
     assert [printed.endswith(line or "") for printed in published] == [True] * (line is not None)

@@ -361,7 +361,7 @@ def test_where_there_is_no_bound_it_is_said_why():
         found = bounds(Channel(source, rule), torch.zeros(20, *SHAPE), rng, input_bits=32)
         assert found.pop("bits at most, one query") == "none"
         hidden = "log2 8 = 3.000 bits of the activation: a finite collection used verbatim"
-        because = {"no bound, since": "w * a has no noise where a is 0"}
+        because = {"no bound, since": "no theorem gives one for order-preserving draws of w * a + n"}
         assert found == ({"hidden at most": hidden} if rule == "verbatim" else because)
 
 

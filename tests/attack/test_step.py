@@ -97,7 +97,10 @@ def test_shipped_tensors_are_read_by_the_member_attack(tmp_path, capsys):
     assert member["low"] < member["private_accuracy"] < member["high"]
     assert "worst attack on one query" in capsys.readouterr().out
     results = record(tmp_path)["results"]
-    assert results["bits at most, one query"] == "none" and results["no bound, since"] == "w * a has no noise where a is 0"
+    assert (
+        results["bits at most, one query"] == "none"
+        and results["no bound, since"] == "no theorem gives one for order-preserving draws of w * a + n"
+    )
     assert results["worst attack on one query"] == "member"
 
 
@@ -106,7 +109,7 @@ def test_alexnets_images_are_attacked(tmp_path):
     results, rows = record(tmp_path)["results"], table(tmp_path / "reconstruction.csv")
     error = {row["images"]: row["mean squared error"] for row in rows}
     assert error.keys() == {"clean", "noisy", "mean"}
-    # Digits survive v1's noise (README): even from 270 of them a decoder beats the mean image.
+    # Digits survive v1's noise (docs/alexnet.md): even from 270 of them a decoder beats the mean image.
     assert 0 < error["noisy"] < 0.95 * error["mean"]
     assert results["bits at most, one query"] > results["bits at least, image (InfoNCE)"]
     assert not (tmp_path / "attacks.csv").exists() and (tmp_path / "reconstruction.png").exists()
