@@ -25,7 +25,7 @@ def test_learning(tmp_path, capsys):
     assert naive > 0 and ours > 0  # which is faster is for the benchmark to say, on a machine of its own
     assert found["ours, n alone (s per member-epoch)"] > 0
     operations, limit = 4 * 3600 * (120 * 84 + 84 * 2), found["the machine's float32 matrix product (GFLOP/s)"]
-    assert found["matrix products, w and n (GFLOP per member-epoch)"] == pytest.approx(operations / 1e9)
+    assert found["matrix products, w and n (GFLOP per member-epoch)"] == pytest.approx(operations / 1e9, rel=1e-4)
     assert found["share of the limit, w and n"] == pytest.approx(operations / 1e9 / ours / limit, rel=1e-3)
     assert "1 of 15 batches timed" in capsys.readouterr().out
 

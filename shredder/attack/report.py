@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from shredder import figures
 from shredder.attack.reading import guessing, worst_of
 from shredder.attack.run import ATTACKS, QUERIES, Outcome
 from shredder.attack.setting import Setting
@@ -113,6 +112,8 @@ def rank_of_noise(setting: Setting) -> dict[str, str]:
 
 def write(found: Mapping[str, Outcome], results: dict[str, Any], folder: Path, record: Record) -> None:
     """Write attacks.csv and reconstruction.csv with their figures; remove what other noise has left."""
+    from shredder import figures  # matplotlib takes half a second to import, so only where something is drawn
+
     written: dict[Path, bytes | None] = dict.fromkeys(folder / name for name in FILES)
     rows = rows_of(found)
     if rows:

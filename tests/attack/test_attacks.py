@@ -367,9 +367,7 @@ def test_bounds_that_are_reported(name):
     assert ("bits at most, any inputs, 1000 queries" in found) == fresh
     assert ("of these without any signal (slack)" in found) == (not fresh)
     covariance = "inputs with the covariance that 200 held-out activations suggest, at 99 % confidence"
-    assert found["the bound rests on"] == (
-        "the two levels alone: it holds for any inputs" if name == "quantised" else covariance
-    )
+    assert found["the bound rests on"] == ("nothing else: it holds for any inputs" if name == "quantised" else covariance)
     if name == "linear":
         assert found["bits at most, any inputs, 1 queries"] == 32
     if fresh:
