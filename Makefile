@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 # Folder of MNIST for `make full`; it is downloaded there if absent.
 DATA_ROOT ?= data
 # torch's build: cuda is the package index's own, gigabytes of it for GPUs; cpu one without, from an index that keeps such builds
-# (PIP_EXTRA_INDEX_URL, see README.md); auto takes cpu where such an index is named and no GPU is found.
+# (PIP_EXTRA_INDEX_URL, see docs/speed.md); auto takes cpu where such an index is named and no GPU is found.
 TORCH ?= auto
 ifeq ($(TORCH),auto)
 override TORCH := $(if $(PIP_EXTRA_INDEX_URL),$(if $(shell command -v nvidia-smi),cuda,cpu),cuda)
@@ -42,7 +42,7 @@ full: .venv/runtime
 figures: .venv/runtime
 	$(BIN)/python paper_figures.py --data-root $(DATA_ROOT)
 
-## What informed adversaries read under each method, at every cutting point, on the embedded digits: two hours.
+## What informed adversaries read under each method, at every cutting point, on the embedded digits: an hour or two.
 attacks: .venv/runtime
 	$(BIN)/python paper_figures.py --figure attacks --output runs/attacks
 

@@ -42,8 +42,8 @@ def knob(rows: Rows) -> Figure:
     figure, axis = plt.subplots(figsize=(WIDTH, 4))
     before, published_before = np.mean(_columns(rows, "before (nats)")), published.LENET_V3["before (nats)"]
     axis.plot(*zip(*published.FIGURE_7, strict=True), "s", color=GREY, label="the paper's LeNet")
-    axis.axhline(published_before, color=GREY, linestyle=":", label="zero leakage, the paper's")
-    axis.axhline(before, color=BLUE, linestyle=":", label="zero leakage, ours")
+    axis.axhline(published_before, color=GREY, linestyle=":", label="estimate before noise, the paper's")
+    axis.axhline(before, color=BLUE, linestyle=":", label="estimate before noise, ours")
     loss, lost, spread = _columns(rows, "accuracy lost (points)", "information lost (nats)", "spread (nats)")
     axis.errorbar(loss, lost, spread, fmt="o", color=BLUE, capsize=2, label="ours: alpha, with its target")
     front = sorted((loss[i], lost[i]) for i in range(len(rows)) if rows[i]["Pareto front"])

@@ -36,8 +36,8 @@ def lines(runs: Path) -> list[tuple[str, str, str]]:
     """What is measured, ours, the paper's."""
     found = []
     rows = {
-        "lenet": ("LeNet, v2", HALVES, str(published.LENET_V2["accuracy lost (points)"]), "300 -> 31"),
-        "alexnet": ("AlexNet, v1", WIDE, "1.95", "13,575 -> 6,835 (released code)"),
+        "lenet": ("LeNet, v2", HALVES, str(published.LENET_V2["accuracy lost (points)"]), "300 -> 31 (paper; n not said)"),
+        "alexnet": ("AlexNet, v1", WIDE, "1.95", "13,575 -> 6,835 (released code; n = 985, files' order)"),
     }
     for task, (name, how, lost, nats) in rows.items():
         sampled, measured = results_of(runs / task / "sample"), results_of(runs / task / "figures")

@@ -103,7 +103,7 @@ def with_noise(args: Any) -> tuple[Task, Any, Channel]:
             else:
                 _agree("--" + name.replace("_", "-"), args.noise, learned, given)
         args = chosen(task, args)
-        # Of weights that are not there, whoever loads them says more.
+        # Weights that are not there are named by whoever loads them.
         own = sha256(args.weights) if args.weights.is_file() else found.weights
         if found.weights not in (None, own):
             raise InputError(

@@ -126,7 +126,7 @@ class Task:
     shipped : mapping of str to Path
         By labels: the folder that step 1 has written from which step 2 and the attack draw where no other is named.
     pictures : callable
-        From inputs to what decoders guess of them, float32 (n, side, side) in [0, 1], a side of at least 7.
+        From inputs to what decoders guess of them, float32 (n, side, side) in [0, 1], a side of at least 3.
     """
 
     name: str
@@ -155,10 +155,14 @@ def read_task(name: str | Path) -> Task:
             spec.loader.exec_module(module)
         else:
             module = importlib.import_module(f"tasks.{name}")
-    except Exception as error:  # whatever a user's file raises
+    except (Exception, SystemExit) as error:  # whatever a user's file raises
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
         raise InputError(f"--task {name}: the file raised {reason}") from error
     task = getattr(module, "task", None)
     if not isinstance(task, Task):
         raise InputError(f"--task {name}: found {type(task).__name__} as its `task`, expected a shredder.task.Task")
+    named = {label for dataset in task.datasets.values() for label in dataset.labels}
+    named |= {labels.private for labels in task.labels.values() if labels.private}
+    if unknown := sorted(named - task.labels.keys()):
+        raise InputError(f"--task {name}: found the labels {', '.join(unknown)}, expected some of {', '.join(task.labels)}")
     return task

@@ -12,6 +12,12 @@ from shredder.inputs.digits import Digits, load_digits
 from tests.tiny_task import write_weights
 
 ROOT = Path(__file__).parents[1]
+# Longer than what is left to other workers if it is among the last.
+FIRST = "test_the_notebook_runs_in_a_kernel_of_its_own"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.name != FIRST)
 
 
 @pytest.fixture(scope="session")

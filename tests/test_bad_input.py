@@ -142,7 +142,7 @@ def test_sampling_flags(pair, quick_digits, field, value, message):
         ({"min_accuracy": 1.0}, "--min-accuracy: found 1.0, expected less than 1"),
         ({"seed": -1}, "--seed: found -1, expected at least 0"),
         ({"epochs": 5, "min_epochs": 5}, "--epochs: found 5, expected more than --min-epochs 5"),
-        ({"epochs": 108}, "--epochs: found 108, expected more than --min-epochs 108"),
+        ({"epochs": 405}, "--epochs: found 405, expected more than --min-epochs 405"),
         ({"min_epochs": -1}, "--min-epochs: found -1, expected at least 0"),
     ],
 )
@@ -229,23 +229,50 @@ def test_accuracy_out_of_reach(tmp_path, quick_digits):
     assert not list(tmp_path.glob("*.npy")) and not (tmp_path / "run.json").exists()
 
 
-@pytest.mark.parametrize(
-    ("script", "flags", "message"),
-    [
-        ("train_noise_lenet.py", ["--members", "0"], "error: --members: found 0, expected at least 1"),
-        ("train_noise_lenet.py", ["--weights", str(WEIGHTS[10])], "weights of another network than LeNet"),
-        ("sample_mutual_info_lenet.py", ["--additive", "{pickled}"], "not a readable .npy array of numbers"),
-        ("sample_mutual_info_lenet.py", ["--multiplicative", "{missing}"], "missing.npy: no such file"),
+# Of each script a mistake as a process, and one by a call: a process imports torch anew.
+MISTAKES = {
+    train: [
+        (["--members", "0"], "error: --members: found 0, expected at least 1"),
+        (["--weights", str(WEIGHTS[10])], "weights of another network than LeNet"),
     ],
-)
-def test_as_processes(pair, tmp_path, script, flags, message):
+    sample: [
+        (["--multiplicative", "{missing}"], "missing.npy: no such file"),
+        (["--additive", "{pickled}"], "not a readable .npy array of numbers"),
+    ],
+}
+
+
+@pytest.fixture
+def command(pair, tmp_path):
+    """A command line with a mistake in it."""
     np.save(tmp_path / "pickled.npy", np.array([{}], dtype=object), allow_pickle=True)
-    flags = [flag.format(pickled=tmp_path / "pickled.npy", missing=tmp_path / "missing.npy") for flag in flags]
-    if script.startswith("sample"):
-        flags = [f"--{name}={pair[name]}" for name in ("additive", "multiplicative") if f"--{name}" not in flags] + flags
-    command = [sys.executable, script, "--output", str(tmp_path / "output"), *flags]
-    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+
+    def command(script, flags):
+        flags = [flag.format(pickled=tmp_path / "pickled.npy", missing=tmp_path / "missing.npy") for flag in flags]
+        if script is sample:
+            flags = [f"--{name}={pair[name]}" for name in ("additive", "multiplicative") if f"--{name}" not in flags] + flags
+        return [f"{script.__name__}.py", "--output", str(tmp_path / "output"), *flags]
+
+    return command
+
+
+@pytest.mark.parametrize("script", MISTAKES)
+def test_as_processes(command, tmp_path, script):
+    flags, message = MISTAKES[script][0]
+    ended = subprocess.run([sys.executable, *command(script, flags)], cwd=ROOT, capture_output=True, text=True)
     assert ended.returncode != 0
     assert message in ended.stderr
     assert "Traceback" not in ended.stderr and ended.stderr.count("\n") == 1
+    assert not (tmp_path / "output").exists()
+
+
+@pytest.mark.parametrize("module", MISTAKES)
+def test_from_the_command_line(command, tmp_path, monkeypatch, capsys, module):
+    flags, message = MISTAKES[module][1]
+    monkeypatch.setattr(sys, "argv", command(module, flags))
+    with pytest.raises(SystemExit) as end:
+        script(module.main, module.Arguments)
+    # A text as the exit code: Python prints it on stderr and exits with status 1.
+    assert isinstance(end.value.code, str) and message in end.value.code and "\n" not in end.value.code
+    assert capsys.readouterr().err == ""
     assert not (tmp_path / "output").exists()

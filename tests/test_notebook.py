@@ -43,6 +43,12 @@ def notebook(tmp_path, monkeypatch):
     plt.close("all")
 
 
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Figures are made, and not drawn, which is most of the time of a small sample: other tests here draw each of them."""
+    monkeypatch.setattr("shredder.figures.png", lambda figure: b"")
+
+
 def write_sample(root: Path, n: int, image_shape: tuple = (3, 8, 8), shape: tuple = (6, 2, 2), record=None, noise=1.0) -> dict:
     """A sample in root / "sample" as step 2 writes it, and its noise in root / "noise"; returns the sample's arrays.
 
@@ -79,6 +85,15 @@ def write_sample(root: Path, n: int, image_shape: tuple = (3, 8, 8), shape: tupl
     (folder / "run.json").write_text(json.dumps(content))
     write_noise(root / "noise", members)
     return arrays
+
+
+def say_task(root: Path, task: str, cutting_point: str) -> None:
+    """Let the record of the sample name another task and cut."""
+    path = root / "sample" / "run.json"
+    record = json.loads(path.read_text())
+    record["arguments"] |= {"task": task, "cutting_point": cutting_point}
+    record["results"]["task"] = task
+    path.write_text(json.dumps(record))
 
 
 def rng_members(shape: tuple, noise: float) -> dict:
@@ -173,7 +188,7 @@ def test_another_task_of_another_input_shape(tmp_path, notebook, capsys):
     assert ("mutual information lost over random halves (%)" in results) is all(told)
 
 
-def test_a_loss_is_printed_where_chance_allows_one_and_nowhere_else(tmp_path, notebook, capsys):
+def test_a_loss_is_printed_where_chance_allows_one_and_nowhere_else(tmp_path, notebook, undrawn, capsys):
     lost = "mutual information lost over random halves (%)"
     arrays = write_sample(tmp_path, 120)
     noisy = tmp_path / "sample" / "noisy_activations.npy"
@@ -190,20 +205,22 @@ def test_a_loss_is_printed_where_chance_allows_one_and_nowhere_else(tmp_path, no
     assert printed.count("not told from chance") == 2  # over random halves, and in the files' order
 
 
+@pytest.mark.filterwarnings("ignore::ite.UnsupportedEstimate")
 @pytest.mark.parametrize("max_elements, n_pictures", [(50_000_000, 12), (100_000, 8)])
-def test_a_wide_sample_is_estimated_over_the_authors_columns_too(tmp_path, notebook, max_elements, n_pictures):
+def test_a_wide_sample_is_estimated_over_the_authors_columns_too(tmp_path, notebook, undrawn, max_elements, n_pictures):
     arrays = write_sample(tmp_path, 12, image_shape=(3, 140, 140))
-    names = notebook(max_elements=max_elements)
+    say_task(tmp_path, "alexnet", "pool5")
+    names = notebook(max_elements=max_elements, n_splits=2, n_permutations=7)
     results = kept(tmp_path)
     for key, columns in (("", 58_800), (", first 51,984 columns", 51_984)):
         y = np.hstack([arrays["original_images"][:, :columns], arrays["noisy_activations"].reshape(12, 24)])
-        expected = ite.cost.MIShannon_DKL(rng=0, n_splits=5).estimation(y, [columns, 24])
+        expected = ite.cost.MIShannon_DKL(rng=0, n_splits=2).estimation(y, [columns, 24])
         assert results[f"mutual information after over random halves{key} (nats)"] == pytest.approx(expected, rel=1e-5)
     assert names["pictures"].shape == (n_pictures, 47, 47, 3)
     assert all(isinstance(names[name].base, np.memmap) for name in ("images", "clean", "noisy"))
 
 
-def test_components_are_the_same_from_either_matrix(tmp_path, notebook):
+def test_components_are_the_same_from_either_matrix(tmp_path, notebook, undrawn):
     write_sample(tmp_path, 3)
     components = notebook()["components"]
     x = np.random.default_rng(0).normal(size=(40, 40)) * np.geomspace(1, 100, 40)
@@ -226,12 +243,9 @@ def test_components_are_the_same_from_either_matrix(tmp_path, notebook):
         ("cifar10", "relu5", None),
     ],
 )
-def test_published_numbers_stand_beside_their_task_and_cut_alone(tmp_path, notebook, capsys, task, cut, line):
+def test_published_numbers_stand_beside_their_task_and_cut_alone(tmp_path, notebook, undrawn, capsys, task, cut, line):
     write_sample(tmp_path, 8)
-    record = json.loads((tmp_path / "sample" / "run.json").read_text())
-    record["arguments"] |= {"task": task, "cutting_point": cut}
-    record["results"]["task"] = task
-    (tmp_path / "sample" / "run.json").write_text(json.dumps(record))
+    say_task(tmp_path, task, cut)
     notebook()
     published = [printed for printed in capsys.readouterr().out.splitlines() if printed.startswith("the authors'")]
     assert [printed.endswith(line or "") for printed in published] == [True] * (line is not None)
@@ -245,7 +259,7 @@ def test_an_old_record_of_alexnet(tmp_path, notebook, capsys):
     (tmp_path / "sample" / "public_labels.npy").unlink()
     rows = "\n".join(f"{snr},{accuracy}" for snr, accuracy in zip(arrays["snr"], arrays["public_accuracy"], strict=True))
     (tmp_path / "sample" / "draws.csv").write_text(f"snr,accuracy\n{rows}\n")
-    names = notebook()
+    names = notebook(n_splits=2, n_permutations=2)
     printed, results = capsys.readouterr().out, kept(tmp_path)
     assert printed.startswith("task alexnet, cut at pool5: 8 queries of mnist-5k, 4 members, draw verbatim\n")
     assert "the authors' released code, v1, ImageNet, n = 985" in printed
@@ -283,7 +297,7 @@ def test_noise_of_a_method_that_keeps_no_tensors_is_shown_as_drawn(tmp_path, not
     assert names["sample"].formula == "mu + Q y"
 
 
-def test_repeated_values_are_said_once(tmp_path, notebook, capfd):
+def test_repeated_values_are_said_once(tmp_path, notebook, undrawn, capfd):
     arrays = write_sample(tmp_path, 40)
     noisy = np.repeat(arrays["noisy_activations"][:20], 2, axis=0)
     np.save(tmp_path / "sample" / "noisy_activations.npy", noisy)
@@ -309,6 +323,19 @@ def test_the_shipped_sample_is_the_default(monkeypatch):
     exec(SOURCES[0], names)
     assert names["args"].sample == Path("artifacts/lenet/sample")
     assert names["args"].figures == Path("runs/lenet/shipped-figures")
+
+
+def test_the_notebook_runs_in_a_kernel_of_its_own(tmp_path, monkeypatch):
+    """As it is shipped, on the small sample that is shipped with it, whatever the caller's shell or `runs/` have."""
+    monkeypatch.delenv("SAMPLE", raising=False)
+    monkeypatch.setenv("FIGURES", str(tmp_path / "figures"))
+    import nbformat  # here, for it takes two seconds of every process that collects the tests
+    from nbclient import NotebookClient
+
+    path = ROOT / "mutual_info_ite.ipynb"
+    # A cell that fails raises CellExecutionError, with its traceback.
+    NotebookClient(nbformat.read(path, as_version=4), resources={"metadata": {"path": str(ROOT)}}).execute()
+    assert drawn(tmp_path) == MORE_FIGURES and kept(tmp_path)["queries"] == 1000
 
 
 def test_the_notebook_as_shipped_holds_outputs_and_no_bars():

@@ -1,6 +1,7 @@
 """Tasks: the files in tasks/ and a user's own, what they promise of their networks, and every way in which a file is none."""
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -162,3 +163,22 @@ def test_grey_pictures(shape, side):
 
 def test_grey_of_a_uniform_picture():
     assert torch.equal(grey(torch.full((2, 3, 8, 8), 5.0)), torch.zeros(2, 8, 8))
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("raise SystemExit(0)", "the file raised SystemExit: 0"),
+        ("labels = {'a': Labels(None, None, private='b')}; datasets = {'d': Dataset(None, ('a',), 8)}", "found the labels b"),
+        (
+            "labels = {'a': Labels(None, None)}; datasets = {'d': Dataset(None, ('c',), 8)}",
+            "found the labels c",
+        ),
+    ],
+)
+def test_a_task_that_contradicts_itself(tmp_path, source, said):
+    path = tmp_path / "own.py"
+    task = "task = Task('own', {'cut': (1,)}, datasets, labels)"
+    path.write_text(f"from shredder.task import Dataset, Labels, Task\n{source}\n{task}\n")
+    with pytest.raises(InputError, match=re.escape(said)):
+        read_task(path)

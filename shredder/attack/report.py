@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from shredder import figures
 from shredder.attack.reading import guessing, worst_of
 from shredder.attack.run import ATTACKS, QUERIES, Outcome
 from shredder.attack.setting import Setting
@@ -86,7 +85,7 @@ def bounds(channel: Channel, signal: Any, rng: np.random.Generator, input_bits: 
     if one is None:
         hidden, none = source.hidden_at_most(channel.rule), {"bits at most, one query": "none"}
         if hidden is None:
-            return none | {"no bound, since": "w * a has no noise where a is 0"}
+            return none | {"no bound, since": f"no theorem gives one for {channel.rule} draws of {source.formula}"}
         text = f"log2 {len(source)} = {hidden:.3f} bits of the activation: a finite collection used verbatim"
         return none | {"hidden at most": text}
     found: dict[str, Any] = {"bits at most, one query": min(one, input_bits)}
@@ -100,7 +99,7 @@ def bounds(channel: Channel, signal: Any, rng: np.random.Generator, input_bits: 
         found["of these without any signal (slack)"] = slack
     rests = f"inputs with the covariance that {len(signal)} held-out activations suggest, at 99 % confidence"
     if source.for_any_inputs:
-        rests = "the two levels alone: it holds for any inputs"
+        rests = "nothing else: it holds for any inputs"
     found["the finite grid of the noise adds at most (bits a query)"] = source.bits_of_grid(channel.rule)
     return found | {"the bound rests on": rests}
 
@@ -113,6 +112,8 @@ def rank_of_noise(setting: Setting) -> dict[str, str]:
 
 def write(found: Mapping[str, Outcome], results: dict[str, Any], folder: Path, record: Record) -> None:
     """Write attacks.csv and reconstruction.csv with their figures; remove what other noise has left."""
+    from shredder import figures  # matplotlib takes half a second to import, so only where something is drawn
+
     written: dict[Path, bytes | None] = dict.fromkeys(folder / name for name in FILES)
     rows = rows_of(found)
     if rows:

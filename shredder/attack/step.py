@@ -14,7 +14,7 @@ from shredder.attack.report import bounds, measures, rank_of_noise, write, writt
 from shredder.attack.run import attacked, chosen
 from shredder.attack.setting import Setting, Side
 from shredder.inputs.activations import edge_pass
-from shredder.inputs.images import Images
+from shredder.inputs.images import Images, held_out
 from shredder.io import folders
 from shredder.io.cli import InputError, in_float32, require_at_least
 from shredder.io.record import Record, key
@@ -89,12 +89,12 @@ def _run(task: Task, args: Arguments, channel: Channel) -> None:
 def setting_of(system: System, channel: Channel, train: Images, test: Images, keeper: Keeper, ceilings: Keeper) -> Setting:
     """What attacks see of training and test images; the first tenth of the former is held out."""
     args, (known, judged) = system.args, (side_of(system, channel, images) for images in (train, test))
-    n, private = len(known.signal) // 10, None
+    n, private = held_out(len(known.signal)), None
     if split := system.private_split:
         private = split, torch.cat([activations for _, _, activations in edge_pass(split, test)])
     budget = Budget(args.epochs, args.seconds_per_attack)
-    learning, held_out = known.rows(slice(n, None)), known.rows(slice(n))
-    return Setting(channel, system.split, learning, held_out, judged, private, budget, args.seed, keeper, ceilings)
+    learning, judging = known.rows(slice(n, None)), known.rows(slice(n))
+    return Setting(channel, system.split, learning, judging, judged, private, budget, args.seed, keeper, ceilings)
 
 
 def side_of(system: System, channel: Channel, images: Images) -> Side:

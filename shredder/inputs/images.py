@@ -4,7 +4,6 @@ import contextlib
 import errno
 import hashlib
 import os
-import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
@@ -19,14 +18,11 @@ from torch.nn import functional
 from torch.utils.data import DataLoader
 
 from shredder.inputs.digits import SPLIT_SEED
+from shredder.inputs.folders import image_folder, printable
 from shredder.io.cli import InputError
 from shredder.io.files import open_regular
 from shredder.io.record import digest
 
-# Endings of image files' names, as torchvision's ImageFolder has them.
-_ENDINGS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
-# SHA-256 of ILSVRC 2012's thousand WordNet ids, sorted, a line each. Their order is that of the weights' answers.
-_WORDNET_IDS = "385e0240499426c022b773be1ae4da780f057b89c9694c7f47199f62746b6edd"
 # Formats of image files, whatever their names end in: others make PIL start programs (EPS), or have no decoder worth its trust.
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "AVIF")
 # Modes of 8 bits a channel. PIL turns 16 bits and floating point into RGB by cutting off: white or black pictures.
@@ -121,7 +117,7 @@ class Images:
         """Raise InputError, naming and counting the unreadable images, unless they may be skipped and others are left."""
         if not self.unreadable:
             return
-        named = ", ".join(_printable(str(self.names[row])) for row in self.unreadable[:5])
+        named = ", ".join(printable(str(self.names[row])) for row in self.unreadable[:5])
         message = f"{len(self.unreadable)} of {len(self)} images cannot be decoded: {named}"
         message += f", and {len(self.unreadable) - 5} more" if len(self.unreadable) > 5 else ""
         if not skip_corrupt or len(self.unreadable) == len(self):
@@ -148,11 +144,6 @@ def _stacked(
     images = {row: image for row, image in zip(rows, made, strict=True) if image is not None}
     stacked = torch.stack(list(images.values())) if images else torch.empty(0, *shape)
     return list(images), stacked.numpy(), [row for row in rows if row not in images]
-
-
-def _printable(name: str) -> str:
-    """`name` as any terminal takes it: bytes that are not UTF-8 as `\\xe9`."""
-    return os.fsencode(name).decode(errors="backslashreplace")
 
 
 def _version(name: str | int) -> str:
@@ -205,6 +196,13 @@ def first_of(order: Tensor, n: int | None, part: str, name: str) -> Tensor:
     return order[:n]
 
 
+def held_out(n: int) -> int:
+    """How many of `n` training images are held out: the first tenth, for they come in random order. Raises InputError."""
+    if n < 10:
+        raise InputError(f"--images: found {n} training images, expected at least 10, for a tenth is held out")
+    return n // 10
+
+
 def tensor_images(
     pixels: Tensor, labels: Tensor, order: Tensor, transform: Callable[[Tensor], Tensor], batch_size: int = BATCH_SIZE
 ) -> Images:
@@ -233,56 +231,10 @@ def imagenet_images(data_root: Path, part: str, n_images: int | None) -> Images:
     InputError
         If images are missing, or the folder's classes are not ImageNet's thousand, or there are fewer than `n_images`.
     """
-    paths, classes = _image_folder(Path(data_root) / {"train": "train", "test": "val"}[part])
+    paths, classes = image_folder(Path(data_root) / {"train": "train", "test": "val"}[part])
     order = first_of(random_order(len(classes)), n_images, part, "imagenet")
     names = [paths[row] for row in order.tolist()]
     return Images(classes[order], names, partial(_decode_all, names), IMAGENET_SHAPE, workers=_WORKERS)
-
-
-def _image_folder(folder: Path) -> tuple[list[str], Tensor]:
-    """Paths and classes of an ImageNet folder, after checking that its classes are the weights' classes, in their order.
-
-    Both are as torchvision's ImageFolder has them, but for what it does without a word: hidden files and folders (of an editor,
-    of a system) are left out and counted, and a link to a folder inside a class, which may lead to all classes, is an error.
-    """
-    if not folder.is_dir():
-        raise InputError(f"--data-root: {folder}: no such folder; expected <WordNet id>/*.JPEG in 1,000 folders")
-    classes = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir())
-    hidden = [str(folder / name) for name in classes if name.startswith(".")]
-    classes = [name for name in classes if not name.startswith(".")]
-    odd = [_printable(name) for name in classes if not re.fullmatch(r"n\d{8}", name)]
-    named = f", among them {', '.join(odd[:3])}" if odd else ""
-    if len(classes) != 1000:
-        raise InputError(f"--data-root: {folder}: found {len(classes)} classes{named}, expected ImageNet's 1,000")
-    if hashlib.sha256(os.fsencode("\n".join(classes))).hexdigest() != _WORDNET_IDS:
-        raise InputError(
-            f"--data-root: {folder}: found 1,000 folders, {classes[0]} to {classes[-1]}{named}, that are not named by the "
-            "WordNet ids of ILSVRC 2012; their order is that of the network's answers"
-        )
-    paths, targets = [], []
-    for target, name in enumerate(classes):
-        found = _files(os.path.join(folder, name), hidden)
-        if not found:
-            raise InputError(f"--data-root: {folder}: no image in {name}, expected {', '.join(_ENDINGS)}")
-        paths += found
-        targets += [target] * len(found)
-    if hidden:
-        print(f"left out: {len(hidden)} hidden files or folders: {', '.join(map(_printable, hidden[:3]))}")
-    return paths, torch.tensor(targets)
-
-
-def _files(folder: str, hidden: list[str]) -> list[str]:
-    """The image files in `folder` and below, in ImageFolder's order; what is left out is added to `hidden`."""
-    found = []
-    for place, folders, names in os.walk(folder):
-        images = [name for name in names if name.lower().endswith(_ENDINGS)]
-        hidden += [os.path.join(place, name) for name in folders + images if name.startswith(".")]
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for path in (os.path.join(place, name) for name in folders):
-            if os.path.islink(path):
-                raise InputError(f"--data-root: {_printable(path)}: found a link to a folder in a class, expected images")
-        found += [(place, name) for name in images if not name.startswith(".")]
-    return [os.path.join(place, name) for place, name in sorted(found)]
 
 
 def to_imagenet_input(images: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 # Arguments that name what an earlier step wrote, and that a later step looks up.
 FOLLOWED = ("task", "noise", "additive", "multiplicative", "distributions", "orders", "fresh")
 # Packages whose sources decide about results.
-_PACKAGES = ("ite", "models", "shredder", "tasks")
+_PACKAGES = ("ite", "models", "paper", "shredder", "tasks")
 # By these git is told of another repository than the one that it runs in.
 _GIT_VARIABLES = ("GIT_DIR", "GIT_WORK_TREE", "GIT_COMMON_DIR", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY")
 

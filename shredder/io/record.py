@@ -67,7 +67,7 @@ class Record:
             Names that carry their unit, to values.
         folder : Path
             Where the record will be. Paths among its arguments are relative to it; see `provenance.path_text`, and
-            `records.path_in`, which follows them.
+            `path_in`, which follows them.
         files : mapping of str to str, optional
             Files of the result, and their SHA-256. A record without is read as an old one: its paths are relative to the
             repository, and whoever reads its files cannot tell whether they are the run's.

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from tyro.conf import arg
 
 from shredder.inputs.activations import cached_activations, note_of, remove, reserve
+from shredder.inputs.images import held_out
 from shredder.io import folders
 from shredder.io.cli import InputError, in_float32, require_at_least
 from shredder.io.files import sha256
@@ -94,21 +95,18 @@ def _run(task: Task, args: Arguments) -> None:
         cached_activations(system.split, images, system.shape, path, of_edge + images.digest(), args.skip_corrupt)
         for path, images in zip(files, (train, test), strict=False)
     )
-    # The images come in random order: the first tenth of them is held out.
-    n, labels = len(classes) // 10, system.labels.public(classes)
-    if n == 0:
-        raise InputError(f"--images: found {len(classes)} training images, expected at least 10, for a tenth is held out")
-    held_out, private = (activations[:n], labels[:n]), None
+    n, labels = held_out(len(classes)), system.labels.public(classes)
+    judging, private = (activations[:n], labels[:n]), None
     if args.private_labels:
         split = system.private_split
         own, _ = cached_activations(split, train, system.shape, files[2], of_edge + train.digest(), args.skip_corrupt)
         private = PrivateRows(split, own[n:], classes[n:])
     target = settings(args)
     if args.min_accuracy is None:
-        clean = clean_accuracy(system.split, *held_out)
+        clean = clean_accuracy(system.split, *judging)
         target = dataclasses.replace(target, min_accuracy=clean - args.max_accuracy_loss)
     method = METHODS[args.method].of(args, private)
-    learning = learner(method, system.split, (activations[n:], labels[n:]), held_out, target, args.seed)
+    learning = learner(method, system.split, (activations[n:], labels[n:]), judging, target, args.seed)
     try:
         learn(learning, args.output, key(args, system.files, train.digest()))
     except OutOfReachError:

@@ -8,6 +8,7 @@ import torch
 from randomgen import ChaCha
 from torch import Tensor
 
+from shredder.io.cli import InputError
 from shredder.noise.rounding import grid_of
 from shredder.noise.tensors import laplace_fit
 
@@ -104,3 +105,10 @@ def placed(orders: np.ndarray, location: Tensor, scale: Tensor, family: Family, 
     drawn = np.empty_like(standard)
     np.put_along_axis(drawn, orders, np.sort(standard, axis=1) * scale.numpy() + location.numpy(), axis=1)
     return torch.from_numpy(drawn)
+
+
+def require_rule(rule: str, rules: tuple[str, ...], why: str = "") -> None:
+    """Raise InputError where a noise has no such rule."""
+    if rule not in rules:
+        expected = f"expected {' or '.join(rules)}" + (f", for {why}" if why else "")
+        raise InputError(f"--draw {rule}: not a rule of this noise; {expected}")

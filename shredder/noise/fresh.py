@@ -55,6 +55,7 @@ class Fresh:
 
     NAMES = tuple(f"fresh-{name}.npy" for name in ("form", "readings", "directions", "additive", "offsets", "limits", "scales"))
     rules = ("fresh",)
+    formula = "mu + Q y"
 
     def __len__(self) -> int:
         return 1

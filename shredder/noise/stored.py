@@ -25,7 +25,7 @@ class Stored(Protocol):
     Attributes
     ----------
     NAMES : tuple of str
-        Files that it may be stored in; `load` of the class reads them.
+        Files that it may be stored in; `KINDS` in `load.py` says how they are read.
     rules : tuple of str
         Ways in which a query may draw from it, the usual one first. Each method names the one that it learned for.
     shape : tuple of int
@@ -34,12 +34,15 @@ class Stored(Protocol):
         In how many dimensions there is noise, where that is known without a look at draws.
     for_any_inputs : bool
         Whether its bound in bits holds for inputs of any distribution.
+    formula : str
+        What a' is.
     """
 
     NAMES: ClassVar[tuple[str, ...]]
     rules: tuple[str, ...]
     rank: int | None
     for_any_inputs: bool
+    formula: str
 
     @property
     def shape(self) -> tuple[int, ...]: ...  # noqa: D102
@@ -101,6 +104,7 @@ class Elementwise:
 
     rank: ClassVar[int | None] = None
     for_any_inputs: ClassVar[bool] = False
+    formula = "a + n"
 
     def signal(self, activations: Tensor) -> Tensor:
         """The activations."""
@@ -152,10 +156,7 @@ class Elementwise:
 
 @dataclass(frozen=True)
 class Collection(Elementwise):
-    """Learned noise tensors: N pairs of multiplicative w and additive n, each float32 (N, *activation shape).
-
-    Methods that learn no w, as v1, have None for it.
-    """
+    """Learned noise tensors: N pairs of w and n, each float32 (N, *activation shape); w is None of methods that learn none."""
 
     multiplicative: Tensor | None
     additive: Tensor
@@ -169,6 +170,11 @@ class Collection(Elementwise):
     def shape(self) -> tuple[int, ...]:
         """Of one activation."""
         return tuple(self.additive.shape[1:])
+
+    @property
+    def formula(self) -> str:
+        """With w or without."""
+        return "a + n" if self.multiplicative is None else "w * a + n"
 
     @property
     def rules(self) -> tuple[str, ...]:
@@ -188,7 +194,7 @@ class Collection(Elementwise):
         (v3) it is the additive one, from a Laplace. elementwise-laplace: v1's rule, see `redraw_elements`, for additive tensors
         alone. verbatim: a stored member.
         """
-        _require_rule(rule, self.rules, "" if self.multiplicative is None else "v1's rule is for additive tensors alone")
+        draws.require_rule(rule, self.rules, "" if self.multiplicative is None else "v1's rule is for additive tensors alone")
         if rule == "elementwise-laplace":
             if len(self) < 2:
                 raise InputError("--draw elementwise-laplace: a single tensor has no spread; expected two or more")
@@ -272,7 +278,7 @@ class Distributions(Elementwise):
 
     def draw(self, n_queries: int, rule: str, rng: np.random.Generator) -> Draws:
         """Values of a member's distribution, the member chosen uniformly, placed in its order (v3)."""
-        _require_rule(rule, self.rules, "distributions are drawn in their order, for their tensors are gone")
+        draws.require_rule(rule, self.rules, "distributions are drawn in their order, for their tensors are gone")
         members = torch.from_numpy(rng.integers(len(self), size=n_queries))
         location, scale = self.parameters[members].double().unsqueeze(-1).unbind(1)
         orders = self.orders[members].flip(1).numpy()
@@ -290,9 +296,3 @@ class Distributions(Elementwise):
     def moments(self, rule: str) -> Moments:
         """Of values in their order."""
         return Moments.of_laplace(self.laplace(rule))
-
-
-def _require_rule(rule: str, rules: tuple[str, ...], why: str = "") -> None:
-    if rule not in rules:
-        expected = f"expected {' or '.join(rules)}" + (f", for {why}" if why else "")
-        raise InputError(f"--draw {rule}: not a rule of this noise; {expected}")

@@ -78,7 +78,9 @@ class Sample:
     @property
     def formula(self) -> str:
         """What a' is."""
-        draw = self.record.argument("draw")
+        if isinstance(found := self.record.results.get("a' is"), str):
+            return found
+        draw = self.record.argument("draw")  # all that old records say
         if "fresh" in self.noise or draw == "fresh":
             return "mu + Q y"
         if "multiplicative" in self.noise:

@@ -91,6 +91,7 @@ def _run(task: Task, args: Arguments, channel: Channel) -> None:
             "left out": len(images.unreadable),
             "members": len(channel.source),
             "judged on": len(public.labels),
+            "a' is": channel.source.formula,
             "image shape": images.shape,
             "average SNR": columns["snr"].mean().item(),
             "clean public accuracy": clean_accuracy(system.split, original, public.labels),

@@ -257,7 +257,7 @@ def test_the_same_process_is_refused_as_well(tmp_path):
 def test_a_terminated_run_leaves_nothing(tmp_path, start, name):
     process = start()
     process.send_signal(getattr(signal, name))
-    _, errors = process.communicate(timeout=20)
+    _, errors = process.communicate()
     assert process.returncode == {"SIGINT": 1}.get(name, 128 + getattr(signal, name))
     assert "Traceback" not in errors and names(tmp_path) == []
 

@@ -103,34 +103,46 @@ def test_a_smaller_scale_learns_faster(tmp_path):
     assert accuracies[3.0] > 0.95 and accuracies[20.0] < 0.75
 
 
-def test_killed_run_continues_to_the_same_bits(tmp_path):
-    # Two members at a time and four in all, so that accepted ones, too, have to survive.
-    flags = ["--members=4", "--parallel=2", "--epochs=400", "--min-epochs=150", "--min-accuracy=0"]
-    # Both runs share the cores: one thread each, or they wait for each other's.
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+# The script, with a checkpoint after its 15th epoch and then no haste, so that it does not end before it is killed.
+SLOW = """if True:
+    import runpy, sys, time
+    from shredder.learn import members, run
+    epoch, begun = members.Learning.epoch, []
 
-    def start(name):
-        command = [sys.executable, "train_noise_lenet.py", *flags, "--output", str(tmp_path / name)]
-        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        return subprocess.Popen(command, cwd=ROOT, env=environment, **quiet)
+    def slowly(self):
+        begun.append(self)
+        if len(begun) == 15:
+            run._SECONDS_BETWEEN_CHECKPOINTS = -1
+        time.sleep(0.5 * (len(begun) > 15))
+        epoch(self)
 
-    whole, killed = start("whole"), start("killed")
+    members.Learning.epoch, run._SECONDS_BETWEEN_CHECKPOINTS = slowly, float("inf")
+    sys.argv[0] = "train_noise_lenet.py"
+    runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def test_killed_run_continues_to_the_same_bits(tmp_path, monkeypatch):
+    # Two members at a time and four in all, so that accepted ones, too, have to survive: two are by the 12th epoch.
+    fields = {"members": 4, "parallel": 2, "epochs": 40, "min_epochs": 11}
+    flags = ["--members=4", "--parallel=2", "--epochs=40", "--min-epochs=11", "--min-accuracy=0"]
+    environment = os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())}  # as many as here, or bits may differ
+    command = [sys.executable, "-c", SLOW, *flags, "--output", str(tmp_path / "killed")]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    killed = subprocess.Popen(command, cwd=ROOT, env=environment, **quiet)
     checkpoint = tmp_path / "killed" / "checkpoint.pt"
     try:
-        deadline = time.monotonic() + 50
-        while not checkpoint.exists() and killed.poll() is None and time.monotonic() < deadline:
+        whole = run(tmp_path / "whole", **fields)
+        while not checkpoint.exists() and killed.poll() is None:
             time.sleep(0.01)
-        killed.kill()
-        assert killed.wait() == -signal.SIGKILL and checkpoint.exists()
-        assert not any((tmp_path / "killed" / name).exists() for name in RESULTS)
-        assert start("killed").wait(60) == 0
-        assert whole.wait(60) == 0
     finally:
-        whole.kill()
         killed.kill()
-    for name in RESULTS:
-        assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
-    assert not checkpoint.exists()
+    assert killed.wait() == -signal.SIGKILL and checkpoint.exists()
+    assert not any((tmp_path / "killed" / name).exists() for name in RESULTS)
+    epochs, epoch = [], Learning.epoch
+    monkeypatch.setattr(Learning, "epoch", lambda self: epochs.append(self) or epoch(self))
+    assert run(tmp_path / "killed", **fields) == whole
+    assert 0 < len(epochs) <= 24 - 15 and not checkpoint.exists()
 
 
 # Members side by side.

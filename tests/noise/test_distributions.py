@@ -1,5 +1,6 @@
 """Version v3: learned distributions, from the fit to the files; each formula against an independent computation."""
 
+import dataclasses
 import json
 import re
 
@@ -336,7 +337,9 @@ def test_private_labels_for_alexnet(tmp_path):
         train_alexnet.main(train_alexnet.Arguments(method="distribution", private_labels=True, output=tmp_path / "output"))
 
 
-def test_three_steps_of_alexnet(tmp_path):
+def test_three_steps_of_alexnet(tmp_path, mnist_5k, monkeypatch):
+    few = dataclasses.replace(mnist_5k, test_images=mnist_5k.test_images[:20], test_labels=mnist_5k.test_labels[:20])
+    monkeypatch.setattr("tasks.alexnet.load_digits", lambda *_: few)  # all of the test images go through the edge
     small = {"members": 2, "images": 40, "epochs": 1, "min_accuracy": 0.0, "max_sse": 1.0, "cutting_point": "pool5"}
     noise = tmp_path / "noise"
     train_alexnet.main(train_alexnet.Arguments(method="distribution", output=noise, **small))
