@@ -42,7 +42,7 @@ full: .venv/runtime
 figures: .venv/runtime
 	$(BIN)/python paper_figures.py --data-root $(DATA_ROOT)
 
-## What informed adversaries read under each method, at every cutting point, on the embedded digits: an hour or two.
+## What informed adversaries read under each method, at every cutting point, on the embedded digits: two hours.
 attacks: .venv/runtime
 	$(BIN)/python paper_figures.py --figure attacks --output runs/attacks
 
