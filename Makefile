@@ -52,7 +52,7 @@ define steps
 $(BIN)/python train_noise_$(1).py --output runs/$(1)/noise
 @echo "=== $(2), step 2 of 3: 1,000 queries, a draw of noise for each, seconds"
 $(BIN)/python sample_mutual_info_$(1).py --seed 0 --noise runs/$(1)/noise --output runs/$(1)/sample
-@echo "=== $(2), step 3 of 3: mutual information before and after, a minute or two"
+@echo "=== $(2), step 3 of 3: mutual information before and after, under half a minute"
 $(call notebook,runs/$(1))
 endef
 
