@@ -118,7 +118,7 @@ def figure_8(args: Any) -> Rows:
     """
     rows, few = (
         [],
-        {"members": 4, "epochs": 30, "min_epochs": 29} if args.quick else {"members": 8, "epochs": 10, "min_epochs": 9},
+        {"members": 4, "epochs": 20, "min_epochs": 19} if args.quick else {"members": 8, "epochs": 10, "min_epochs": 9},
     )
     for network in args.networks:
         of_network = []
@@ -260,7 +260,7 @@ def profile(args: Any, network: str) -> dict[str, dict[str, float]]:
 
     def milliseconds(half: torch.nn.Module, x: torch.Tensor) -> float:
         seconds = []
-        for _ in range(40 if args.quick else 200):
+        for _ in range(20 if args.quick else 200):
             begin = time.perf_counter()
             half(x)
             seconds.append(time.perf_counter() - begin)
