@@ -3,8 +3,8 @@
 python -m benchmarks.epochs
 
 Multiples are of the epochs on MNIST, whose epoch has 15 times the updates. Every run decays its rate over its own length, so
-each multiple is a run of its own. No member of v2 and v3 is rejected. Fresh noise has its accuracy to keep; where it misses it,
-there is no number. No test digit has a part in it. About eight minutes.
+each multiple is a run of its own. All else is as by default, v3's as in quick figures. What misses its accuracy has no number.
+No test digit has a part in what is reported. About eight minutes.
 """
 
 import contextlib
@@ -22,14 +22,14 @@ from shredder.learn.learner import OutOfReachError
 from tasks.lenet import LEARN
 
 # What is learned; the multiples of its epochs that are tried.
-ANY = {"min_accuracy": 0.0, "max_sse": 1e9}
 CASES: dict[str, tuple[dict[str, Any], tuple[float, ...]]] = {
-    "v2": ({"method": "self-supervised", "min_accuracy": 0.0}, (1, 2, 4, 8, 15)),
-    "v3, 6 members": ({"method": "distribution", "members": 6, **ANY}, (0.2, 0.6, 1.2, 15)),
+    "v2": ({"method": "self-supervised"}, (2, 4, 8, 15)),
+    "v3, 6 members": ({"method": "distribution", "members": 6, "max_accuracy_loss": 0.0334}, (0.2, 0.6, 1.2, 15)),
     "fresh, quantised, relu5": ({"method": "fresh"}, (2, 4, 15)),
     "fresh, saturated, s4": ({"method": "fresh", "cutting_point": "s4"}, (2, 4, 15)),
 }
-REPORTED = ("average held-out accuracy", "average held-out SNR", "held-out accuracy", "bits at most, held-out")
+OF_MEMBERS = ("average held-out accuracy", "average held-out SNR", "members rejected")
+REPORTED = (*OF_MEMBERS, "held-out accuracy", "bits at most, held-out")
 
 
 @dataclass(frozen=True)

@@ -274,7 +274,7 @@ def copula(blocks: Sequence[np.ndarray]) -> np.ndarray:
 
     if max(widths := [block.shape[1] for block in blocks]) > 1:
         raise ValueError(f"ds: found {widths}, expected blocks of one column")
-    return rankdata(np.hstack(blocks)) / len(blocks[0])
+    return rankdata(np.hstack(blocks), axis=0) / len(blocks[0])
 
 
 def mixture(y1: np.ndarray, y2: np.ndarray, w: Sequence[float] = (0.5, 0.5), rng: Rng = None) -> np.ndarray:
