@@ -42,7 +42,7 @@ full: .venv/runtime
 figures: .venv/runtime
 	$(BIN)/python paper_figures.py --data-root $(DATA_ROOT)
 
-## What informed adversaries read under each method, at every cutting point, on the embedded digits: an hour or two.
+## What informed adversaries read under each method, at every cutting point, on the embedded digits: two hours.
 attacks: .venv/runtime
 	$(BIN)/python paper_figures.py --figure attacks --output runs/attacks
 
@@ -52,7 +52,7 @@ define steps
 $(BIN)/python train_noise_$(1).py --output runs/$(1)/noise
 @echo "=== $(2), step 2 of 3: 1,000 queries, a draw of noise for each, seconds"
 $(BIN)/python sample_mutual_info_$(1).py --seed 0 --noise runs/$(1)/noise --output runs/$(1)/sample
-@echo "=== $(2), step 3 of 3: mutual information before and after, a minute or two"
+@echo "=== $(2), step 3 of 3: mutual information before and after, under half a minute"
 $(call notebook,runs/$(1))
 endef
 
@@ -78,6 +78,7 @@ bench: .venv/development
 	$(BIN)/python -m benchmarks.distances --data-root $(DATA_ROOT)
 	$(BIN)/python -m benchmarks.mutual_information
 	$(BIN)/python -m benchmarks.attacking
+	$(BIN)/python -m benchmarks.epochs
 	$(BIN)/python -m benchmarks.startup
 	@test ! -f runs/attacks/run.json || $(BIN)/python -m benchmarks.steps
 

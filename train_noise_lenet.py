@@ -34,8 +34,8 @@ class Arguments(step.Arguments):
     cutting_point: str = "relu5"
     """The layer whose output is sent: s2 (6x14x14), s4 (16x5x5) or relu5 (120x1x1)."""
     epochs: int | None = None
-    """Epochs after which a member that was not accepted is given up. Default: 40 on mnist (distribution 100, fresh 30), 15
-    times as many on mnist-5k, which has a fifteenth of the digits."""
+    """Epochs after which a member that was not accepted is given up. Default: 40 on mnist (distribution 100, fresh 30). On
+    mnist-5k, which has a fifteenth of the digits, self-supervised and fresh 4 times as many, else 15 times."""
     min_epochs: int | None = None
     """A member is accepted after more epochs than these. Default on mnist: self-supervised 27, distribution 99, fresh 19,
     else 0."""

@@ -3,13 +3,12 @@
 python -m benchmarks.startup
 """
 
-import statistics
 import subprocess
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.neighbors import median_seconds
 from shredder.io.cli import require_at_least, script
 from shredder.io.files import write_together
 from shredder.io.record import Record
@@ -39,12 +38,8 @@ class Arguments:
 
 def seconds_of(arguments: list[str], repeats: int) -> float:
     """Median wall time of a Python process."""
-    seconds = []
-    for _ in range(repeats + 1):
-        started = time.perf_counter()
-        subprocess.run([sys.executable, *arguments], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
-        seconds.append(time.perf_counter() - started)
-    return statistics.median(seconds[1:])
+    command = [sys.executable, *arguments]
+    return median_seconds(lambda: subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL), repeats)
 
 
 def main(args: Arguments) -> None:

@@ -171,6 +171,21 @@ class Distances:
             equal[rest], distances[rest] = found[:, 0] == 0, found[:, np.array(ranks) - 1]
         return equal, distances
 
+    def inner_products(self) -> np.ndarray:
+        """Of each two centred rows of a single block, float64 (n, n): what principal components of few rows are found from.
+
+        From squared distances, by taking the means off rows and columns (Torgerson, Psychometrika 17, 1952). Raises ValueError
+        for more blocks, or where n^2 float64 numbers do not fit the memory limit.
+        """
+        if len(self._parts) != 1 or not self._matrices.fit(self._parts, "float64"):
+            raise ValueError(f"found {self}, expected one block, and a memory limit with room for all pairs of its rows")
+        ((part,), (matrix,)) = self._parts, self._matrices.of(self._parts, "float64")
+        squared = matrix.values[part.rows].take(part.rows, axis=1)
+        squared[part.rows[:, None] == part.rows] = 0  # a row is not near itself there
+        squared -= squared.mean(axis=0)
+        squared -= squared.mean(axis=1, keepdims=True)
+        return squared * (-0.5 * (part.factor * part.block.unit) ** 2)
+
     def in_max_norm(self) -> "Distances | np.ndarray":
         """These, where they are of use in the maximum norm; else the rows, float64 (n, sum(ds))."""
         few = self.shape[1] <= TREE_COLUMNS_OF_MANY

@@ -14,18 +14,12 @@ _CACHED = 400_000  # numbers, that stay in the cache
 
 def parts_of(y: np.ndarray) -> Iterator[np.ndarray]:
     """`y` (n, d); of a read-only memory map some rows at a time, which leave memory when the next are asked for."""
-    if _map_of(y) is None:
+    if (mapped := _map_of(y)) is None:
         yield y
         return
     for rows in np.array_split(np.arange(len(y)), min(len(y), -(-y.nbytes // _MAPPED))):
         yield y[rows[0] : rows[-1] + 1]
-        release(y)
-
-
-def release(y: np.ndarray) -> None:
-    """Let what was read of a read-only memory map leave memory; of other arrays nothing does."""
-    if (found := _map_of(y)) is not None:
-        found.madvise(mmap.MADV_DONTNEED)
+        mapped.madvise(mmap.MADV_DONTNEED)
 
 
 def _map_of(y: np.ndarray) -> mmap.mmap | None:

@@ -32,20 +32,31 @@ COLUMNS = 51_984
 def lenet_point(
     args: Any,
     n_samples: int | None = None,
+    judged_on: int | None = None,
+    n_splits: int = 5,
     draw: str | None = None,
     attack: attack_step.Arguments | None = None,
     **learn: Any,
 ) -> dict[str, Any]:
-    """Steps 1 to 3 for LeNet with `learn` in place of step 1's defaults, and `n_samples` queries; all of them, if None."""
+    """Steps 1 to 3 for LeNet with `learn` in place of step 1's defaults.
+
+    With `n_samples` queries, whose draws are judged on so many images; all of them, if None.
+    """
     learn = {"method": "distribution", "dataset": "mnist-5k" if args.quick else "mnist"} | learn
-    if args.quick and learn["method"] in ("self-supervised", "distribution"):
-        epochs = 210 if learn["method"] == "self-supervised" else 120
-        learn = {"members": 6, "epochs": epochs, "min_epochs": epochs - 1} | learn
+    if args.quick and learn["method"] == "self-supervised":
+        learn = {"members": 6} | learn
+    if args.quick and learn["method"] == "distribution":
+        learn = {"members": 6, "epochs": 60, "min_epochs": 59} | learn
     first = learn_step.Arguments(task="lenet", data_root=args.data_root, seed=args.seed, **learn)
     second = sample_step.Arguments(
-        data_root=args.data_root, seed=args.seed, dataset=learn["dataset"], n_samples=n_samples, draw=draw
+        data_root=args.data_root,
+        seed=args.seed,
+        dataset=learn["dataset"],
+        n_samples=n_samples,
+        judged_on=judged_on,
+        draw=draw,
     )
-    return measured(args.points, first, second, n_splits=5, attack=attack)
+    return measured(args.points, first, second, n_splits, attack=attack)
 
 
 def alexnet_point(
@@ -77,7 +88,7 @@ def measured(
     learn, sample : dataclass
         Arguments of steps 1 and 2. Where they write, and what step 2 reads, is filled in.
     n_splits : int
-        Random halves that the estimate is repeated over.
+        Random halves that the estimate is repeated over; of none there is no estimate.
     image_columns : int, optional
         Estimate with so many leading columns of the images.
     attack : dataclass, optional
@@ -119,7 +130,7 @@ def _measure(
                     run(dataclasses.replace(arguments, output=place / name, **noise))
         except OutOfReachError as error:
             return {"unreached": str(error)}
-    information = estimates(place / "sample", n_splits, image_columns)
+    information = estimates(place / "sample", n_splits, image_columns) if n_splits else {}
     results = {
         name: read_record(place / step / RECORD)["results"]
         for name, step, _ in zip(("learned", "sampled", "attacked"), FOLDERS, steps, strict=False)

@@ -89,11 +89,12 @@ def linear_guess(activations: np.ndarray, images: np.ndarray, n_shown: int) -> n
     """The first `n_shown` images as ridge regression on standardised activations, fitted to the other rows, sees them."""
     features = ((activations - activations.mean(0)) / (activations.std(0) + 1e-12)).astype(np.float64)
     shown, known, pixels = features[:n_shown], features[n_shown:], images[n_shown:].reshape(len(images) - n_shown, -1)
-    penalty, centred = 0.1 * len(known), pixels - pixels.mean(0)
-    if len(known) < known.shape[1]:  # the same solution from the smaller of the two Gram matrices
-        guess = shown @ known.T @ np.linalg.solve(known @ known.T + penalty * np.eye(len(known)), centred)
+    penalty = 0.1 * len(known)
+    if len(known) < known.shape[1]:  # the same weights from the smaller of the two Gram matrices
+        weights = np.linalg.solve(known @ known.T + penalty * np.eye(len(known)), known @ shown.T)
     else:
-        guess = shown @ np.linalg.solve(known.T @ known + penalty * np.eye(known.shape[1]), known.T @ centred)
+        weights = known @ np.linalg.solve(known.T @ known + penalty * np.eye(known.shape[1]), shown.T)
+    guess = weights.T @ (pixels - pixels.mean(0))
     return np.clip(guess + pixels.mean(0), images.min(), images.max()).reshape(images[:n_shown].shape)
 
 

@@ -6,7 +6,7 @@ import math
 import pytest
 
 import ite
-from benchmarks import attacking, distances, learning, mutual_information, neighbors, sampling, startup, steps
+from benchmarks import attacking, distances, epochs, learning, mutual_information, neighbors, sampling, startup, steps
 
 
 def results_of(path) -> dict[str, float]:
@@ -36,6 +36,21 @@ def test_learning_takes_no_more_batches_than_an_epoch_has(tmp_path, monkeypatch,
     monkeypatch.setattr(learning, "naive_epoch", lambda *arguments: asked.append(arguments[3:]) or 1.0)
     learning.main(learning.Arguments(dataset="mnist-5k", parallel=1, epochs=1, output=tmp_path / "learning.json"))
     assert asked == [(15, 256)]
+
+
+def test_epochs(tmp_path, monkeypatch, quick_digits):
+    """What misses its accuracy has no number."""
+    cases = {
+        "v3": ({"method": "distribution", "members": 2, "min_accuracy": 0.0, "max_sse": 1e9}, (0.01, 0.02)),
+        "fresh": ({"method": "fresh", "min_accuracy": 0.9999}, (0.05,)),
+    }
+    monkeypatch.setattr(epochs, "CASES", cases)
+    output = tmp_path / "epochs.json"
+    epochs.main(epochs.Arguments(cases=tuple(cases), seeds=2, longest=0.05, output=output))
+    found = json.loads(output.read_text())["results"]
+    assert [found[f"fresh, 0.05 times, seed {seed}"] for seed in (0, 1)] == ["missed"] * 2
+    of_v3 = [found[f"v3, {multiple} times, seed 1: average held-out accuracy"] for multiple in ("0.01", "0.02")]
+    assert all(0 < accuracy < 1 for accuracy in of_v3)
 
 
 def test_sampling(tmp_path, quick_digits):

@@ -222,14 +222,16 @@ def test_a_wide_sample_is_estimated_over_the_authors_columns_too(tmp_path, noteb
 
 def test_components_are_the_same_from_either_matrix(tmp_path, notebook, undrawn):
     write_sample(tmp_path, 3)
-    components = notebook()["components"]
+    names = notebook()
     x = np.random.default_rng(0).normal(size=(40, 40)) * np.geomspace(1, 100, 40)
+    names["sides"], names["of_rows"] = [x, x[:, -30:]], ite.Distances([x, x[:, -30:]])
+    components = names["components"]
     _, scales, directions = np.linalg.svd(x - x.mean(0), full_matrices=False)
-    for some, rank in ((x, 39), (x[:, -30:], 30)):  # of 40 rows, the mean taken away
-        found = components(some)
+    for side, (some, rank) in enumerate([(x, 39), (x[:, -30:], 30)]):  # of 40 rows, the mean taken away
+        found = components(side)
         assert found.shape == (40, rank)
         assert (found**2).sum() == pytest.approx(((some - some.mean(0)) ** 2).sum())
-    largest = components(x)[:, -1]
+    largest = components(0)[:, -1]
     assert np.abs(largest) == pytest.approx(np.abs((x - x.mean(0)) @ directions[0]))
     assert np.linalg.norm(largest) == pytest.approx(scales[0])
 

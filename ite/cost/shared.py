@@ -6,7 +6,6 @@ from typing import dataclass_transform
 
 import numpy as np
 from scipy.special import ndtri
-from scipy.stats import rankdata
 
 import ite.cost
 from ite.cost.x_kernel import Kernel
@@ -263,14 +262,17 @@ def jitter(y: np.ndarray, scale: float = 1e-10, rng: Rng = None) -> np.ndarray:
 
 def normal_scores(y: np.ndarray) -> np.ndarray:
     """Phi^-1(rank / (n + 1)) of each column of `y` (n, d). Raises ValueError where one is constant, which has no ranks."""
+    from scipy.stats import rankdata  # takes most of a second to import, so only where it is asked for
+
     spread(y)
     return ndtri(rankdata(y, axis=0) / (len(y) + 1))
 
 
 def copula(blocks: Sequence[np.ndarray]) -> np.ndarray:
     """Empirical copula of blocks (n, 1): each column's ranks, from 1, over n; (n, d). Raises ValueError for wider blocks."""
-    widths = [block.shape[1] for block in blocks]
-    if max(widths) > 1:
+    from scipy.stats import rankdata  # as in normal_scores
+
+    if max(widths := [block.shape[1] for block in blocks]) > 1:
         raise ValueError(f"ds: found {widths}, expected blocks of one column")
     return rankdata(np.hstack(blocks), axis=0) / len(blocks[0])
 

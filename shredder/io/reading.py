@@ -127,8 +127,8 @@ def map_array(path: Path) -> np.ndarray:
 
 
 def in_parts(array: np.ndarray) -> Iterator[np.ndarray]:
-    """The rows of an array (n, ...), a few at a time; what was read of a memory map then leaves memory."""
-    mapped = getattr(array, "_mmap", None)
+    """The rows of an array (n, ...), a few at a time; what was read of a read-only memory map then leaves memory."""
+    mapped = array._mmap if getattr(array, "mode", None) == "r" else None  # of another, what was written could be lost
     for some in np.array_split(array, min(len(array), -(-array.nbytes // _BYTES_AT_ONCE))):
         yield some
         if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):  # not on every system

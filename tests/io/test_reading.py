@@ -15,3 +15,10 @@ def test_parts_are_all_rows_of_a_map(tmp_path, monkeypatch):
             parts = list(map(np.array, reading.in_parts(array)))
             assert len(parts) == 3
             np.testing.assert_array_equal(np.concatenate(parts), rows)
+
+
+def test_what_was_written_to_a_map_of_ones_own_stays(tmp_path):
+    np.save(tmp_path / "rows.npy", np.zeros((10, 7), np.float32))
+    array = np.load(tmp_path / "rows.npy", mmap_mode="c")
+    array[3] = 1
+    assert sum(some.sum() for some in reading.in_parts(array)) == array.sum() == 7

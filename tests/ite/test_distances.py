@@ -650,3 +650,19 @@ def test_least_of(seed, n, count, dtype):
         assert (rest >= bound).all()
         largest = row[columns].max()
         assert bound >= largest * (1 - 2.0 ** (7 - np.finfo(dtype).nmant)) or np.isinf(largest)
+
+
+def test_inner_products_are_those_of_centred_rows():
+    """Also of some rows, first columns and a scale; and none of two blocks, or beyond the memory limit."""
+    rng = np.random.default_rng(0)
+    blocks, order = dependent(rng, 40, 6, 30), rng.permutation(40)[:25]
+    y = Distances(blocks)
+    centred = blocks[1] - blocks[1].mean(axis=0)
+    assert_allclose(y.blocks(1).inner_products(), centred @ centred.T, atol=1e-12 * np.square(centred).sum())
+    some = 3 * blocks[1][order, :7]
+    some -= some.mean(axis=0)
+    found = y.columns(1, 7).scaled(1, 3).rows(order).blocks(1).inner_products()
+    assert_allclose(found, some @ some.T, atol=1e-12 * np.square(some).sum())
+    for refused in (y, Distances(blocks[:1], memory_limit=100_000)):
+        with pytest.raises(ValueError, match="expected one block, and a memory limit with room"):
+            refused.inner_products()

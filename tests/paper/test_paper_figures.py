@@ -187,6 +187,7 @@ def fake_point(before=300.0, after=30.0, accuracy=0.98, private=0.2):
         "sampled": {
             "queries": 1000,
             "judged on": 1000,
+            "clean public accuracy": 0.99,
             "average public accuracy": accuracy,
             "spread of public accuracy": 0.001,
             "average private accuracy": private,
