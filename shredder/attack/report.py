@@ -37,12 +37,15 @@ def measures(found: Mapping[str, Outcome], setting: Setting, public: float, clea
     """The worst attack on what a single query sends, and the measures of "Privacy for Rescue" (2020).
 
     PA = attacked / public accuracy,   PI = (clean - noisy) / (clean - guessing)
+
+    PI is "none" where clean is guessing.
     """
     results: dict[str, Any] = {"public accuracy": public, "public accuracy without noise": clean_public}
     single, label = {name: found[name]["rows"][name] for name in found if ATTACKS[name].of_one_query}, None
     if single:
         name = max(single, key=lambda name: single[name]["private_accuracy"])
         worst, ceiling = single[name]["private_accuracy"], single[name]["ceiling"]
+        guess = guessing(setting.learning, setting.test)
         low, high = worst_of(single.values())
         # By the reader that held-out rows prefer.
         best = min(single.values(), key=lambda row: row["held-out nats"])
@@ -53,7 +56,7 @@ def measures(found: Mapping[str, Outcome], setting: Setting, public: float, clea
             "the worst's 95 % interval, low": low,
             "the worst's 95 % interval, high": high,
             "PA": worst / public,
-            "PI": (ceiling - worst) / (ceiling - guessing(setting.learning, setting.test)),
+            "PI": (ceiling - worst) / (ceiling - guess) if ceiling != guess else "none",
             "bits at least, private label": label[0],
             "bits at least, private label, standard error": label[1],
         }
