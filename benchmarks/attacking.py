@@ -52,7 +52,7 @@ def by_the_peer(setting: Setting, kinds: list[str]) -> None:
         for kind in kinds:
             network = MLPClassifier(widths, batch_size=setting.budget.batch_size, learning_rate_init=rate, random_state=0)
             for epoch in range(setting.budget.epochs):
-                ((_, features),) = setting.inputs([kind], setting.learning, setting.rng("peer", kind, epoch))
+                features = setting.inputs(kind, setting.learning, setting.rng("peer", kind, epoch))
                 network.partial_fit(features.numpy(), setting.learning.private.numpy(), classes)
 
 

@@ -9,25 +9,23 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from shredder.attack.networks import ROWS_AT_ONCE, Critic, Decoder, Likelihood, Reader, Training, perceptron
+from shredder.attack.networks import ROWS_AT_ONCE, Critic, Decoder, Likelihood, Reader, Training, perceptron, train_side_by_side
 from shredder.attack.reading import Reading
 from shredder.attack.setting import Setting
 from shredder.metrics import accuracy
 
-# Hidden layers and learning rates of the readers that are tried, and of the decoders; the best on held-out data count.
-READERS = (((512, 512), 2e-3), ((1024,), 4e-3), ((256, 256, 256), 1e-3))
-DECODERS = (((512, 512), 1e-3), ((512, 512), 2e-3))
+Plan = tuple[tuple[int, ...], float]  # widths of hidden layers, and a learning rate
+# Plans of the readers that are tried, and of the decoders; the best on held-out data count.
+READERS: tuple[Plan, ...] = (((512, 512), 2e-3), ((1024,), 4e-3), ((256, 256, 256), 1e-3))
+DECODERS: tuple[Plan, ...] = (((512, 512), 1e-3), ((512, 512), 2e-3))
 # Rows from which the spread of features is taken, and those that are averaged over many queries.
 _ROWS_FOR_SPREAD = 20_000
 _IMAGES_AVERAGED = {"learning": 1000, "held_out": 200, "test": 500}
 _ROWS_AT_A_TIME = 20_000
 
 
-Plan = tuple[tuple[int, ...], float]  # widths of hidden layers, and a learning rate
-
-
-class Untrained(NamedTuple):
-    """A network, the kind of features that it is for, its learning rate, and what it is called."""
+class Initialised(NamedTuple):
+    """A network before training, the kind of features that it is for, its learning rate, and what it is called."""
 
     network: nn.Module
     kind: str
@@ -47,39 +45,35 @@ class Trained(NamedTuple):
 
 def perceptrons(
     setting: Setting, made: type[nn.Module], plans: Sequence[Plan], kinds: Sequence[str], n_out: int, purpose: str
-) -> list[Untrained]:
+) -> list[Initialised]:
     """For each kind of features a perceptron by each plan, standardised by a draw of its features."""
     networks = []
     some = setting.learning.rows(slice(_ROWS_FOR_SPREAD))
-    for kind, features in setting.inputs(kinds, some, setting.rng(purpose, "spread")):
+    for kind, features in setting.inputs_of_each(kinds, some, setting.rng(purpose, "spread")):
         for number, (widths, learning_rate) in enumerate(plans):
             network = made(perceptron(features, widths, n_out, setting.rng(purpose, kind, number)))
-            networks.append(Untrained(network, kind, learning_rate, f"layers of {' '.join(map(str, widths))}"))
+            networks.append(Initialised(network, kind, learning_rate, f"layers of {' '.join(map(str, widths))}"))
     return networks
 
 
 def side_by_side(
-    setting: Setting, networks: Sequence[Untrained], target: Literal["private", "images"], purpose: str, share: int = 1
+    setting: Setting, networks: Sequence[Initialised], target: Literal["private", "images"], purpose: str, groups: int = 1
 ) -> list[Trained]:
     """Train networks side by side: all of them learn from the same draws, a new one for each row and epoch.
 
-    `target` names what they guess, `share` how many such groups divide the budget's seconds. Each network ends as it was after
-    the epoch with its smallest held-out loss.
+    `target` names what they guess, `groups` how many such calls divide the budget's seconds; networks divide these further.
+    Each network ends as it was after the epoch with its smallest held-out loss.
     """
     kinds, rng = list(dict.fromkeys(network.kind for network in networks)), setting.rng(purpose)
     learning, held_out = (getattr(side, target) for side in (setting.learning, setting.held_out))
-    judged_on = dict(setting.inputs(kinds, setting.held_out, setting.rng(purpose, "held-out")))
-    trainings = [
-        Training(network, (judged_on[kind], held_out), setting.budget.shared(share, rate), setting.rng(purpose, kind, rate))
-        for network, kind, rate, _ in networks
-    ]
-    while any(training.goes_on for training in trainings):
-        for kind, features in setting.inputs(kinds, setting.learning, rng):
-            for network, training in zip(networks, trainings, strict=True):
-                if network.kind == kind and training.goes_on:
-                    training.epoch(features, learning)
-    losses = [training.finish() for training in trainings]
-    test = dict(setting.inputs(kinds, setting.test, setting.rng(purpose, "test")))
+    judged_on = dict(setting.inputs_of_each(kinds, setting.held_out, setting.rng(purpose, "held-out")))
+    trainings = []
+    for network, kind, rate, _ in networks:
+        budget = setting.budget.shared(groups * len(networks), rate)
+        trainings.append((kind, Training(network, (judged_on[kind], held_out), budget, setting.rng(purpose, kind, rate))))
+    train_side_by_side(trainings, lambda wanted: setting.inputs_of_each(wanted, setting.learning, rng), learning)
+    losses = [training.finish() for _, training in trainings]
+    test = dict(setting.inputs_of_each(kinds, setting.test, setting.rng(purpose, "test")))
     return [
         Trained(network, kind, name, loss, test[kind]) for (network, kind, _, name), loss in zip(networks, losses, strict=True)
     ]
@@ -169,8 +163,9 @@ def reconstructed(setting: Setting, kinds: Sequence[str]) -> dict[str, Tensor | 
     """Images that decoders guess from test activations: of clean ones, and of the best `kind` of noisy ones; each (n, P)."""
     images = setting.learning.images
     networks = perceptrons(setting, Decoder, DECODERS, ("clean", *kinds), images.shape[1], "reconstruct")
-    found = sorted(side_by_side(setting, networks, "images", "reconstruct", share=2), key=lambda trained: trained.held_out)
-    of_clean, of_noisy = (next(trained for trained in found if (trained.kind == "clean") is clean) for clean in (True, False))
+    found = sorted(side_by_side(setting, networks, "images", "reconstruct", groups=2), key=lambda trained: trained.held_out)
+    of_clean = next(trained for trained in found if trained.kind == "clean")
+    of_noisy = next(trained for trained in found if trained.kind != "clean")
     with torch.no_grad():
         clean, noisy = (trained.network(trained.test).clamp(0, 1) for trained in (of_clean, of_noisy))
     return {"clean": clean, "noisy": noisy, "mean": images.mean(0).expand_as(noisy), "kind": of_noisy.kind}
@@ -181,11 +176,11 @@ def image_bits_at_least(setting: Setting, kind: str, width: int = 64) -> tuple[f
 
     A lower bound on I(x; a'), up to the log of the 256 images that are told apart.
     """
-    rng, images = setting.rng("InfoNCE"), setting.learning.images[:_ROWS_FOR_SPREAD]
-    ((_, features),) = setting.inputs([kind], setting.learning.rows(slice(_ROWS_FOR_SPREAD)), rng)
+    rng, images = setting.rng("InfoNCE", "spread"), setting.learning.images[:_ROWS_FOR_SPREAD]
+    features = setting.inputs(kind, setting.learning.rows(slice(_ROWS_FOR_SPREAD)), rng)
     critic = Critic(perceptron(features, (256,), width, rng), perceptron(images, (256,), width, rng))
-    untrained = Untrained(critic, kind, setting.budget.learning_rate, "critic")
-    (trained,) = side_by_side(setting, [untrained], "images", "InfoNCE", share=2)
+    network = Initialised(critic, kind, setting.budget.learning_rate, "critic")
+    (trained,) = side_by_side(setting, [network], "images", "InfoNCE", groups=2)
     with torch.no_grad():
         nats = trained.network.rows(trained.test, setting.test.images)
     told = math.log(min(ROWS_AT_ONCE, len(setting.test.signal))) - nats

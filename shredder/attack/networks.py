@@ -3,7 +3,7 @@
 import copy
 import math
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -79,28 +79,33 @@ class Training:
     budget : Budget
     rng : np.random.Generator
         Order of the batches.
+
+    Attributes
+    ----------
+    spent : float
+        Seconds of the budget: its own epochs', and what is added for making features.
     """
 
     def __init__(self, network: nn.Module, held_out: tuple[Tensor, Tensor], budget: Budget, rng: np.random.Generator):
         self.network, self.held_out, self.budget, self.rng = network, held_out, budget, rng
         self.optimizer = torch.optim.AdamW(network.parameters(), lr=budget.learning_rate, weight_decay=1e-2, fused=True)
-        self.best, self.best_state, self.begin, self.n_epochs = math.inf, None, time.monotonic(), 0
+        self.best, self.best_state, self.spent, self.n_epochs = math.inf, None, 0.0, 0
 
     @property
     def goes_on(self) -> bool:
         """Whether the budget has another epoch."""
-        late = self.n_epochs and self.budget.seconds is not None and time.monotonic() - self.begin > self.budget.seconds
+        late = self.n_epochs and self.budget.seconds is not None and self.spent > self.budget.seconds
         return self.n_epochs < self.budget.epochs and not late
 
     def epoch(self, features: Tensor, targets: Tensor) -> None:
         """Learn from each row once, (n, ...), and look at the held-out ones."""
-        budget, network = self.budget, self.network
+        budget, network, begin = self.budget, self.network, time.monotonic()
         network.train()
         batches = torch.from_numpy(self.rng.permutation(len(features))).split(budget.batch_size)
         for batch, rows in enumerate(batches):
             progress = (self.n_epochs + batch / len(batches)) / budget.epochs
             if budget.seconds is not None:
-                progress = max(progress, min(1.0, (time.monotonic() - self.begin) / budget.seconds))
+                progress = max(progress, min(1.0, (self.spent + time.monotonic() - begin) / budget.seconds))
             warm = min(1.0, 10 * progress + 0.01)
             self.optimizer.param_groups[0]["lr"] = budget.learning_rate * warm * (1 + math.cos(math.pi * progress)) / 2
             self.optimizer.zero_grad()
@@ -112,6 +117,7 @@ class Training:
         if now < self.best:
             self.best, self.best_state = now, copy.deepcopy(network.state_dict())
         self.n_epochs += 1
+        self.spent += time.monotonic() - begin
 
     def finish(self) -> float:
         """Give the network its best state, and return its held-out loss. Raises InputError where that never was finite."""
@@ -120,6 +126,31 @@ class Training:
         self.network.load_state_dict(self.best_state)
         self.network.eval()
         return self.best
+
+
+def train_side_by_side(
+    trainings: Sequence[tuple[str, Training]], draw: Callable[[list[str]], Iterator[tuple[str, Tensor]]], targets: Tensor
+) -> None:
+    """Train networks until the budget of each is spent, an epoch of each at a time.
+
+    Parameters
+    ----------
+    trainings : sequence of (str, Training)
+        Each with the kind of features that its network is for.
+    draw : callable
+        From kinds to each kind and its features of the rows, (n, F), called for every epoch. Its seconds are shared equally by
+        all networks that train.
+    targets : Tensor, (n, ...)
+    """
+    while going_on := [(kind, training) for kind, training in trainings if training.goes_on]:
+        begin = time.monotonic()
+        for kind, features in draw(list(dict.fromkeys(kind for kind, _ in going_on))):
+            seconds = time.monotonic() - begin
+            for wanted, training in going_on:
+                training.spent += seconds / len(going_on)
+                if wanted == kind:
+                    training.epoch(features, targets)
+            begin = time.monotonic()
 
 
 class Reader(nn.Sequential):

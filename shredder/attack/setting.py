@@ -82,11 +82,13 @@ class Setting:
         """Kinds of features of what is sent; those of `wanted` that there are, or all if none are named."""
         return [kind for kind in self.features.kinds if not wanted or kind in wanted]
 
-    def inputs(self, kinds: Sequence[str], side: Side, rng: np.random.Generator) -> Iterator[tuple[str, Tensor]]:
-        """What networks are given of rows: for each kind its name and features, (n, F), all of one new draw for each row.
+    def inputs(self, kind: str, side: Side, rng: np.random.Generator) -> Tensor:
+        """What a network is given of rows, (n, F): features of a new draw for each; of the kind `clean` the activations."""
+        ((_, features),) = self.inputs_of_each([kind], side, rng)
+        return features
 
-        Of the kind `clean` they are the activations.
-        """
+    def inputs_of_each(self, kinds: Sequence[str], side: Side, rng: np.random.Generator) -> Iterator[tuple[str, Tensor]]:
+        """For each kind its name and `inputs`, all of the same draws."""
         noisy = [kind for kind in kinds if kind != "clean"]
         if len(noisy) < len(kinds):
             yield "clean", side.clean.flatten(1)

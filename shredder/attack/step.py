@@ -49,7 +49,8 @@ class Arguments(NoiseArguments, TaskArguments):
     output: Path | None = None
     """Folder for the results. Default: runs/TASK/attacks."""
     ceilings: Path | None = None
-    """Folder where attacks on other noise at the same cut find what is read without noise. Default: none but this one does."""
+    """Folder that keeps what is read without noise, for attacks on other noise at the same cutting point. Default: none, it is
+    kept for this output alone."""
 
 
 def run(args: Arguments) -> None:
@@ -71,9 +72,10 @@ def _run(task: Task, args: Arguments, channel: Channel) -> None:
     record, system = Record(args), System(task, args)
     train, test = system.images(train=args.images, test=None)
     test = test.first(None if args.images is None else args.images // 2)
-    # Which attacks are asked for is no part of what a finished one is known by.
-    of_run = key(dataclasses.replace(args, attacks=()), [*system.files, *noise_files(args)], train.digest(), test.digest())
-    of_clean = key(args, system.files, train.digest(), test.digest(), only=OF_CLEAN)
+    # Which attacks are asked for, and where ceilings are kept, is no part of what a finished one is known by.
+    what, digests = dataclasses.replace(args, attacks=(), ceilings=None), (train.digest(), test.digest())
+    of_run = key(what, [*system.files, *noise_files(args)], *digests)
+    of_clean = key(args, system.files, *digests, only=OF_CLEAN)
     folder = args.output / "attacks"
     clean_folder = folder if args.ceilings is None else args.ceilings / hashlib.sha256(of_clean.encode()).hexdigest()[:16]
     keepers = Keeper(folder, of_run), Keeper(clean_folder, of_clean)

@@ -14,7 +14,7 @@ from torch import nn
 
 from shredder.attack import attacks, networks
 from shredder.attack.keeper import Keeper
-from shredder.attack.networks import Budget, Likelihood, Training
+from shredder.attack.networks import Budget, Likelihood, Reader, Training
 from shredder.attack.reading import floor, quality
 from shredder.attack.report import bounds, measures, rank_of_noise, rows_of, written
 from shredder.attack.run import ATTACKS, attacked, ceiling, chosen
@@ -34,9 +34,10 @@ USUAL_READERS = attacks.READERS
 
 
 @pytest.fixture(autouse=True)
-def small_readers(monkeypatch):
-    """Readers for activations of four elements: wider layers read as much of them, in five times the time."""
+def small_networks(monkeypatch):
+    """Networks for activations of four elements: wider layers read as much of them, in five times the time."""
     monkeypatch.setattr(attacks, "READERS", (((128, 128), 4e-3), ((128,), 8e-3), ((64, 64, 64), 4e-3)))
+    monkeypatch.setattr(attacks, "DECODERS", (((128, 128), 1e-3), ((128, 128), 2e-3)))
 
 
 def largest_of_four() -> SplitNetwork:
@@ -90,7 +91,7 @@ def test_at_infinite_noise_every_attack_sits_at_the_floor(draw):
         assert reading.bits_at_least()[0] < 0.02
     for q in (10, 100):
         assert attacks.averaged(setting, "undone", q).accuracy < guessing + 0.06
-    guesses = attacks.reconstructed(setting, setting.kinds(), widths=(128, 128))
+    guesses = attacks.reconstructed(setting, setting.kinds())
     error = {name: quality(setting.test.images, guesses[name], 8)["mean squared error"] for name in ("clean", "noisy", "mean")}
     assert error["clean"] < 1e-3 and error["noisy"] > 0.95 * error["mean"]
     assert attacks.image_bits_at_least(setting, "undone")[0] < 0.05
@@ -199,9 +200,15 @@ def test_same_seed_same_reading():
     assert nats[0] == nats[1] != nats[2]
 
 
-def test_a_time_limit_ends_the_rate_too(monkeypatch):
-    """By a clock that goes on by 2 ms whenever it is read, which is once for each of an epoch's 24 batches and twice beside."""
-    ticks, rates, usual = itertools.count(), [], Training.epoch
+@pytest.mark.parametrize(("seconds_of_draws", "n_epochs"), [(0, 7), (0.12, 4)])
+def test_a_time_limit_ends_the_rate_too(monkeypatch, seconds_of_draws, n_epochs):
+    """By a clock that goes on by 2 ms whenever it is read: for each of an epoch's 24 batches, at its ends, around draws."""
+    ticks, rates, usual, sent = itertools.count(), [], Training.epoch, Channel.sent
+
+    def slow(*args):
+        for _ in range(round(seconds_of_draws / 0.002)):
+            next(ticks)
+        return sent(*args)
 
     def watched(self, *args):
         usual(self, *args)
@@ -209,12 +216,13 @@ def test_a_time_limit_ends_the_rate_too(monkeypatch):
 
     monkeypatch.setattr(networks, "time", SimpleNamespace(monotonic=lambda: 0.002 * next(ticks)))
     monkeypatch.setattr(Training, "epoch", watched)
+    monkeypatch.setattr(Channel, "sent", slow)
     setting = signs(Channel(linear_fresh([1.0]), "fresh"))
     limited = replace(setting, budget=Budget(1000, seconds=1.0))
     assert attacks.read(limited, setting.kinds("whitened")).accuracy == pytest.approx(stats.norm.cdf(1), abs=0.03)
-    # A third of a second for each of three readers: 167 looks at the clock, of a thousand epochs the first seven.
-    assert len(rates) == 3 * 7
-    assert max(rates) > 0.7 and all(rate < 1e-3 for rate in rates[6::7])
+    # A third of a second for each of three readers, whose epochs take 50 ms and a third of a draw.
+    assert len(rates) == 3 * n_epochs
+    assert max(rates) > 0.7 and all(rate < 1e-3 for rate in rates[-3:])
 
 
 def test_the_clouds_answers_and_the_untrained_networks():
@@ -274,6 +282,23 @@ def test_networks_learn_from_the_same_draws(monkeypatch):
     attacks.read(setting, ["raw", "whitened"])
     assert len(drawn) == 3 + 3
     assert drawn.count(len(setting.learning.signal)) >= 3
+
+
+def test_a_network_learns_the_same_beside_others():
+    """And ends as it was when it did best on held-out rows."""
+    setting = toy(Channel(linear_fresh([1.0] * 4), "fresh"), 500, epochs=4)
+
+    def initialised():
+        return attacks.perceptrons(setting, Reader, attacks.READERS, ["raw", "undone"], 4, "any")
+
+    together = attacks.side_by_side(setting, initialised(), "private", "any")
+    for number, beside in enumerate(together):
+        (alone,) = attacks.side_by_side(setting, [initialised()[number]], "private", "any")
+        assert (alone.kind, alone.name, alone.held_out) == (beside.kind, beside.name, beside.held_out)
+        assert torch.equal(alone.network(alone.test), beside.network(beside.test))
+        held_out = setting.inputs(beside.kind, setting.held_out, setting.rng("any", "held-out"))
+        assert beside.network.loss(held_out, setting.held_out.private).item() == beside.held_out
+    assert len({trained.held_out for trained in together}) == len(together) == 6
 
 
 def test_a_damaged_outcome_is_found_again_by_attacking(tmp_path, capsys):
@@ -360,6 +385,8 @@ def test_measures_by_hand():
     assert (results["bits at least, image"], results["bits at least, image (InfoNCE)"]) == (0.5, 0.4)
     assert results["rounding gains (standard errors)"] == 2
     assert results["PA"] == pytest.approx(0.6 / 0.9) and results["PI"] == pytest.approx((1 - 0.6) / (1 - share))
+    rows["trained"]["ceiling"] = share
+    assert measures(found, setting, public=0.9, clean_public=1.0)["PI"] == "none"
 
 
 def test_rounding_gains_by_hand(monkeypatch):

@@ -1,6 +1,7 @@
 """The attack as a step: what attacks are given, on LeNet, AlexNet and a task of one's own; what is written; bad input."""
 
 import csv
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -13,7 +14,7 @@ from models.lenet import WEIGHTS, pretrained_lenet
 from models.weights import WeightsError
 from shredder.attack.keeper import Keeper
 from shredder.attack.report import FILES
-from shredder.attack.step import setting_of
+from shredder.attack.step import OF_CLEAN, setting_of
 from shredder.inputs.digits import digit_gt5, to_network_input
 from shredder.inputs.images import random_order
 from shredder.io import kept
@@ -91,15 +92,20 @@ def test_half_as_many_test_images_at_most(tmp_path, images, judged):
 
 
 def test_readings_without_noise_are_kept_for_other_noise(tmp_path):
-    """One for each setting of the readers."""
+    """One for each setting of the readers; where they are kept is no part of what an attack is known by."""
+    assert {field.name for field in dataclasses.fields(attack.Arguments)} >= set(OF_CLEAN)
     folders = [tmp_path / "v2", tmp_path / "verbatim", tmp_path / "longer"]
-    for folder, draw, epochs in zip(folders, ("order-preserving", "verbatim", "verbatim"), (1, 1, 2), strict=True):
-        few = {"attacks": ("trained",), "images": 60, "epochs": epochs, "draw": draw}
-        attack.main(attack.Arguments(task="lenet", **few, output=folder, ceilings=tmp_path / "ceilings"))
+    for folder, draw, epochs in zip(folders, ("order-preserving", "verbatim", "verbatim"), (2, 2, 3), strict=True):
+        few = {"task": "lenet", "attacks": ("trained",), "images": 200, "epochs": epochs, "draw": draw, "output": folder}
+        attack.main(attack.Arguments(**few, ceilings=tmp_path / "ceilings"))
         assert not (folder / "attacks" / "ceiling.kept").exists()
     assert len(list((tmp_path / "ceilings").iterdir())) == 2
     ceilings = [table(folder / "attacks.csv")[0]["ceiling"] for folder in folders]
     assert ceilings[0] == ceilings[1]
+    kept_attack = folders[-1] / "attacks" / "trained.kept"
+    before = kept_attack.read_bytes()
+    attack.main(attack.Arguments(**few))
+    assert kept_attack.read_bytes() == before and kept_attack.with_name("ceiling.kept").exists()
 
 
 def test_shipped_tensors_are_read_by_the_member_attack(tmp_path, capsys):
@@ -118,7 +124,7 @@ def test_shipped_tensors_are_read_by_the_member_attack(tmp_path, capsys):
 
 def test_alexnets_images_are_attacked(tmp_path, monkeypatch):
     """With one decoder of each kind of features, and no bound for a thousand queries, which alone takes ten seconds."""
-    monkeypatch.setattr("shredder.attack.attacks.DECODER_RATES", (2e-3,))
+    monkeypatch.setattr("shredder.attack.attacks.DECODERS", (((512, 512), 2e-3),))
     monkeypatch.setattr("shredder.attack.report.QUERIES", (10,))
     attack.main(attack.Arguments(task="alexnet", images=300, epochs=12, output=tmp_path))
     results, rows = record(tmp_path)["results"], table(tmp_path / "reconstruction.csv")
