@@ -21,15 +21,13 @@ reproduce: .venv/runtime
 	$(call steps,lenet,LeNet)
 	@$(BIN)/python -m paper.summary runs
 	$(call steps,alexnet,AlexNet)
-	@echo "=== The paper's figures, quick ones, from few points"
-	$(BIN)/python paper_figures.py --quick
-	@echo "=== What informed adversaries read, in short"
-	$(BIN)/python paper_figures.py --quick --figure attacks --output runs/attacks
-	@cat runs/attacks/attacks.md
+	@echo "=== The paper's figures, quick ones, from few points, and what informed adversaries read: a minute"
+	$(BIN)/python paper_figures.py --quick --figure all attacks
+	@cat runs/figures/attacks.md
 	@echo "=== Summary"
 	@$(BIN)/python -m paper.summary runs
 	@echo "notebooks: runs/lenet/mutual_info_ite.ipynb, runs/alexnet/mutual_info_ite.ipynb"
-	@echo "figures: runs/lenet/figures, runs/alexnet/figures, runs/figures, runs/attacks"
+	@echo "figures: runs/lenet/figures, runs/alexnet/figures, runs/figures"
 
 ## LeNet's on all of MNIST, as the paper has it.
 full: .venv/runtime
@@ -80,7 +78,7 @@ bench: .venv/development
 	$(BIN)/python -m benchmarks.attacking
 	$(BIN)/python -m benchmarks.epochs
 	$(BIN)/python -m benchmarks.startup
-	@test ! -f runs/attacks/run.json || $(BIN)/python -m benchmarks.steps
+	@test ! -f runs/alexnet/figures/run.json || $(BIN)/python -m benchmarks.steps
 
 .venv/runtime: requirements.txt pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv

@@ -2,7 +2,7 @@
 
     python paper_figures.py --quick                        # 5,000 embedded digits, few points, under four minutes
     python paper_figures.py --networks lenet               # full MNIST, half an hour on two cores
-    python paper_figures.py --figure 7                     # one figure
+    python paper_figures.py --figure 7 table               # some of them
 
 Each figure is written as PNG, its numbers as CSV. Every point is a run of steps 1 to 3, kept in `--points` by its
 arguments, weights and code: a second call only draws, an interrupted one goes on. The run records are there, too.
@@ -42,8 +42,8 @@ WRITTEN = (*(f"{title}.{end}" for title in TITLES.values() for end in ("csv", "p
 class Arguments:
     """Draw the paper's figures from runs."""
 
-    figure: Literal["5", "6", "7", "8", "9", "v2-4", "table", "attacks", "all"] = "all"
-    """The paper's number; 9 is 9a. table: the rows for LeNet of v3 Table 3 and v2 Table 1. attacks: beyond the paper, what an
+    figure: tuple[Literal["5", "6", "7", "8", "9", "v2-4", "table", "attacks", "all"], ...] = ("all",)
+    """The paper's numbers; 9 is 9a. table: the rows for LeNet of v3 Table 3 and v2 Table 1. attacks: beyond the paper, what an
     informed adversary reads; it is not among `all`."""
     quick: bool = False
     """LeNet on 5,000 embedded digits, and few points; else on full MNIST. AlexNet reads a few embedded digits in both."""
@@ -78,8 +78,10 @@ def main(args: Arguments) -> None:
             raise InputError(f"--{name}: found {getattr(args, name)}, expected a rate above 0 Mbit/s")
     if not args.networks:
         raise InputError("--networks: found none, expected lenet, alexnet or both")
+    if not args.figure:
+        raise InputError("--figure: found none, expected one or more, or all")
     seconds, files = {}, {}
-    for name in [name for name in FIGURES if name != "attacks"] if args.figure == "all" else [args.figure]:
+    for name in [name for name in FIGURES if name in args.figure or ("all" in args.figure and name != "attacks")]:
         begin, (make, draw) = time.perf_counter(), FIGURES[name]
         of_figure = make(args)
         if not of_figure:

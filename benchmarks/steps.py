@@ -26,8 +26,7 @@ STEPS = {
     "AlexNet, step 1": "alexnet/noise",
     "AlexNet, step 2": "alexnet/sample",
     "AlexNet, step 3": "alexnet/figures",
-    "quick figures": "figures",
-    "quick attacks": "attacks",
+    "quick figures and attacks": "figures",
 }
 
 
@@ -65,7 +64,9 @@ def main(args: Arguments) -> None:
         content = read_record(args.runs / folder / "run.json")
         results[f"{name} (s)"] = content["seconds"]
         results[f"{name}, peak memory (MB)"] = content["peak memory (MB)"]
-        if folder.endswith("figures") and folder != "figures":
+        if folder == "figures":
+            results |= {f"{name}, {part}": value for part, value in content["results"].items()}
+        elif folder.endswith("figures"):
             sample = args.runs / folder.replace("figures", "sample")
             results |= {f"{name}, {part} (s)": value for part, value in parts(sample).items()}
     for name, value in results.items():

@@ -78,8 +78,9 @@ def pretrained_alexnet(variant: Literal["digits", "imagenet"], path: str | Path 
     models.weights.WeightsError
         If the file is missing, unreadable or of another network, or cannot be downloaded.
     """
-    network = digit_alexnet() if variant == "digits" else AlexNet()
-    load_weights(network, path or weights_file(variant))
+    with torch.device("meta"):  # no weights are drawn that are replaced at once: torchvision's draws are a quarter of a second
+        network = digit_alexnet() if variant == "digits" else AlexNet()
+    load_weights(network.to_empty(device="cpu"), path or weights_file(variant))
     return network.eval().to(memory_format=torch.channels_last)
 
 

@@ -51,7 +51,7 @@ def lines(runs: Path) -> list[tuple[str, str, str]]:
         if "average private accuracy" in sampled:
             ours = f"{100 * sampled['average private accuracy']:.1f}"
             found.append((f"{name}: digit read by a network untrained on noise (%)", ours, "14.1 (released code)"))
-    table = runs / "attacks" / "attacks.md"
+    table = runs / "figures" / "attacks.md"
     for method, label in (("v2", "LeNet, v2"), ("fresh, quantised", "LeNet, noise with a bound")):
         for line in table.read_text().splitlines() if table.exists() else ():
             cells = [cell.strip() for cell in line.strip("|").split("|")]

@@ -338,14 +338,14 @@ def test_a_figure_of_each_kind(tmp_path, monkeypatch):
 
 
 def test_script(tmp_path, capsys):
-    paper_figures.main(arguments(tmp_path, figure="6", networks=("lenet",)))
+    paper_figures.main(arguments(tmp_path, figure=("6",), networks=("lenet",)))
     assert sorted(path.name for path in (tmp_path / "figures").iterdir()) == ["figure-6.csv", "figure-6.png", "run.json"]
     with open(tmp_path / "figures" / "figure-6.csv") as file:
         assert len(list(csv.DictReader(file))) == 2 * 4
     assert Image.open(tmp_path / "figures" / "figure-6.png").width > 1400
     # A second call measures nothing anew.
     before = (tmp_path / "figures" / "figure-6.csv").read_bytes()
-    paper_figures.main(arguments(tmp_path, figure="6", networks=("lenet",)))
+    paper_figures.main(arguments(tmp_path, figure=("6",), networks=("lenet",)))
     assert (tmp_path / "figures" / "figure-6.csv").read_bytes() == before
 
 
@@ -356,4 +356,4 @@ def test_script(tmp_path, capsys):
 )  # fmt: skip
 def test_flags(tmp_path, fields, message):
     with pytest.raises(InputError, match=message):
-        paper_figures.main(arguments(tmp_path, figure="6", **fields))
+        paper_figures.main(arguments(tmp_path, figure=("6",), **fields))
