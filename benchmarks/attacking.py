@@ -53,7 +53,7 @@ def by_the_peer(setting: Setting, kinds: list[str]) -> None:
             network = MLPClassifier(widths, batch_size=setting.budget.batch_size, learning_rate_init=rate, random_state=0)
             for epoch in range(setting.budget.epochs):
                 features = setting.inputs(kind, setting.learning, setting.rng("peer", kind, epoch))
-                network.partial_fit(features.numpy(), setting.learning.private.numpy(), classes)
+                network.partial_fit(features.numpy(), setting.learning.private.numpy(), classes=classes)
 
 
 def median_seconds(work: Callable[[], object], repeats: int) -> float:
