@@ -15,6 +15,8 @@ from shredder.io.cli import InputError
 
 # Images that a critic tells apart.
 ROWS_AT_ONCE = 256
+# Share of the budget in which all networks of a kind train; in what is left the best one does.
+TOGETHER = 1 / 3
 # Rows whose distances to all of the adversary's own are held at once.
 _ROWS_OF_DISTANCES = 500
 
@@ -97,6 +99,12 @@ class Training:
         late = self.n_epochs and self.budget.seconds is not None and self.spent > self.budget.seconds
         return self.n_epochs < self.budget.epochs and not late
 
+    @property
+    def share(self) -> float:
+        """Of the budget that is spent."""
+        of_seconds = 0.0 if self.budget.seconds is None else self.spent / self.budget.seconds
+        return max(self.n_epochs / self.budget.epochs, of_seconds)
+
     def epoch(self, features: Tensor, targets: Tensor) -> None:
         """Learn from each row once, (n, ...), and look at the held-out ones."""
         budget, network, begin = self.budget, self.network, time.monotonic()
@@ -133,6 +141,9 @@ def train_side_by_side(
 ) -> None:
     """Train networks until the budget of each is spent, an epoch of each at a time.
 
+    After a third of it only the best of each kind on held-out rows goes on (successive halving: K. Jamieson and A. Talwalkar,
+    AISTATS 2016).
+
     Parameters
     ----------
     trainings : sequence of (str, Training)
@@ -142,7 +153,7 @@ def train_side_by_side(
         all networks that train.
     targets : Tensor, (n, ...)
     """
-    while going_on := [(kind, training) for kind, training in trainings if training.goes_on]:
+    while going_on := _going_on(trainings):
         begin = time.monotonic()
         for kind, features in draw(list(dict.fromkeys(kind for kind, _ in going_on))):
             seconds = time.monotonic() - begin
@@ -151,6 +162,17 @@ def train_side_by_side(
                 if wanted == kind:
                     training.epoch(features, targets)
             begin = time.monotonic()
+
+
+def _going_on(trainings: Sequence[tuple[str, Training]]) -> list[tuple[str, Training]]:
+    best: dict[str, float] = {}
+    for kind, training in trainings:
+        best[kind] = min(best.get(kind, math.inf), training.best)
+    return [
+        (kind, training)
+        for kind, training in trainings
+        if training.goes_on and (training.share < TOGETHER or training.best <= best[kind])
+    ]
 
 
 class Reader(nn.Sequential):
