@@ -87,16 +87,35 @@ def redraw_in_order(tensors: Tensor, family: Family, rng: np.random.Generator) -
         Its gradient goes to `tensors` as if it were them: a tensor is learned through its draws by following the gradient at
         the draw (the straight-through estimator; Bengio, Leonard, Courville 2013), which moves location, scale and order.
     """
-    drawn = redrawn(tensors.detach(), family, rng)[0].float()
+    drawn = Fitted.to(tensors.detach(), family).redrawn(slice(None), rng).view_as(tensors).float()
     return tensors + (drawn - tensors).detach() if tensors.requires_grad else drawn
 
 
-def redrawn(tensors: Tensor, family: Family, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """The same, float64; and the scales of the distributions that were fitted, (Q, 1)."""
-    flat = tensors.flatten(1).double()
-    location, scale = (flat.mean(1), flat.std(1, correction=0)) if family == "normal" else laplace_fit(tensors)
-    orders = flat.numpy().argsort(axis=1, kind="stable")
-    return placed(orders, location[:, None], scale[:, None], family, rng).view_as(tensors), scale[:, None]
+class Fitted(NamedTuple):
+    """Distributions fitted to N tensors of D elements by maximum likelihood, and the orders of their elements, smallest first.
+
+    Attributes
+    ----------
+    family : "normal" or "laplace"
+    orders : Tensor, int64, (N, D)
+    location, scale : Tensor, float64, (N, 1)
+    """
+
+    family: Family
+    orders: Tensor
+    location: Tensor
+    scale: Tensor
+
+    @classmethod
+    def to(cls, tensors: Tensor, family: Family) -> "Fitted":
+        """Fit to `tensors`, (N, *activation shape)."""
+        flat = tensors.flatten(1).double()
+        location, scale = (flat.mean(1), flat.std(1, correction=0)) if family == "normal" else laplace_fit(tensors)
+        return cls(family, flat.argsort(dim=1, stable=True), location[:, None], scale[:, None])
+
+    def redrawn(self, rows: Tensor | slice, rng: np.random.Generator) -> Tensor:
+        """New values of some of the tensors in their orders, float64 (Q, D)."""
+        return placed(self.orders[rows].numpy(), self.location[rows], self.scale[rows], self.family, rng)
 
 
 def placed(orders: np.ndarray, location: Tensor, scale: Tensor, family: Family, rng: np.random.Generator) -> Tensor:

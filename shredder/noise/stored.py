@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import ClassVar, Protocol
 
@@ -12,7 +13,7 @@ from torch import Tensor
 from shredder.io.cli import InputError
 from shredder.io.files import npy
 from shredder.noise import draws
-from shredder.noise.draws import Draws
+from shredder.noise.draws import Draws, Fitted
 from shredder.noise.moments import Density, LaplaceNoise, Moments
 from shredder.noise.order_statistics import order_statistics
 from shredder.noise.rounding import bits_left, to_grid
@@ -187,26 +188,26 @@ class Collection(Elementwise):
         return {folder / name: npy(tensor.numpy()) for name, tensor in tensors if tensor is not None}
 
     def draw(self, n_queries: int, rule: str, rng: np.random.Generator) -> Draws:
-        """By the rule of v1, v2 or v3, or a stored member.
-
-        order-preserving: a member chosen uniformly, one of its tensors redrawn by `redraw_in_order`. With multiplicative
-        tensors (v2) it is the multiplicative one, from the Normal fitted to it, and the additive one is used as stored; without
-        (v3) it is the additive one, from a Laplace. elementwise-laplace: v1's rule, see `redraw_elements`, for additive tensors
-        alone. verbatim: a stored member.
+        """verbatim: a stored member, chosen uniformly. order-preserving: its w redrawn as by `redraw_in_order`, n as it is (v2);
+        without w, n redrawn (v3). elementwise-laplace: v1's rule, see `redraw_elements`, for additive tensors alone.
         """
         draws.require_rule(rule, self.rules, "" if self.multiplicative is None else "v1's rule is for additive tensors alone")
         if rule == "elementwise-laplace":
             if len(self) < 2:
                 raise InputError("--draw elementwise-laplace: a single tensor has no spread; expected two or more")
             return draws.redraw_elements(self.additive, n_queries, rng)
-        members = torch.from_numpy(rng.integers(len(self), size=n_queries))
-        additive = self.additive[members]
-        if self.multiplicative is None:
-            return Draws(None, additive) if rule == "verbatim" else draws.on_a_grid(*draws.redrawn(additive, "laplace", rng))
-        multiplicative = self.multiplicative[members]
-        if rule == "order-preserving":
-            multiplicative = draws.redraw_in_order(multiplicative, "normal", rng)
-        return Draws(multiplicative, additive)
+        members, w = torch.from_numpy(rng.integers(len(self), size=n_queries)), self.multiplicative
+        if rule == "verbatim":
+            return Draws(None if w is None else w[members], self.additive[members])
+        drawn = self._fitted.redrawn(members, rng).unflatten(1, self.shape)
+        if w is None:
+            return draws.on_a_grid(drawn, self._fitted.scale[members])
+        return Draws(drawn.float(), self.additive[members])
+
+    @cached_property
+    def _fitted(self) -> Fitted:
+        """To what order-preserving draws redraw."""
+        return Fitted.to(self.additive, "laplace") if self.multiplicative is None else Fitted.to(self.multiplicative, "normal")
 
     def laplace(self, rule: str) -> list[LaplaceNoise] | None:
         """v1's: one for all members. Of additive tensors in their order: one each."""
