@@ -188,7 +188,7 @@ class Collection(Elementwise):
         return {folder / name: npy(tensor.numpy()) for name, tensor in tensors if tensor is not None}
 
     def draw(self, n_queries: int, rule: str, rng: np.random.Generator) -> Draws:
-        """verbatim: a stored member, chosen uniformly. order-preserving: its w redrawn as by `redraw_in_order`, n as it is (v2);
+        """verbatim: a stored member, chosen uniformly. order-preserving: its w redrawn as by `redraw_in_order`, n as is (v2);
         without w, n redrawn (v3). elementwise-laplace: v1's rule, see `redraw_elements`, for additive tensors alone.
         """
         draws.require_rule(rule, self.rules, "" if self.multiplicative is None else "v1's rule is for additive tensors alone")
