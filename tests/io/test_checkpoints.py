@@ -11,6 +11,7 @@ import torch
 
 import train_noise_lenet as train
 from models.lenet import pretrained_lenet
+from shredder.inputs.images import random_order
 from shredder.io import checkpoints, provenance
 from shredder.io.cli import InputError
 from shredder.learn.fresh import FreshLearning
@@ -18,8 +19,8 @@ from shredder.learn.members import Learning
 
 pytestmark = pytest.mark.usefixtures("quick_digits")
 SMALL = {
-    "self-supervised": {"members": 2, "parallel": 2, "epochs": 9, "min_epochs": 3, "min_accuracy": 0.0},
-    "fresh": {"form": "saturated", "directions": 4, "epochs": 9, "min_epochs": 3, "min_accuracy": 0.0},
+    "self-supervised": {"images": 400, "members": 2, "parallel": 2, "epochs": 9, "min_epochs": 3, "min_accuracy": 0.0},
+    "fresh": {"images": 400, "form": "saturated", "directions": 4, "epochs": 9, "min_epochs": 3, "min_accuracy": 0.0},
 }
 
 
@@ -166,10 +167,10 @@ def test_other_arguments(tmp_path, unfinished):
 
 @pytest.mark.parametrize("changed", ["train_images", "train_labels"])
 def test_other_inputs(tmp_path, unfinished, mnist_5k, monkeypatch, changed):
-    """One pixel, or one label, of the digits that are learned from."""
+    """One pixel, or one label, of the digits that are learned from: of the first in their order."""
     shutil.copytree(unfinished["self-supervised"], tmp_path, dirs_exist_ok=True)
     tensor = getattr(mnist_5k, changed).clone()
-    tensor.view(-1)[0] += 1
+    tensor[random_order(len(tensor))[0]].view(-1)[0] += 1
     monkeypatch.setattr("tasks.lenet.load_digits", lambda *_: dataclasses.replace(mnist_5k, **{changed: tensor}))
     with pytest.raises(InputError, match="an unfinished run with other arguments"):
         train.main(arguments(tmp_path))
