@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from shredder import graph
 from shredder.io.cli import InputError
 from shredder.noise.tensors import noisy
 
@@ -14,35 +15,30 @@ from shredder.noise.tensors import noisy
 class SplitNetwork(nn.Module):
     """`network` as `edge` and `cloud`, every weight frozen, in eval mode.
 
-    The two halves hold the network's own layers, so `cloud(edge(x))` equals `network(x)` bit for bit.
+    The two halves hold the network's own layers, so `cloud(edge(x))` equals `network(x)` bit for bit. Where that ends in scores,
+    the cloud makes log-probabilities of them.
 
     Parameters
     ----------
     network : nn.Module
-        With `layers()`, its chain of named layers; or an nn.Sequential.
+        An nn.Sequential, a module with `layers()`, its chain of named layers, or any module that torch.fx can trace.
     cutting_point : str
         The last layer of the edge: its output is what is sent.
 
     Raises
     ------
     InputError
-        If the network has no such cutting point, or is no chain of layers.
+        If the network has no such cutting point, more than one value crosses it, or the network cannot be traced.
     """
 
     def __init__(self, network: nn.Module, cutting_point: str):
         super().__init__()
-        layers = _chain(network)
-        names = list(layers)
-        if cutting_point not in names[:-1]:
-            raise InputError(f"--cutting-point: found {cutting_point!r}, expected one of {', '.join(names[:-1])}")
-        cut = names.index(cutting_point) + 1
-        self.edge = nn.Sequential(*[layers[name] for name in names[:cut]])
-        self.cloud = nn.Sequential(*[layers[name] for name in names[cut:]])
+        layers = chain_of(network)
+        self.edge, cloud = graph.Traced(network.eval()).halves(cutting_point) if layers is None else _halves(layers, cutting_point)
         # The cloud up to its first linear map, if it begins with one, and what follows.
-        n_head = 1 + isinstance(self.cloud[0], nn.Flatten)
-        if not isinstance(self.cloud[n_head - 1], nn.Linear | nn.Conv2d):
-            n_head = 0
-        self.head, self.rest = self.cloud[:n_head], self.cloud[n_head:]
+        self.head, rest = _beginning(cloud) if layers is not None else graph.beginning(cloud)
+        last = [] if _ends_in_log_probabilities(cloud) else [nn.LogSoftmax(-1)]
+        self.cloud, self.rest = (nn.Sequential(*(half if layers is not None else [half]), *last) for half in (cloud, rest))
         self.requires_grad_(False)
         self.eval()
 
@@ -85,25 +81,48 @@ class SplitNetwork(nn.Module):
         if multiplicative is None and self.head:
             linear = self.head(additive) - self.head(torch.zeros_like(additive[:1]))  # W n, without b
             hidden = self.head(activations).unsqueeze(1) + linear
-        elif self.head and math.prod(self.head[-1].weight.shape[1:]) == activations[0].numel():
-            weight, bias = self.head[-1].weight.flatten(1), self.head[-1].bias  # (H, D), (H,)
+        elif self.head and maps_all_of(self.head[-1], activations[0].numel()):
+            weight = self.head[-1].weight.flatten(1)  # (H, D)
+            bias = weight.new_zeros(len(weight)) if self.head[-1].bias is None else self.head[-1].bias  # (H,)
             folded_weight = weight * multiplicative.flatten(1).unsqueeze(1)  # (R, H, D)
             folded_bias = torch.addmm(bias, additive.flatten(1), weight.T)  # (R, H)
             hidden = functional.linear(activations.flatten(1), folded_weight.flatten(0, 1), folded_bias.flatten())
-            hidden = hidden.unflatten(1, shape[1:] + bias.shape)
+            hidden = hidden.unflatten(1, shape[1:] + bias.shape + (1, 1) * isinstance(self.head[-1], nn.Conv2d))
         else:
             hidden = self.head(noisy(activations.unsqueeze(1), multiplicative, additive).flatten(0, 1)).unflatten(0, shape)
         return self.rest(hidden.flatten(0, 1)).unflatten(0, shape)
 
 
-def _chain(network: nn.Module) -> Mapping[str, nn.Module]:
-    """Its named layers in the order they run. Raises InputError."""
+def chain_of(network: nn.Module) -> Mapping[str, nn.Module] | None:
+    """Its named layers in the order they run, if it says that it is a chain of them."""
     if isinstance(network, nn.Sequential):
         return dict(network._modules)  # with layers that run twice, which named_children() leaves out
     layers = getattr(network, "layers", None)
-    if not callable(layers) or isinstance(layers, nn.Module):
-        raise InputError(
-            f"the network: found a {type(network).__name__} without a method layers(), expected its chain of named layers, or "
-            "an nn.Sequential"
-        )
-    return layers()
+    return layers() if callable(layers) and not isinstance(layers, nn.Module) else None
+
+
+def _halves(layers: Mapping[str, nn.Module], cutting_point: str) -> tuple[nn.Sequential, nn.Sequential]:
+    names = list(layers)
+    if cutting_point not in names[:-1]:
+        raise InputError(f"--cutting-point: found {cutting_point!r}, expected one of {', '.join(names[:-1])}")
+    cut = names.index(cutting_point) + 1
+    return nn.Sequential(*map(layers.get, names[:cut])), nn.Sequential(*map(layers.get, names[cut:]))
+
+
+def _beginning(cloud: nn.Sequential) -> tuple[nn.Sequential, nn.Sequential]:
+    """Its first linear map, flattened or not before, and what follows; nothing and all of it, if it begins with another."""
+    n_head = 1 + isinstance(cloud[0], nn.Flatten)
+    n_head = n_head if isinstance(cloud[n_head - 1], nn.Linear | nn.Conv2d) else 0
+    return cloud[:n_head], cloud[n_head:]
+
+
+def _ends_in_log_probabilities(cloud: nn.Module) -> bool:
+    return isinstance(cloud[-1], nn.LogSoftmax) if isinstance(cloud, nn.Sequential) else graph.ends_in_log_probabilities(cloud)
+
+
+def maps_all_of(linear: nn.Linear | nn.Conv2d, n: int) -> bool:
+    """Whether each output is a sum over all `n` elements: a dense map's, and a convolution's whose kernel covers its input."""
+    if isinstance(linear, nn.Linear):
+        return linear.in_features == n
+    one = linear.groups == 1 and set(linear.dilation) == {1} and linear.padding in (0, (0, 0), "valid")
+    return one and math.prod(linear.weight.shape[1:]) == n

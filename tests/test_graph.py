@@ -1,0 +1,101 @@
+"""Any network, cut where a single value crosses: the halves make the network, and a cut that does not work is named."""
+
+import re
+
+import pytest
+import torch
+import torchvision
+from torch import nn
+from torch.nn import functional
+
+from shredder.graph import Traced
+from shredder.io.cli import InputError
+from shredder.noise.tensors import noisy
+from shredder.split import SplitNetwork
+
+
+class Residual(nn.Module):
+    """Three by three pixels -> scores of four classes, with a connection around the second convolution."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Sequential(nn.Conv2d(2, 3, 3, padding=1), nn.ReLU())
+        self.second, self.relu = nn.Conv2d(3, 3, 3, padding=1), nn.ReLU()
+        self.drop, self.dense = nn.Dropout(), nn.Linear(27, 4)
+
+    def forward(self, x):
+        x = self.first(x)
+        x = self.relu(x + self.second(x))
+        return self.dense(self.drop(torch.flatten(x, 1)))
+
+
+@pytest.fixture
+def residual():
+    torch.manual_seed(0)
+    return Residual().eval()
+
+
+X = torch.randn(5, 2, 3, 3, generator=torch.Generator().manual_seed(1))
+
+
+def test_cuts_in_order(residual):
+    cuts = Traced(residual).cuts()
+    assert list(cuts) == ["first.0", "first.1", "second", "add", "relu", "flatten", "drop", "first"]
+    assert {name: cut.beside for name, cut in cuts.items() if cut.beside} == {"second": ("first.1",)}
+    assert cuts["first"].node is cuts["first.1"].node
+
+
+@pytest.mark.parametrize("cut", ["first.0", "first", "add", "relu", "flatten", "drop"])
+def test_halves_make_the_network(residual, cut):
+    """Bit for bit, in log-probabilities; with its own weights, frozen."""
+    split = SplitNetwork(residual, cut)
+    assert torch.equal(split.cloud(split.edge(X)), functional.log_softmax(residual(X), 1))
+    own = {id(weight) for weight in residual.parameters()}
+    assert {id(weight) for weight in split.parameters()} <= own and not any(w.requires_grad for w in split.parameters())
+    assert sum(len(list(half.parameters())) for half in (split.edge, split.cloud)) == len(own)
+
+
+def test_a_cut_that_more_than_one_value_crosses(residual):
+    message = "--cutting-point second: more than its output crosses, that of first.1 as well; .* such as first.1, add, first.0"
+    with pytest.raises(InputError, match=message):
+        SplitNetwork(residual, "second")
+
+
+def test_a_layer_that_is_not_there(residual):
+    with pytest.raises(InputError, match=re.escape("found 'layer3', expected one of first.0, first.1, add, relu")):
+        SplitNetwork(residual, "layer3")
+
+
+@pytest.mark.parametrize("cut", ["first", "relu", "flatten"])
+@pytest.mark.parametrize("with_w", [True, False])
+def test_noise_is_added_before_the_cloud(residual, cut, with_w):
+    split = SplitNetwork(residual, cut)
+    activations, generator = split.activations(X), torch.Generator().manual_seed(2)
+    w, n = (torch.randn(3, *activations.shape[1:], generator=generator) for _ in range(2))
+    w = w if with_w else None
+    found = split.noisy_cloud(activations, w, n)
+    expected = torch.stack([split.cloud(noisy(activations, None if w is None else w[r], n[r])) for r in range(3)], 1)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    assert len(split.head) == {"first": 0, "relu": 2, "flatten": 1}[cut]  # behind a connection there is no single linear map
+
+
+class Asks(nn.Module):
+    """What it does depends on what it is given."""
+
+    def forward(self, x):
+        return x if x.sum() > 0 else -x
+
+
+def test_what_cannot_be_traced():
+    with pytest.raises(InputError, match="a Asks cannot be traced .* expected one whose operations do not depend on its input"):
+        SplitNetwork(Asks(), "any")
+
+
+@pytest.mark.parametrize(("name", "cut"), [("resnet18", "layer3"), ("squeezenet1_1", "features.8"), ("densenet121", "features.pool0"), ("mobilenet_v3_small", "features.5")])
+def test_torchvisions_networks(name, cut):
+    torch.manual_seed(0)
+    network = torchvision.models.get_model(name).eval()
+    images = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    split = SplitNetwork(network, cut)
+    with torch.no_grad():
+        torch.testing.assert_close(split.cloud(split.edge(images)), functional.log_softmax(network(images), 1), rtol=0, atol=0)
