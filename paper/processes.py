@@ -23,14 +23,14 @@ def side_by_side(work: Callable[[Task], Result], tasks: Sequence[Task]) -> Itera
     if n <= 1:
         yield from map(work, tasks)
         return
-    usual = dict(os.environ)
+    usual = {name: os.environ.get(name) for name in ("OMP_NUM_THREADS", "TQDM_DISABLE")}
     os.environ["OMP_NUM_THREADS"] = str(n_threads // n)  # which libraries read when they are imported
     if sys.stderr.isatty():
         os.environ["TQDM_DISABLE"] = "1"  # bars of several processes would write over each other
     try:
         pool = multiprocessing.get_context("spawn").Pool(n, end_on_signals)  # a fork would have no threads of OpenMP
     finally:
-        os.environ.clear()
-        os.environ.update(usual)
+        for name, value in usual.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
     with pool:
         yield from pool.imap_unordered(work, tasks)
