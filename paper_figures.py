@@ -11,18 +11,15 @@ arguments, weights and code: a second call only draws, an interrupted one goes o
 import math
 import time
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from paper import attacked, plots, published, rows
-from paper.processes import side_by_side
 from shredder import figures
 from shredder.io import folders
 from shredder.io.cli import InputError, in_float32, require_at_least, script
 from shredder.io.files import csv_table, write_together
 from shredder.io.record import Record, report
-from shredder.io.terminal import progress
 
 # The rows of each figure, and how they are drawn.
 FIGURES = {
@@ -36,8 +33,6 @@ FIGURES = {
     "attacks": (attacked.figure_attacks, plots.attacks),
 }
 
-# Figures of the same points are made one after another; the longest group begins.
-GROUPS = (("5", "7", "table"), ("attacks",), ("8",), ("9",), ("v2-4",), ("6",))
 TITLES = {name: f"figure-{name}" if draw else "table-lenet" for name, (_, draw) in FIGURES.items()}
 # All that is written, some of it by each call.
 WRITTEN = (*(f"{title}.{end}" for title in TITLES.values() for end in ("csv", "png")), "attacks.md")
@@ -85,47 +80,25 @@ def main(args: Arguments) -> None:
         raise InputError("--networks: found none, expected lenet, alexnet or both")
     if not args.figure:
         raise InputError("--figure: found none, expected one or more, or all")
-    names = [name for name in FIGURES if name in args.figure or ("all" in args.figure and name != "attacks")]
-    for network in args.networks if {"6", "8"} & set(names) else ():
-        rows.profile(args, network)  # times: nothing runs beside it
-    groups = [group for of_points in GROUPS if (group := [name for name in of_points if name in names])]
     seconds, files = {}, {}
-    with progress(len(names), unit="figure", desc="figures") as bar:
-        for made in side_by_side(partial(rows_of, args), groups):
-            for name, (of_figure, seconds_of_figure) in made.items():
-                written = contents(args, name, of_figure)
-                write_together(written)
-                files |= written
-                seconds[name] = seconds_of_figure
-            bar.update(len(made))
-    results = {f"{TITLES[name]} (s)": seconds[name] for name in names}
-    record.write(args.output / "run.json", files, results)
-    report(args.output, results)
-
-
-def rows_of(args: Arguments, names: list[str]) -> dict[str, tuple[rows.Rows, float]]:
-    """The rows of some figures, and the seconds that they took."""
-    found = {}
-    for name in names:
-        begin = time.perf_counter()
-        of_figure = FIGURES[name][0](args)
+    for name in [name for name in FIGURES if name in args.figure or ("all" in args.figure and name != "attacks")]:
+        begin, (make, draw) = time.perf_counter(), FIGURES[name]
+        of_figure = make(args)
         if not of_figure:
             raise InputError(f"--figure {name}: no point was reached, so that nothing is to be drawn; see above")
-        found[name] = of_figure, time.perf_counter() - begin
-    return found
-
-
-def contents(args: Arguments, name: str, of_figure: rows.Rows) -> dict[Path, bytes]:
-    """A figure's files."""
-    columns = list(dict.fromkeys(column for row in of_figure for column in row))
-    table = csv_table(columns, [[row.get(column, "") for column in columns] for row in of_figure])
-    written = {args.output / f"{TITLES[name]}.csv": table}
-    if name == "attacks":
-        written[args.output / "attacks.md"] = attacked.markdown(of_figure).encode()
-    draw = FIGURES[name][1]
-    if figure := draw and draw(of_figure):
-        written[args.output / f"{TITLES[name]}.png"] = figures.png(figure)
-    return written
+        columns = list(dict.fromkeys(column for row in of_figure for column in row))
+        title = TITLES[name]
+        content = csv_table(columns, [[row.get(column, "") for column in columns] for row in of_figure])
+        written = {args.output / f"{title}.csv": content}
+        if name == "attacks":
+            written[args.output / "attacks.md"] = attacked.markdown(of_figure).encode()
+        if figure := draw and draw(of_figure):
+            written[args.output / f"{title}.png"] = figures.png(figure)
+        write_together(written)
+        files |= written
+        seconds[f"{title} (s)"] = time.perf_counter() - begin
+    record.write(args.output / "run.json", files, seconds)
+    report(args.output, seconds)
 
 
 if __name__ == "__main__":

@@ -30,7 +30,10 @@ def script(main: Callable[[Any], None], arguments: type) -> None:
     """
     terminal.unimportant()
     args = tyro.cli(arguments)
-    end_on_signals()
+    for name in ("SIGTERM", "SIGHUP"):  # Windows has no SIGHUP; nohup has it ignored
+        number = getattr(signal, name, None)
+        if number and signal.getsignal(number) == signal.SIG_DFL:
+            signal.signal(number, _end)
     try:
         main(args)
     except (InputError, WeightsError) as error:
@@ -39,14 +42,6 @@ def script(main: Callable[[Any], None], arguments: type) -> None:
         sys.exit(f"error: {error.filename or 'input or output'}: {error.strerror or error}")
     except KeyboardInterrupt:
         sys.exit("interrupted: no file is half-written, and a run.json lists the files that belong to it by their SHA-256")
-
-
-def end_on_signals() -> None:
-    """Let SIGTERM and SIGHUP end this process by SystemExit, so that what is written aside is removed."""
-    for name in ("SIGTERM", "SIGHUP"):  # Windows has no SIGHUP; nohup has it ignored
-        number = getattr(signal, name, None)
-        if number and signal.getsignal(number) == signal.SIG_DFL:
-            signal.signal(number, _end)
 
 
 def _end(number: int, _frame: Any) -> None:
