@@ -1,13 +1,14 @@
 """Data that several test files share."""
 
 import shutil
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
-import torchvision
 
 import train_noise
+from models.alexnet import AlexNet
 from shredder.inputs.digits import Digits, load_digits
 from tests.tiny_task import write_weights
 
@@ -61,14 +62,27 @@ def imagenet_sample() -> Path:
     return root
 
 
-@pytest.fixture
-def linked_sample(imagenet_sample: Path, tmp_path: Path) -> Path:
-    """The same folder as links, one for each class, so that a test may replace an image."""
-    root = tmp_path / "imagenet"
+@pytest.fixture(scope="session")
+def links(imagenet_sample: Path, tmp_path_factory) -> Path:
+    """The same folder as links, one for each class, which take a second to make."""
+    root = tmp_path_factory.mktemp("links") / "imagenet"
     (root / "val").mkdir(parents=True)
     for folder in (imagenet_sample / "val").iterdir():
         (root / "val" / folder.name).symlink_to(folder)
     return root
+
+
+@pytest.fixture
+def linked_sample(links: Path, imagenet_sample: Path):
+    """Those links, among which a test may replace an image, and add and remove what it likes: they are put back after it."""
+    yield links
+    left = {path.name for path in (links / "val").iterdir() if path.is_symlink()}
+    for path in (*links.iterdir(), *(links / "val").iterdir()):
+        if path.name not in left | {"val"}:
+            path.unlink() if path.is_symlink() else shutil.rmtree(path)
+    for folder in (imagenet_sample / "val").iterdir():
+        if folder.name not in left:
+            (links / "val" / folder.name).symlink_to(folder)
 
 
 @pytest.fixture
@@ -85,17 +99,39 @@ def replace_image():
     return replace
 
 
-@pytest.fixture(scope="session")
-def imagenet_weights(tmp_path_factory) -> Path:
-    """A state dict as torchvision ships it for ImageNet, untrained: it takes everything for the sample's first image."""
-    path = tmp_path_factory.mktemp("weights") / "alexnet.pth"
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        weights = torchvision.models.alexnet().state_dict()
+def untrained(width: int, path: Path) -> Path:
+    """Write weights, untrained, of a network of ImageNet's classes that takes everything for the sample's first image.
+
+    Each matrix of the classifier has one row, many times, which is stored once: 10 MB in the place of 244, which take seconds.
+    """
+    with torch.device("meta"):
+        network = AlexNet(width=width)
+    rng, weights = torch.Generator().manual_seed(0), {}
+    for name, tensor in network.state_dict().items():
+        rows = 1 if name in ("classifier.1.weight", "classifier.4.weight", "classifier.6.weight") else len(tensor)
+        drawn = torch.randn(rows, *tensor.shape[1:], generator=rng) / tensor[0].numel() ** 0.5
+        weights[name] = drawn.expand(tensor.shape)
     weights["classifier.6.bias"][790] = 100  # a shopping basket
     torch.save(weights, path)
-    yield path
-    path.unlink()  # 244 MB, and pytest keeps the folders of its last three runs
+    return path
+
+
+@pytest.fixture(scope="session")
+def imagenet_weights(tmp_path_factory) -> Path:
+    """A state dict as torchvision ships it for ImageNet."""
+    return untrained(4096, tmp_path_factory.mktemp("weights") / "alexnet.pth")
+
+
+@pytest.fixture(scope="session")
+def narrow_file(tmp_path_factory) -> Path:
+    return untrained(32, tmp_path_factory.mktemp("weights") / "narrow.pth")
+
+
+@pytest.fixture
+def narrow_weights(narrow_file: Path, monkeypatch) -> Path:
+    """Weights of a network that is a tenth as large, and which is then ImageNet's: reading torchvision's takes a second."""
+    monkeypatch.setattr("models.alexnet.AlexNet", partial(AlexNet, width=32))
+    return narrow_file
 
 
 @pytest.fixture(scope="session")

@@ -26,6 +26,7 @@ def notebook(tmp_path, monkeypatch):
     monkeypatch.setenv("SAMPLE", str(tmp_path / "sample"))
     monkeypatch.setenv("FIGURES", str(tmp_path / "figures"))
     monkeypatch.setenv("TQDM_DISABLE", "1")  # as the notebook does, and no test after it
+    monkeypatch.setitem(plt.rcParams, "savefig.dpi", 50)  # a sixteenth of the pixels
 
     def run(**settings) -> dict:
         """`settings` replace defaults of the notebook's Arguments."""
@@ -45,7 +46,9 @@ def notebook(tmp_path, monkeypatch):
 
 @pytest.fixture
 def undrawn(monkeypatch):
-    """Figures are made, and not drawn, which is most of the time of a small sample: other tests here draw each of them."""
+    """Figures are empty files, for they take most of the time of a small sample: other tests here draw each of them."""
+    for name in MORE_FIGURES:
+        monkeypatch.setattr(f"shredder.figures.{name.replace('-', '_')}", lambda *_, **__: None)
     monkeypatch.setattr("shredder.figures.png", lambda figure: b"")
 
 
@@ -132,7 +135,9 @@ def drawn(root: Path) -> set:
         (101, {}, MORE_FIGURES),
     ],
 )
-def test_few_queries(tmp_path, notebook, capsys, n, needed, figures):
+def test_few_queries(tmp_path, notebook, request, capsys, n, needed, figures):
+    if n > 3:  # as the next test draws them
+        request.getfixturevalue("undrawn")
     write_sample(tmp_path, n)
     notebook()
     printed = capsys.readouterr().out
@@ -248,7 +253,7 @@ def test_components_are_the_same_from_either_matrix(tmp_path, notebook, undrawn)
 def test_published_numbers_stand_beside_their_task_and_cut_alone(tmp_path, notebook, undrawn, capsys, task, cut, line):
     write_sample(tmp_path, 8)
     say_task(tmp_path, task, cut)
-    notebook()
+    notebook(n_splits=2, n_permutations=2)
     published = [printed for printed in capsys.readouterr().out.splitlines() if printed.startswith("the authors'")]
     assert [printed.endswith(line or "") for printed in published] == [True] * (line is not None)
 
@@ -273,7 +278,7 @@ def test_an_old_record_of_alexnet(tmp_path, notebook, capsys):
     assert drawn(tmp_path) == MORE_FIGURES
 
 
-def test_an_old_record_of_lenet(tmp_path, notebook, capsys):
+def test_an_old_record_of_lenet(tmp_path, notebook, undrawn, capsys):
     paths = {name: f"../noise/{name}.npy" for name in ("additive", "multiplicative")}
     arguments = {"cutting_point": "relu5", "dataset": "mnist-5k", "public_labels": "gt5", "draw": "order-preserving"} | paths
     record = {"command": "sample_mutual_info_lenet.py", "arguments": arguments, "results": {"queries": 9, "members": 4}}

@@ -1,5 +1,6 @@
 """The edge runs once: what it sends is the same in memory and on disk, and an interrupted pass is not begun again."""
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -13,13 +14,13 @@ from torch import nn
 
 from models.alexnet import pretrained_alexnet
 from shredder.inputs.activations import cached_activations, edge_pass, note_of, remove
-from shredder.inputs.images import IMAGENET_SHAPE, Images
+from shredder.inputs.images import Images
 from shredder.io import kept
 from shredder.io.cli import InputError
 from shredder.split import SplitNetwork
-from tasks import alexnet
+from tasks import alexnet, lenet
 
-# Of the small network below, for images of 3x224x224.
+# Of the small network below, for images of 1x32x32.
 SHAPE = (4, 4, 4)
 N = 230  # batches of 50, 50, 50, 50, 30
 
@@ -33,7 +34,7 @@ class SmallNetwork(nn.Module):
         super().__init__()
         with torch.random.fork_rng():
             torch.manual_seed(0)
-            self.conv, self.fc = nn.Conv2d(3, 4, 56, stride=56), nn.Linear(64, 10)
+            self.conv, self.fc = nn.Conv2d(1, 4, 8, stride=8), nn.Linear(64, 10)
 
     def layers(self):
         return OrderedDict(conv=self.conv, flatten=nn.Flatten(), fc=self.fc)
@@ -68,7 +69,7 @@ def note_after(monkeypatch, batches):
 
 
 def digits(n):
-    return alexnet.digits("mnist-5k", Path("data"), {"train": n})["train"]
+    return lenet.digits("mnist-5k", Path("data"), {"train": n})["train"]
 
 
 def some_images(n=N, bad=(), interrupted_at=None, first=0):
@@ -81,7 +82,7 @@ def some_images(n=N, bad=(), interrupted_at=None, first=0):
         made = whole.make([first + row for row in rows])
         return [None if row in bad else image for row, image in zip(rows, made, strict=True)] if bad else made
 
-    return Images(whole.labels[first:], [f"digit {row}" for row in range(n)], make, IMAGENET_SHAPE)
+    return Images(whole.labels[first:], [f"digit {row}" for row in range(n)], make, whole.shape)
 
 
 def cached(split, images, path, key="a", skip_corrupt=False):
@@ -101,12 +102,12 @@ def assert_same_bits(found, expected):
 
 def test_what_alexnet_sends(tmp_path):
     """In memory, where it fits: no file is written."""
-    split, images = SplitNetwork(pretrained_alexnet("digits"), "pool5"), digits(60)
-    path = tmp_path / "activations.f32"
+    images = dataclasses.replace(alexnet.digits("mnist-5k", Path("data"), {"train": 12})["train"], batch_size=8)
+    split, path = SplitNetwork(pretrained_alexnet("digits"), "pool5"), tmp_path / "activations.f32"
     activations, labels = cached_activations(split, images, (256, 6, 6), path, "", skip_corrupt=False)
-    assert activations.shape == (60, 256, 6, 6) and activations.dtype == torch.float32 and not activations.requires_grad
+    assert activations.shape == (12, 256, 6, 6) and activations.dtype == torch.float32 and not activations.requires_grad
     # Convolutions may sum in another order for another batch size.
-    torch.testing.assert_close(activations, split.activations(images.make(list(range(60)))), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(activations, split.activations(images.make(list(range(12)))), rtol=1e-4, atol=1e-4)
     assert torch.equal(labels, images.labels)
     assert not list(tmp_path.iterdir())
 

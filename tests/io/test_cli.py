@@ -353,23 +353,6 @@ def test_script_exits_with_one_line(monkeypatch, mistake, message):
     assert isinstance(end.value.code, str) and "\n" not in end.value.code
 
 
-def test_script_as_a_process():
-    program = """if True:
-        from dataclasses import dataclass
-        from shredder.io.cli import require_at_least, script
-
-        @dataclass
-        class Arguments:
-            members: int = 1
-
-        script(lambda args: require_at_least(args, members=1), Arguments)
-    """
-    command = [sys.executable, "-c", program, "--members", "0"]
-    ended = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True)
-    assert ended.returncode == 1
-    assert ended.stderr == "error: --members: found 0, expected at least 1\n"
-
-
 def test_script_lets_a_bug_be_seen(monkeypatch):
     def main(args):
         raise ZeroDivisionError
@@ -406,13 +389,37 @@ PRINTS = """if True:
 """
 
 
-@pytest.mark.parametrize("end", ["| head -c1 >&3", "2>&1 | true", ">&-", "2>&-", "<&- >&- 2>&-", "> /dev/full 2>&1"])
-def test_results_and_exit_status_do_not_depend_on_what_is_printed(tmp_path, end):
+# The same without what takes a second to import.
+STREAMS_ALONE = """if True:
+    import sys
+    from pathlib import Path
+    from tqdm import tqdm
+    from shredder.io.terminal import unimportant
+
+    unimportant()
+    for _ in tqdm(range(3)):
+        print("x" * 100_000, "caf\\udce9")
+        sys.stdout.flush()
+    print("error", file=sys.stderr)
+    Path(sys.argv[2]).write_bytes(b"whole")
+    print("accuracy 0.5")
+"""
+ENDS = ("| head -c1 >&3", "2>&1 | true", ">&-", "2>&-", "<&- >&- 2>&-", "> /dev/full 2>&1")
+
+
+@pytest.mark.parametrize(
+    ("program", "end"),
+    [
+        *(pytest.param(STREAMS_ALONE, end, id=end) for end in ENDS),
+        *(pytest.param(PRINTS, end, id=f"script {end}") for end in ("2>&1 | head -c1 >&3", "<&- >&- 2>&-")),
+    ],
+)
+def test_results_and_exit_status_do_not_depend_on_what_is_printed(tmp_path, program, end):
     """The reader goes away, the stream is closed, the disk of a log is full; and no stream's place is taken by a file."""
     command = f'{{ "$@" ; echo $? > {tmp_path}/status; }} {end}'
     environment = os.environ | {"PYTHONIOENCODING": "ascii"}
     subprocess.run(
-        ["sh", "-c", f"exec 3>&1; {command}", "sh", sys.executable, "-c", PRINTS, "--output", str(tmp_path / "results")],
+        ["sh", "-c", f"exec 3>&1; {command}", "sh", sys.executable, "-c", program, "--output", str(tmp_path / "results")],
         cwd=Path(__file__).parents[2], env=environment, capture_output=True,
     )  # fmt: skip
     assert (tmp_path / "status").read_text() == "0\n"

@@ -199,7 +199,7 @@ def test_systems_without_resource(monkeypatch):
     """As Windows: nothing of Unix is imported before it is needed, and there is no peak then."""
     program = """if True:
         import sys
-        import filelock, torch, torchvision, skimage.metrics  # which look by themselves
+        import filelock, torch, torchvision  # which look by themselves
         for name in ("resource", "fcntl", "pwd", "termios"):
             sys.modules[name] = None
         import paper_figures, pretrain, train_noise, sample_mutual_info, attack
@@ -295,16 +295,16 @@ def test_a_digest_is_of_all_elements():
 # torch's default.
 
 
-def test_the_default_dtype_decides_nothing(tmp_path):
+def test_the_default_dtype_decides_nothing(tmp_path, quick_digits):
     """Step 1, fresh noise, and step 2 with it: the same bits whatever the caller's default is, which stays."""
     found = []
     for dtype in (torch.float32, torch.float64):
         folder, callers = tmp_path / str(dtype), torch.get_default_dtype()
         torch.set_default_dtype(dtype)
         try:
-            small = {"epochs": 2, "min_epochs": 0, "min_accuracy": 0.0, "directions": 2}
+            small = {"images": 400, "epochs": 2, "min_epochs": 0, "min_accuracy": 0.0, "directions": 2}
             train.main(train.Arguments(method="fresh", form="saturated", output=folder / "noise", **small))
-            sample.main(sample.Arguments(fresh=folder / "noise", n_samples=5, seed=0, output=folder / "sample"))
+            sample.main(sample.Arguments(fresh=folder / "noise", n_samples=5, judged_on=50, seed=0, output=folder / "sample"))
             assert torch.get_default_dtype() == dtype
         finally:
             torch.set_default_dtype(callers)

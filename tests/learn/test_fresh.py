@@ -273,7 +273,7 @@ def test_other_noise_beside_fresh(tmp_path, script, beside):
         script.main(script.Arguments(task="lenet", fresh=tmp_path, draw="fresh", output=tmp_path, **beside))
 
 
-def test_digits_from_learning_to_sample(tmp_path):
+def test_digits_from_learning_to_sample(tmp_path, quick_digits):
     """Steps 1 and 2 on real digits: the bound, the accuracy, and what is written."""
     train.main(train.Arguments(method="fresh", output=tmp_path / "noise"))
     learned = runs_results(tmp_path / "noise")
@@ -281,7 +281,7 @@ def test_digits_from_learning_to_sample(tmp_path):
     sample.main(sample.Arguments(fresh=tmp_path / "noise", n_samples=200, seed=0, output=tmp_path / "sample"))
     sampled = runs_results(tmp_path / "sample")
     # Handed over as a folder it is the same noise, to the bit.
-    sample.main(sample.Arguments(noise=tmp_path / "noise", n_samples=200, seed=0, output=tmp_path / "again"))
+    sample.main(sample.Arguments(noise=tmp_path / "noise", n_samples=200, judged_on=10, seed=0, output=tmp_path / "again"))
     for path in (tmp_path / "sample").glob("*.npy"):
         assert path.read_bytes() == (tmp_path / "again" / path.name).read_bytes()
     assert sampled["average public accuracy"] == pytest.approx(learned["average test accuracy"], abs=0.01)

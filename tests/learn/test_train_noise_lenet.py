@@ -32,7 +32,7 @@ pytestmark = pytest.mark.usefixtures("quick_digits")
 
 
 def run(output, **fields):
-    small = {"members": 4, "parallel": 4, "epochs": 30, "min_epochs": 1, "min_accuracy": 0.0}
+    small = {"images": 400, "members": 4, "parallel": 4, "epochs": 30, "min_epochs": 1, "min_accuracy": 0.0}
     train_noise_lenet.main(train_noise_lenet.Arguments(output=output, **small | fields))
     return {name: (output / name).read_bytes() for name in RESULTS}
 
@@ -97,7 +97,7 @@ def test_a_smaller_scale_learns_faster(tmp_path):
     # they only begin for scale 20.
     accuracies = {}
     for scale in (3.0, 20.0):
-        run(tmp_path / str(scale), scale=scale, recipe="authors", epochs=61, min_epochs=60)
+        run(tmp_path / str(scale), images=None, scale=scale, recipe="authors", epochs=61, min_epochs=60)
         curves = np.genfromtxt(tmp_path / str(scale) / "curves.csv", delimiter=",", names=True)
         accuracies[scale] = curves["accuracy"][curves["epoch"] == 61].mean()
     assert accuracies[3.0] > 0.95 and accuracies[20.0] < 0.75
@@ -125,7 +125,7 @@ SLOW = """if True:
 def test_killed_run_continues_to_the_same_bits(tmp_path, monkeypatch):
     # Two members at a time and four in all, so that accepted ones, too, have to survive: two are by the 12th epoch.
     fields = {"members": 4, "parallel": 2, "epochs": 40, "min_epochs": 11}
-    flags = ["--members=4", "--parallel=2", "--epochs=40", "--min-epochs=11", "--min-accuracy=0"]
+    flags = ["--images=400", "--members=4", "--parallel=2", "--epochs=40", "--min-epochs=11", "--min-accuracy=0"]
     environment = os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())}  # as many as here, or bits may differ
     command = [sys.executable, "-c", SLOW, *flags, "--output", str(tmp_path / "killed")]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}

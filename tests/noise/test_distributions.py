@@ -30,7 +30,9 @@ from shredder.noise.tensors import laplace_fit, laplace_fit_error
 from shredder.split import SplitNetwork
 
 SHAPE = (120, 1, 1)
-SMALL = {"method": "distribution", "members": 3, "parallel": 3, "epochs": 8, "min_epochs": 1, "min_accuracy": 0.0}
+SMALL = {
+    "method": "distribution", "images": 400, "members": 3, "parallel": 3, "epochs": 8, "min_epochs": 1, "min_accuracy": 0.0
+}  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -255,14 +257,14 @@ def test_alpha_makes_noise_grow(tmp_path):
     quiet, loud = (
         np.load(tmp_path / f"{alpha}" / "distributions.npy")
         for alpha in (0.0, 0.1)
-        if learned(tmp_path / f"{alpha}", alpha=alpha, epochs=20, min_epochs=15, max_sse=10.0)
+        if learned(tmp_path / f"{alpha}", alpha=alpha, images=None, epochs=20, min_epochs=15, max_sse=10.0)
     )
     assert loud[:, 1].mean() > 1.5 * quiet[:, 1].mean()
 
 
 def test_tensors_learned_redrawn_survive_redrawing(tmp_path):
     column = "average test accuracy, order-preserving draws"
-    longer = {"epochs": 121, "min_epochs": 120, "public_labels": "digits"}
+    longer = {"images": None, "epochs": 121, "min_epochs": 120, "public_labels": "digits"}
     _, alone = learned(tmp_path / "alone", no_learn_redrawn=True, **longer)
     _, redrawn = learned(tmp_path / "redrawn", **longer)
     assert alone["arguments"]["learn_redrawn"] is False
@@ -274,7 +276,7 @@ def test_private_labels_hide_the_digit(tmp_path):
     accuracy = {}
     for private_labels in (False, True):
         folder = tmp_path / str(private_labels)
-        learned(folder, public_labels="gt5", private_labels=private_labels, scale=1.0, epochs=81, min_epochs=80)
+        learned(folder, public_labels="gt5", private_labels=private_labels, images=None, scale=1.0, epochs=81, min_epochs=80)
         named = {"distributions": folder / "distributions.npy", "orders": folder / "orders.npy"}
         sample.main(sample.Arguments(output=folder / "sample", n_samples=100, seed=0, **named))
         accuracy[private_labels] = json.loads((folder / "sample" / "run.json").read_text())["results"]
@@ -289,7 +291,7 @@ def test_members_that_are_no_laplace_are_rejected(tmp_path):
 
 def test_accuracy_out_of_reach_leaves_the_logs(tmp_path):
     with pytest.raises(InputError, match=r"the best held-out accuracy seen was \d\.\d{4}"):
-        learned(tmp_path, min_accuracy=0.9999, epochs=2)
+        learned(tmp_path, min_accuracy=0.9999, images=None, epochs=2)
     assert sorted(path.name for path in tmp_path.glob("[!.]*")) == ["curves.csv", "training.csv"]
     assert len((tmp_path / "curves.csv").read_text().splitlines()) > 6
 

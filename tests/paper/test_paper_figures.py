@@ -21,9 +21,9 @@ from shredder.learn import step as learn_step
 from shredder.sample import step as sample_step
 
 LEARN = learn_step.Arguments(
-    task="lenet", method="distribution", members=2, epochs=3, min_epochs=1, min_accuracy=0.0, max_sse=1.0
+    task="lenet", method="distribution", images=400, members=2, epochs=3, min_epochs=1, min_accuracy=0.0, max_sse=1.0
 )
-SAMPLE = sample_step.Arguments(n_samples=60, seed=0)
+SAMPLE = sample_step.Arguments(n_samples=60, judged_on=100, seed=0)
 
 
 @pytest.fixture(autouse=True)
@@ -101,7 +101,7 @@ def test_a_point_interrupted_in_its_estimate_goes_on(tmp_path):
 
 
 def test_a_point_that_is_out_of_reach_is_kept(tmp_path):
-    unreachable = dataclasses.replace(LEARN, min_accuracy=0.9999)
+    unreachable = dataclasses.replace(LEARN, images=None, min_accuracy=0.9999)
     made = measured(tmp_path, unreachable, sampling=broken)
     assert "best held-out accuracy" in made["unreached"]
     assert made == measured(tmp_path, unreachable, learning=broken, sampling=broken)

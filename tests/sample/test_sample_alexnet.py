@@ -1,12 +1,13 @@
 """Sampling AlexNet: what is written is what the network saw and sent, and a draw's row is what that draw does."""
 
+import dataclasses
 import functools
 import json
 import math
 import os
 import re
+import runpy
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -34,11 +35,23 @@ ARRAYS = ("noisy_activations", "original_activations", "original_images", "label
 RESULTS = sorted([*(f"{name}.npy" for name in ARRAYS), "draws.csv", "run.json"])
 SHAPE = (256, 6, 6)
 # More queries than are drawn at once, than are judged at once, and than a batch has; fewer images that draws are judged on.
-N, JUDGED_ON = 60, 40
-DRAWN_AT_ONCE, JUDGED_AT_ONCE = 25, 10
+N, JUDGED_ON = 24, 16
+DRAWN_AT_ONCE, JUDGED_AT_ONCE, EDGE_BATCH = 10, 4, 20
 SCALE = 12
 
-pytestmark = pytest.mark.usefixtures("quick_digits")
+
+@pytest.fixture(scope="module", autouse=True)
+def few_in_a_batch(quick_digits):
+    """So that a second batch needs no more than a few digits: the edge takes ten milliseconds for each."""
+
+    def load(data_root, parts):
+        found = digits("mnist-5k", data_root, parts)
+        return {part: dataclasses.replace(images, batch_size=EDGE_BATCH) for part, images in found.items()}
+
+    datasets = task.datasets | {"mnist-5k": dataclasses.replace(task.datasets["mnist-5k"], load=load)}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tasks.alexnet.task", dataclasses.replace(task, datasets=datasets))
+        yield
 
 
 def tensors(n=4, shape=SHAPE, seed=0):
@@ -186,7 +199,7 @@ def test_without_a_seed_nobody_knows_the_noise(additive, tmp_path):
 
 
 def test_how_many_are_judged_at_once_changes_nothing(sampled, additive, tmp_path, monkeypatch):
-    few_at_once(monkeypatch, judged=7)
+    few_at_once(monkeypatch, judged=3)
     run(tmp_path, additive, n_samples=N, judged_on=JUDGED_ON)
     tables = [np.genfromtxt(folder / "draws.csv", delimiter=",", names=True) for folder in (sampled, tmp_path)]
     np.testing.assert_allclose(tables[0]["snr"], tables[1]["snr"], rtol=1e-8)
@@ -344,12 +357,13 @@ def test_neither_weights_nor_a_network(additive, tmp_path, monkeypatch, no_edge)
     assert not (tmp_path / "output").exists()
 
 
-def test_as_a_process(tmp_path):
-    """One line on stderr, and no traceback."""
-    command = [sys.executable, "sample_mutual_info_alexnet.py", "--additive=missing.npy", "--output", str(tmp_path / "output")]
-    ended = subprocess.run(command, cwd=Path(sample.__file__).parent, capture_output=True, text=True)
-    assert ended.returncode == 1
-    assert ended.stderr == "error: --additive missing.npy: no such file, expected a .npy array\n"
+def test_as_a_script(tmp_path, monkeypatch):
+    """One line, which Python prints on stderr, and no traceback."""
+    path = Path(sample.__file__)
+    monkeypatch.setattr(sys, "argv", [path.name, "--additive=missing.npy", "--output", str(tmp_path / "output")])
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path(str(path), run_name="__main__")
+    assert end.value.code == "error: --additive missing.npy: no such file, expected a .npy array"
     assert not (tmp_path / "output").exists()
 
 
@@ -405,20 +419,24 @@ def test_queries_as_served(additive, tmp_path, monkeypatch):
 # ImageNet.
 
 
-@pytest.fixture
-def imagenet(imagenet_weights, additive):
+def of_imagenet(weights, additive):
     """Arguments for the real images."""
-    return {"dataset": "imagenet", "weights": imagenet_weights, "additive": additive, "judged_on": 5}
+    return {"dataset": "imagenet", "weights": weights, "additive": additive, "judged_on": 5}
+
+
+@pytest.fixture
+def imagenet(narrow_weights, additive):
+    return of_imagenet(narrow_weights, additive)
 
 
 @pytest.mark.filterwarnings("ignore::ite.UnsupportedEstimate")  # twelve samples cannot show so much, and are not asked to
-def test_imagenet_to_mutual_information(imagenet, imagenet_sample, tmp_path):
-    """From JPEGs to nats. Untrained weights, so the numbers mean nothing; but they are numbers."""
-    found = run(tmp_path, data_root=imagenet_sample, n_samples=12, **imagenet)
+def test_imagenet_to_mutual_information(imagenet_weights, imagenet_sample, additive, tmp_path):
+    """From JPEGs to nats. Untrained weights, so the numbers mean nothing; but they are numbers. Of torchvision's network."""
+    found = run(tmp_path, data_root=imagenet_sample, n_samples=12, **of_imagenet(imagenet_weights, additive))
     images = imagenet_images(imagenet_sample, "test", 12)
     np.testing.assert_array_equal(found["labels"][:, 0], images.labels)
     np.testing.assert_array_equal(found["original_images"], torch.stack(images.make(list(range(12)))).flatten(1))
-    split = SplitNetwork(pretrained_alexnet("imagenet", imagenet["weights"]), "pool5")
+    split = SplitNetwork(pretrained_alexnet("imagenet", imagenet_weights), "pool5")
     expected = split.activations(torch.from_numpy(found["original_images"]).view(12, 3, 224, 224))
     np.testing.assert_allclose(found["original_activations"], expected, rtol=1e-3, atol=1e-4)
     table = np.genfromtxt(tmp_path / "draws.csv", delimiter=",", names=True)
@@ -431,25 +449,25 @@ def test_imagenet_to_mutual_information(imagenet, imagenet_sample, tmp_path):
 
 def test_an_image_that_cannot_be_decoded(imagenet, linked_sample, tmp_path, replace_image, capsys):
     """It ends the run in a message that names it, and the old files stay; or it is left out, and the rest keep their labels."""
-    images = imagenet_images(linked_sample, "test", 12)
-    path = Path(images.names[5])
-    expected = run(tmp_path / "whole", data_root=linked_sample, n_samples=12, **imagenet)
+    images = imagenet_images(linked_sample, "test", 6)
+    path = Path(images.names[2])
+    expected = run(tmp_path / "whole", data_root=linked_sample, n_samples=6, **imagenet)
     replace_image(path, path.read_bytes()[:1000])
     output = tmp_path / "output"
     shutil.copytree(tmp_path / "whole", output)
     earlier = contents(output)
-    with pytest.raises(InputError, match=f"1 of 12 images cannot be decoded: {path}.*--skip-corrupt"):
-        run(output, data_root=linked_sample, n_samples=12, **imagenet)
+    with pytest.raises(InputError, match=f"1 of 6 images cannot be decoded: {path}.*--skip-corrupt"):
+        run(output, data_root=linked_sample, n_samples=6, **imagenet)
     assert contents(output) == earlier
-    found = run(output, data_root=linked_sample, n_samples=12, skip_corrupt=True, **imagenet)
-    assert f"left out: 1 of 12 images cannot be decoded: {path}" in capsys.readouterr().out
+    found = run(output, data_root=linked_sample, n_samples=6, skip_corrupt=True, **imagenet)
+    assert f"left out: 1 of 6 images cannot be decoded: {path}" in capsys.readouterr().out
     for name in ("labels", "original_images"):
-        np.testing.assert_array_equal(found[name], np.delete(expected[name], 5, axis=0))
-    assert found["noisy_activations"].shape == found["original_activations"].shape == (11, *SHAPE)
+        np.testing.assert_array_equal(found[name], np.delete(expected[name], 2, axis=0))
+    assert found["noisy_activations"].shape == found["original_activations"].shape == (5, *SHAPE)
     np.testing.assert_allclose(
-        found["original_activations"], np.delete(expected["original_activations"], 5, axis=0), rtol=1e-3, atol=1e-4
+        found["original_activations"], np.delete(expected["original_activations"], 2, axis=0), rtol=1e-3, atol=1e-4
     )
-    assert results(output)["queries"] == 11 and results(output)["left out"] == 1
+    assert results(output)["queries"] == 5 and results(output)["left out"] == 1
 
 
 def test_not_one_image_that_can_be_decoded(imagenet, linked_sample, tmp_path, replace_image):
