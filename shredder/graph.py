@@ -1,10 +1,10 @@
 """Any network as a graph of operations, traced by torch.fx, and the places where a single value crosses it."""
 
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
-from torch import fx, nn
+from torch import Tensor, fx, nn
 from torch.nn import functional
 
 from shredder.io.cli import InputError
@@ -68,6 +68,19 @@ class Traced:
                 found[module] = found[self._names[node]]
         return found
 
+    def values(self, inputs: Tensor) -> dict[str, Any]:
+        """What each operation of `cuts` makes of inputs, by name."""
+        made: dict[fx.Node, Any] = {}
+
+        class Keeping(fx.Interpreter):
+            def run_node(self, node: fx.Node) -> Any:
+                made[node] = super().run_node(node)
+                return made[node]
+
+        with torch.no_grad():
+            Keeping(self._network, graph=self._graph).run(inputs)
+        return {name: made[cut.node] for name, cut in self.cuts().items()}
+
     def halves(self, cutting_point: str) -> tuple[fx.GraphModule, fx.GraphModule]:
         """The graph up to a cutting point, and the rest.
 
@@ -76,7 +89,8 @@ class Traced:
         cuts = self.cuts()
         working = [name for name, cut in cuts.items() if not cut.beside]
         if cutting_point not in cuts:
-            raise InputError(f"--cutting-point: found {cutting_point!r}, expected one of {', '.join(working)}")
+            expected = f"expected one of {', '.join(working)}" if working else "but nowhere does a single value cross it"
+            raise InputError(f"--cutting-point: found {cutting_point!r}, {expected}")
         cut = cuts[cutting_point]
         if cut.beside:
             order = list(cuts)
@@ -142,7 +156,7 @@ def _after(half: fx.GraphModule, node: fx.Node) -> fx.GraphModule:
 
 
 def _names_of(nodes: Iterable[fx.Node]) -> Mapping[fx.Node, str]:
-    """Modules have their own names, other operations theirs within the module that asks for them; what runs again is numbered."""
+    """Modules have their own names, other operations theirs within the module that runs them; what runs again is numbered."""
     names, seen = {}, {}
     for node in nodes:
         name = str(node.target) if node.op == "call_module" else ".".join([*_modules(node)[-1:], _operation(node)])

@@ -2,6 +2,8 @@
 
 import math
 from collections.abc import Mapping
+from functools import partial
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -15,8 +17,8 @@ from shredder.noise.tensors import noisy
 class SplitNetwork(nn.Module):
     """`network` as `edge` and `cloud`, every weight frozen, in eval mode.
 
-    The two halves hold the network's own layers, so `cloud(edge(x))` equals `network(x)` bit for bit. Where that ends in scores,
-    the cloud makes log-probabilities of them.
+    The two halves hold the network's own layers, so `cloud(edge(x))` equals `network(x)` bit for bit. Where that ends in
+    scores, the cloud makes log-probabilities of them.
 
     Parameters
     ----------
@@ -34,7 +36,8 @@ class SplitNetwork(nn.Module):
     def __init__(self, network: nn.Module, cutting_point: str):
         super().__init__()
         layers = chain_of(network)
-        self.edge, cloud = graph.Traced(network.eval()).halves(cutting_point) if layers is None else _halves(layers, cutting_point)
+        halves = graph.Traced(network.eval()).halves if layers is None else partial(_halves, layers)
+        self.edge, cloud = halves(cutting_point)
         # The cloud up to its first linear map, if it begins with one, and what follows.
         self.head, rest = _beginning(cloud) if layers is not None else graph.beginning(cloud)
         last = [] if _ends_in_log_probabilities(cloud) else [nn.LogSoftmax(-1)]
@@ -91,6 +94,43 @@ class SplitNetwork(nn.Module):
         else:
             hidden = self.head(noisy(activations.unsqueeze(1), multiplicative, additive).flatten(0, 1)).unflatten(0, shape)
         return self.rest(hidden.flatten(0, 1)).unflatten(0, shape)
+
+
+class Place(NamedTuple):
+    """Where a network could be cut: what is sent of one input, and whether more than that crosses.
+
+    Attributes
+    ----------
+    shape : tuple of int
+    bytes : int
+        As float32.
+    beside : tuple of str
+        Whatever else crosses, by name.
+    """
+
+    shape: tuple[int, ...]
+    bytes: int
+    beside: tuple[str, ...]
+
+
+def places(network: nn.Module, inputs: Tensor) -> dict[str, Place]:
+    """Of all layers but the last, in their order; by what they make of `inputs`, (1, *input shape)."""
+    layers = chain_of(network.eval())
+    if layers is None:
+        traced = graph.Traced(network)
+        cuts = traced.cuts()
+        values = {name: (value, cuts[name].beside) for name, value in traced.values(inputs).items()}
+    else:
+        values, value = {}, inputs
+        with torch.no_grad():
+            for name, layer in list(layers.items())[:-1]:
+                value = layer(value)
+                values[name] = value, ()
+    return {
+        name: Place(tuple(value.shape[1:]), 4 * value[0].numel(), beside)
+        for name, (value, beside) in values.items()
+        if isinstance(value, Tensor) and value.is_floating_point() and value.dim() > 1 and len(value) == len(inputs)
+    }
 
 
 def chain_of(network: nn.Module) -> Mapping[str, nn.Module] | None:

@@ -13,7 +13,7 @@ from shredder.io.cli import InputError, require_one_of
 from shredder.io.files import sha256
 from shredder.noise.channel import Channel
 from shredder.noise.flags import SINGLE, handed, source_of
-from shredder.split import SplitNetwork
+from shredder.split import SplitNetwork, places
 from shredder.task import Task, read_task
 
 
@@ -176,22 +176,38 @@ class System:
         own = [self.args.task] if isinstance(self.args.task, Path) else []
         return [path for path in (self.args.weights, self.args.private_weights, *own) if path]
 
+    def listed_cuts(self) -> list[str]:
+        """A line for each place where the network could be cut: shape and bytes of what is sent, and what else crosses."""
+        (inputs,) = self.dataset.load(self.args.data_root, {"test": 1}).values()
+        found = places(self._network, _some(inputs))
+        width = max(map(len, found))
+        lines = [f"{'':{width}} {'shape':>16} {'bytes':>11}"]
+        for name, place in found.items():
+            more = f"  no cut: {', '.join(place.beside)} crosses as well" if place.beside else ""
+            lines.append(f"{name:{width}} {' x '.join(map(str, place.shape)):>16} {place.bytes:>11,}{more}")
+        return lines
+
     def images(self, **parts: int | None) -> list[Images]:
         """The parts that are named, each so many images of it, or all of None; after a look at what the edge makes of one.
 
         Raises InputError, also where the network does not send or answer what the task says.
         """
         found = self.dataset.load(self.args.data_root, parts)
-        image = torch.rand(1, *next(iter(found.values())).shape, generator=torch.Generator().manual_seed(0))
+        image = _some(next(iter(found.values())))
         with torch.no_grad():
+            whole = self._network(image)
+            _require_scores(f"--task {self.task.name}", whole)
             sent = self.split.edge(image)
             if tuple(sent.shape[1:]) != self.shape:
                 raise InputError(
                     f"--task {self.task.name}: the network sends {tuple(sent.shape[1:])} at {self.args.cutting_point}, "
                     f"the task says {self.shape}"
                 )
-            answers, whole = self.split.cloud(sent), self._network(image)
-        _require_answers(f"--task {self.task.name}", answers, whole)
+            answers = self.split.cloud(sent)
+        if answers.shape != whole.shape or not torch.allclose(answers, whole.log_softmax(1), rtol=1e-3, atol=1e-5):
+            raise InputError(
+                f"--task {self.task.name}: its layers, one after another, answer otherwise than the network itself does"
+            )
         for part, images in found.items():
             labels = self.labels.public(images.labels)
             if labels.dtype != torch.int64 or labels.min() < 0 or labels.max() >= answers.shape[1]:
@@ -202,13 +218,18 @@ class System:
         return [found[part] for part in parts]
 
 
-def _require_answers(task: str, answers: Tensor, whole: Tensor) -> None:
-    """Raise InputError unless the chain of layers answers as the `whole` network does: log-probabilities, (1, labels)."""
-    if answers.shape != whole.shape or not torch.allclose(answers, whole, rtol=1e-3, atol=1e-5):
-        raise InputError(f"{task}: its layers, one after another, answer otherwise than the network itself does")
-    total = answers.exp().sum().item()
-    if answers.dim() != 2 or abs(total - 1) > 1e-3:
+def _some(images: Images) -> Tensor:
+    """An input of their shape, (1, *shape)."""
+    return torch.rand(1, *images.shape, generator=torch.Generator().manual_seed(0))
+
+
+def _require_scores(task: str, whole: Tensor) -> None:
+    """Raise InputError unless a network answers an image with a score, or a log-probability, for each label: (1, labels)."""
+    found = f"{tuple(whole.shape)}, {whole.dtype}" if isinstance(whole, Tensor) else f"a {type(whole).__name__}"
+    if not isinstance(whole, Tensor) or whole.dim() != 2 or whole.shape[1] < 2 or not whole.isfinite().all():
+        raise InputError(f"{task}: the network answers {found}, expected scores or log-probabilities, finite, (n, labels)")
+    if whole.min() >= 0 and abs(whole.sum().item() - 1) < 1e-3:
         raise InputError(
-            f"{task}: the network answers {tuple(answers.shape)}, as probabilities {total:.4g} in all, expected "
-            "log-probabilities, (n, labels): nn.LogSoftmax(1) is its last layer"
+            f"{task}: the network answers {found}, as probabilities, expected scores or log-probabilities: leave its last "
+            "softmax out"
         )

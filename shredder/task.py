@@ -67,8 +67,8 @@ class Labels:
     Attributes
     ----------
     network : callable
-        From the path of weights to the network, which ends in log-probabilities: an nn.Sequential of named layers, or a module
-        with `layers()`. Raises WeightsError.
+        From the path of weights to the network, which answers scores or log-probabilities: any module that `SplitNetwork`
+        takes. Raises WeightsError.
     weights : callable
         The path of the weights that are taken where none are named; it may download them.
     public : callable

@@ -415,10 +415,11 @@ LOGS = (nn.LogSoftmax(1),)
 @pytest.mark.parametrize(
     "task, message",
     [
-        (own_task(one_layer()), r"--task wrong: the network answers \(1, 3\), as probabilities .* nn\.LogSoftmax\(1\)"),
+        (own_task(one_layer((nn.Softmax(1),))), r"the network answers \(1, 3\), torch.float32, as probabilities, expected"),
+        (own_task(one_layer((nn.Unflatten(1, (1, 3)),))), r"the network answers \(1, 1, 3\), torch.float32, expected scores"),
         (own_task(one_layer(LOGS), shape=(2, 2)), r"--task wrong: the network sends \(4,\) at 0, the task says \(2, 2\)"),
         (own_task(one_layer(LOGS, Skipping)), r"--task wrong: its layers, one after another, answer otherwise"),
-        (own_task(nn.Linear(4, 3)), r"the network: found a Linear without a method layers\(\), expected"),
+        (own_task(nn.Linear(4, 3)), r"--cutting-point: found '0', but nowhere does a single value cross it"),
         (own_task(one_layer(LOGS), public=lambda c: c + 1), r"the train images have the public labels 1 to 3, .* 0 to 2"),
         (own_task(one_layer(LOGS), public=lambda c: c > 1), r"the public labels False to True, torch\.bool, expected 0 to 2"),
         (
@@ -479,9 +480,9 @@ def test_parts_of_tensors_come_shuffled_and_whole():
 def test_a_layer_that_runs_twice_stays_twice():
     relu = nn.ReLU()
     split = SplitNetwork(network := nn.Sequential(nn.Linear(4, 4), relu, nn.Linear(4, 3), relu), "1")
-    assert len(split.edge) == len(split.cloud) == 2
+    assert len(split.edge) == 2 and len(split.cloud) == 3  # the last makes log-probabilities
     x = torch.randn(5, 4, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(split.cloud(split.edge(x)), network(x))
+    assert torch.equal(split.cloud(split.edge(x)), network(x).log_softmax(1))
 
 
 def test_a_file_with_postponed_annotations(place, tmp_path):

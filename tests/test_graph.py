@@ -11,7 +11,7 @@ from torch.nn import functional
 from shredder.graph import Traced
 from shredder.io.cli import InputError
 from shredder.noise.tensors import noisy
-from shredder.split import SplitNetwork
+from shredder.split import Place, SplitNetwork, places
 
 
 class Residual(nn.Module):
@@ -87,11 +87,21 @@ class Asks(nn.Module):
 
 
 def test_what_cannot_be_traced():
-    with pytest.raises(InputError, match="a Asks cannot be traced .* expected one whose operations do not depend on its input"):
+    with pytest.raises(
+        InputError, match=r"a Asks cannot be traced .* expected one whose operations do not depend on its input"
+    ):
         SplitNetwork(Asks(), "any")
 
 
-@pytest.mark.parametrize(("name", "cut"), [("resnet18", "layer3"), ("squeezenet1_1", "features.8"), ("densenet121", "features.pool0"), ("mobilenet_v3_small", "features.5")])
+@pytest.mark.parametrize(
+    ("name", "cut"),
+    [
+        ("resnet18", "layer3"),
+        ("squeezenet1_1", "features.8"),
+        ("densenet121", "features.pool0"),
+        ("mobilenet_v3_small", "features.5"),
+    ],
+)
 def test_torchvisions_networks(name, cut):
     torch.manual_seed(0)
     network = torchvision.models.get_model(name).eval()
@@ -99,3 +109,11 @@ def test_torchvisions_networks(name, cut):
     split = SplitNetwork(network, cut)
     with torch.no_grad():
         torch.testing.assert_close(split.cloud(split.edge(images)), functional.log_softmax(network(images), 1), rtol=0, atol=0)
+
+
+def test_places_of_a_graph_and_of_a_chain(residual):
+    found = places(residual, X[:1])
+    assert found["first"] == found["first.1"] == Place((3, 3, 3), 108, ())
+    assert found["second"] == Place((3, 3, 3), 108, ("first.1",)) and found["flatten"] == Place((27,), 108, ())
+    chain = nn.Sequential(nn.Conv2d(2, 3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(3, 2))
+    assert places(chain, X[:1]) == {"0": Place((3, 1, 1), 12, ()), "1": Place((3, 1, 1), 12, ()), "2": Place((3,), 12, ())}

@@ -11,7 +11,7 @@ PACKAGES = ("benchmarks", "ite", "models", "paper", "shredder", "tasks")
 # Floors of shredder/: a module imports its own wing, and what stands on floors below it.
 FLOORS = [
     {"io"},
-    {"noise", "shown"},
+    {"noise", "shown", "graph"},
     {"split", "figures"},
     {"inputs", "metrics"},
     {"task"},

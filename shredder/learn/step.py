@@ -48,6 +48,8 @@ class Arguments(MethodArguments, TaskArguments):
     """Initial tensors, order of the batches, and draws."""
     output: Path | None = None
     """Folder for the results. Default: runs/TASK/noise."""
+    list_cuts: bool = False
+    """Only print where the network can be cut, with shape and bytes of what is sent; nothing is learned."""
 
 
 def with_defaults(task: Task, args: Arguments) -> Arguments:
@@ -79,6 +81,9 @@ def run(args: Arguments) -> None:
     """Learn, report, write what was learned and its records."""
     task = read_task(args.task)
     args = with_defaults(task, args)
+    if args.list_cuts:
+        print("\n".join(System(task, args).listed_cuts()))
+        return
     notes = [note_of(Path(name)).name for name in ACTIVATIONS]
     with folders.claimed(args.output, (*written(), *ACTIVATIONS, *notes)):
         _run(task, args)
