@@ -1,5 +1,6 @@
 """Any network as a graph of operations, traced by torch.fx, and the places where a single value crosses it."""
 
+import operator
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -8,6 +9,8 @@ from torch import Tensor, fx, nn
 from torch.nn import functional
 
 from shredder.io.cli import InputError
+
+_OUT_OF_PLACE = {operator.iadd: operator.add, operator.isub: operator.sub, operator.imul: operator.mul}
 
 
 class Cut(NamedTuple):
@@ -112,11 +115,25 @@ class Traced:
             if node.op == "get_attr" and any(user in self._nodes[begin:end] for user in node.users):
                 found[node] = graph.node_copy(node, found.__getitem__)
         for node in self._nodes[begin:end]:
-            found[node] = graph.node_copy(node, found.__getitem__)
+            found[node] = _out_of_place(graph.node_copy(node, found.__getitem__))
         (result,) = next(node for node in self._graph.nodes if node.op == "output").args if last is None else (last,)
         graph.output(fx.map_arg(result, found.__getitem__))
         graph.lint()
-        return fx.GraphModule(self._network, graph)
+        part = fx.GraphModule(self._network, graph)
+        for module in part.modules():
+            if getattr(module, "inplace", False):
+                module.inplace = False
+        return part
+
+
+def _out_of_place(node: fx.Node) -> fx.Node:
+    """The node, so that it leaves what it is given as it is: an activation is answered many times."""
+    node.target = _OUT_OF_PLACE.get(node.target, node.target)
+    if node.op == "call_method" and node.target.endswith("_") and hasattr(Tensor, node.target[:-1]):
+        node.target = node.target[:-1]
+    if "inplace" in node.kwargs:
+        node.kwargs = node.kwargs | {"inplace": False}
+    return node
 
 
 def beginning(half: fx.GraphModule) -> tuple[nn.Sequential, nn.Module]:

@@ -146,6 +146,8 @@ def _halves(layers: Mapping[str, nn.Module], cutting_point: str) -> tuple[nn.Seq
     if cutting_point not in names[:-1]:
         raise InputError(f"--cutting-point: found {cutting_point!r}, expected one of {', '.join(names[:-1])}")
     cut = names.index(cutting_point) + 1
+    if getattr(layers[names[cut]], "inplace", False):
+        layers[names[cut]].inplace = False  # an activation is answered many times, and has to stay as it is
     return nn.Sequential(*map(layers.get, names[:cut])), nn.Sequential(*map(layers.get, names[cut:]))
 
 

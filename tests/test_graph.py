@@ -79,6 +79,37 @@ def test_noise_is_added_before_the_cloud(residual, cut, with_w):
     assert len(split.head) == {"first": 0, "relu": 2, "flatten": 1}[cut]  # behind a connection there is no single linear map
 
 
+class InPlace(nn.Module):
+    """Changes what it is given, in every way that there is."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.relu = nn.Conv2d(2, 2, 1), nn.ReLU(inplace=True)
+
+    def forward(self, x):
+        x = self.relu(self.conv(x))
+        x += 1
+        x = functional.relu(x.neg_(), inplace=True)
+        return x.flatten(1)
+
+
+def test_no_half_changes_what_it_is_given():
+    torch.manual_seed(0)
+    network = InPlace().eval()
+    expected = functional.log_softmax(network(X.clone()), 1)
+    for cut in Traced(network).cuts():
+        split = SplitNetwork(network, cut)
+        activations = split.activations(X)
+        before = activations.clone()
+        assert torch.equal(split.cloud(activations), expected)
+        assert torch.equal(activations, before)
+    chain = SplitNetwork(nn.Sequential(nn.Conv2d(2, 2, 1), nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(18, 2)), "0")
+    activations = chain.activations(X)
+    before = activations.clone()
+    chain.cloud(activations)
+    assert torch.equal(activations, before)
+
+
 class Asks(nn.Module):
     """What it does depends on what it is given."""
 
