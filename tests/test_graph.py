@@ -1,17 +1,25 @@
 """Any network, cut where a single value crosses: the halves make the network, and a cut that does not work is named."""
 
 import re
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import torchvision
 from torch import nn
 from torch.nn import functional
 
+import sample_mutual_info
+import train_noise
 from shredder.graph import Traced
 from shredder.io.cli import InputError
+from shredder.io.record import read_record
 from shredder.noise.tensors import noisy
 from shredder.split import Place, SplitNetwork, places
+from shredder.task import Dataset, Labels, Task, tensors
+
+ROOT = Path(__file__).parents[1]
 
 
 class Residual(nn.Module):
@@ -148,3 +156,32 @@ def test_places_of_a_graph_and_of_a_chain(residual):
     assert found["second"] == Place((3, 3, 3), 108, ("first.1",)) and found["flatten"] == Place((27,), 108, ())
     chain = nn.Sequential(nn.Conv2d(2, 3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(3, 2))
     assert places(chain, X[:1]) == {"0": Place((3, 1, 1), 12, ()), "1": Place((3, 1, 1), 12, ()), "2": Place((3,), 12, ())}
+
+
+def test_learned_and_sampled_like_any_other(tmp_path, monkeypatch, residual):
+    """Steps 1 and 2 on scores, cut behind a connection."""
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.randn(60, 2, 3, 3, generator=generator)
+    with torch.no_grad():
+        classes = residual(inputs).argmax(1)  # the clean network is right
+    labels = {"classes": Labels(lambda path: residual, lambda: ROOT / "LICENSE")}
+    dataset = Dataset(tensors(lambda folder, part: (inputs, classes)), ("classes",), 8 * 18)
+    task = Task("residual", {"relu": (3, 3, 3)}, {"random": dataset}, labels)
+    for module in ("learn.step", "system"):
+        monkeypatch.setattr(f"shredder.{module}.read_task", lambda _: task)
+    quick = {"members": 2, "epochs": 3, "min_epochs": 1, "min_accuracy": 0.0, "scale": 0.1, "batch_size": 20}
+    train_noise.main(train_noise.Arguments(task="residual", method="additive", output=tmp_path / "noise", **quick))
+    sample_mutual_info.main(sample_mutual_info.Arguments(noise=tmp_path / "noise", output=tmp_path / "sample", seed=0))
+    results = read_record(tmp_path / "sample" / "run.json")["results"]
+    assert results["clean public accuracy"] == 1 and 0.5 < results["average public accuracy"] < 1
+    assert np.load(tmp_path / "sample" / "original_activations.npy").shape == (60, 3, 3, 3)
+
+
+def test_list_cuts(monkeypatch, capsys, residual):
+    labels = {"classes": Labels(lambda path: residual, lambda: ROOT / "LICENSE")}
+    dataset = Dataset(tensors(lambda folder, part: (X, torch.zeros(5, dtype=torch.int64))), ("classes",), 8 * 18)
+    monkeypatch.setattr("shredder.learn.step.read_task", lambda _: Task("r", {"relu": (3, 3, 3)}, {"random": dataset}, labels))
+    train_noise.main(train_noise.Arguments(task="r", list_cuts=True))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["shape", "bytes"] and lines[1].split() == ["first.0", "3", "x", "3", "x", "3", "108"]
+    assert lines[3].endswith("no cut: first.1 crosses as well") and len(lines) == 1 + 8
