@@ -12,8 +12,8 @@ import torchvision
 from torch import nn
 from torch.nn import functional
 
-from models.download import download
-from models.weights import WeightsError, load_weights
+from models.download import fetched
+from models.weights import load_weights
 
 INPUT_SHAPE = (3, 224, 224)
 # The layer whose output is sent, and the shape of what it sends: before each convolution after the first, and the end.
@@ -94,14 +94,4 @@ def weights_file(variant: Literal["digits", "imagenet"]) -> Path:
     """
     if variant == "digits":
         return DIGIT_WEIGHTS
-    url = torchvision.models.AlexNet_Weights.IMAGENET1K_V1.url
-    path = Path(torch.hub.get_dir()) / "checkpoints" / Path(url).name
-    if not path.exists():
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            download(url, path, hash_prefix=path.stem.split("-")[-1])
-        except OSError as error:
-            raise WeightsError(
-                f"{path}: not there, and could not be downloaded ({error}); fetch {url}, or name it with --weights"
-            ) from error
-    return path
+    return fetched(torchvision.models.AlexNet_Weights.IMAGENET1K_V1.url)

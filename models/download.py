@@ -7,6 +7,8 @@ from pathlib import Path
 
 import torch
 
+from models.weights import WeightsError
+
 # Without a byte for so long, the other side does not answer.
 _SECONDS = 15.0
 
@@ -33,3 +35,23 @@ def download(url: str, path: Path, hash_prefix: str | None = None) -> None:
         raise OSError(" ".join(f"{error or type(error).__name__}".split())) from error
     finally:
         socket.setdefaulttimeout(before)
+
+
+def fetched(url: str) -> Path:
+    """Where torch keeps the weights at `url`, fetched if they are not there; their name ends in how their SHA-256 begins.
+
+    Raises
+    ------
+    models.weights.WeightsError
+        If they cannot be fetched.
+    """
+    path = Path(torch.hub.get_dir()) / "checkpoints" / Path(url).name
+    if not path.exists():
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            download(url, path, hash_prefix=path.stem.split("-")[-1])
+        except OSError as error:
+            raise WeightsError(
+                f"{path}: not there, and could not be downloaded ({error}); fetch {url}, or name it with --weights"
+            ) from error
+    return path

@@ -23,6 +23,8 @@ class TaskArguments:
 
     task: str | Path = ""
     """A name in tasks/, or a Python file with a `task` of its own (docs/extending.md)."""
+    network: str | None = None
+    """Of tasks for any network: which, such as resnet18. `--task imagenet:resnet18` is the same."""
     dataset: str | None = None
     """Which of the task's datasets. Default: the first."""
     data_root: Path = Path("data")
@@ -37,6 +39,15 @@ class TaskArguments:
     """The layer whose output is sent. Default: the task's last, or where the noise was learned."""
     skip_corrupt: bool = False
     """Leave out images that cannot be decoded; else they end the run."""
+
+
+def with_network(args: Any) -> Any:
+    """`args` with the network in the task's name, where records and later steps find it. Raises InputError."""
+    if args.network is None:
+        return args
+    if not args.task or ":" in str(args.task):
+        raise InputError(f"--network: found {args.network!r} beside --task {args.task!s}; expected a task without a network")
+    return dataclasses.replace(args, task=f"{args.task}:{args.network}", network=None)
 
 
 def chosen(task: Task, args: Any) -> Any:
@@ -79,6 +90,7 @@ def with_noise(args: Any) -> tuple[Task, Any, Channel]:
     InputError
         If no noise is named and the task ships none, or the noise was learned for something else than `args` say.
     """
+    args = with_network(args)
     single = [name for name in SINGLE if getattr(args, name) is not None]
     if args.noise is not None and single:
         raise InputError(f"--noise: found --{single[0]} beside it; expected one or the other")

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from torch.nn import functional
 from shredder.inputs.images import Images, first_of, random_order, tensor_images
 from shredder.io.cli import InputError
 from shredder.io.provenance import REPOSITORY
+from shredder.split import places
 
 # Side of the pictures that decoders guess, in pixels, at most.
 _SIDE = 56
@@ -58,6 +60,11 @@ def tensors(read: Callable[[Path, str], tuple[Tensor, Tensor]]) -> Callable[...,
         return images
 
     return load
+
+
+def cutting_points(network: nn.Module, inputs: Tensor) -> dict[str, tuple[int, ...]]:
+    """Layers of any network behind which a single value crosses, and its shape for `inputs`, (1, *input shape)."""
+    return {name: place.shape for name, place in places(network, inputs).items() if not place.beside}
 
 
 @dataclass(frozen=True)
@@ -140,7 +147,11 @@ class Task:
 
 
 def read_task(name: str | Path) -> Task:
-    """The `task` of `tasks/NAME.py`, or of a Python file. Raises InputError."""
+    """The `task` of `tasks/NAME.py`, or of a Python file; of a file for any network what its `task_of` makes of NAME:NETWORK.
+
+    Raises InputError.
+    """
+    name, _, network = (str(name), "", "") if Path(name).suffix == ".py" else str(name).partition(":")
     names = sorted(path.stem for path in (REPOSITORY / "tasks").glob("*.py") if path.stem != "__init__")
     own = Path(name).suffix == ".py"
     path = Path(name) if own else REPOSITORY / "tasks" / f"{name}.py"
@@ -158,7 +169,7 @@ def read_task(name: str | Path) -> Task:
     except (Exception, SystemExit) as error:  # whatever a user's file raises
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
         raise InputError(f"--task {name}: the file raised {reason}") from error
-    task = getattr(module, "task", None)
+    task = _task_of(module, name, network)
     if not isinstance(task, Task):
         raise InputError(f"--task {name}: found {type(task).__name__} as its `task`, expected a shredder.task.Task")
     named = {label for dataset in task.datasets.values() for label in dataset.labels}
@@ -166,3 +177,15 @@ def read_task(name: str | Path) -> Task:
     if unknown := sorted(named - task.labels.keys()):
         raise InputError(f"--task {name}: found the labels {', '.join(unknown)}, expected some of {', '.join(task.labels)}")
     return task
+
+
+def _task_of(module: ModuleType, name: str, network: str) -> Any:
+    """A file's task, for the network that is named if it is for any. Raises InputError where just one of both is so."""
+    of_network = getattr(module, "task_of", None)
+    if of_network is None:
+        if network:
+            raise InputError(f"--network: found {network!r}, but the task {name} has a network of its own")
+        return getattr(module, "task", None)
+    if not network:
+        raise InputError(f"--network: not named, and the task {name} is for any; expected one")
+    return of_network(network)

@@ -17,17 +17,23 @@ from shredder.split import SplitNetwork
 from shredder.task import Task, grey, read_task, same
 
 ROOT = Path(__file__).parents[1]
-NAMES = sorted(path.stem for path in (ROOT / "tasks").glob("*.py") if path.stem != "__init__")
+NAMES = ["alexnet", "lenet"]
+FOR_ANY_NETWORK = ["imagenet:resnet18", "imagenet:mobilenet_v2"]
+
+
+def test_all_of_them_are_asked():
+    files = {path.stem for path in (ROOT / "tasks").glob("*.py")} - {"__init__"}
+    assert files == {name.partition(":")[0] for name in NAMES + FOR_ANY_NETWORK}
 
 
 # What a task promises.
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", NAMES + FOR_ANY_NETWORK)
 def test_names_lead_somewhere(name):
     """From one part of a task to another, to flags that steps have, and to the folder of its file."""
     task = read_task(name)
-    assert task.name == name and set(task.shipped) <= set(task.labels)
+    assert task.name == name.replace(":", "-") and set(task.shipped) <= set(task.labels)
     for dataset in task.datasets.values():
         assert dataset.labels and set(dataset.labels) <= set(task.labels) and dataset.input_bits > 0
         assert dataset.sample.keys() <= vars(sample.Arguments()).keys()
@@ -123,7 +129,7 @@ def test_a_file_that_is_no_task(tmp_path, content, message):
 
 @pytest.mark.parametrize("name", ["Lenet", "", "__init__", "../tasks/lenet", "lenet.txt", "two\nlines"])
 def test_no_such_name(name):
-    expected = f"expected {', '.join(NAMES)}, or a Python file with a task"
+    expected = "expected alexnet, imagenet, lenet, or a Python file with a task"
     with pytest.raises(InputError) as error:
         read_task(name)
     assert str(error.value) == f"--task: found {name!r}, {expected}"

@@ -37,11 +37,17 @@ _WORKERS = min(8, torch.get_num_threads())
 
 
 @cache
-def _transforms() -> Any:
-    """What torchvision's weights for ImageNet expect of an image."""
-    from torchvision.models import AlexNet_Weights  # takes a second to import, so only where it is asked for
+def _transforms(network: str) -> Any:
+    """What torchvision's weights of a network for ImageNet expect of an image."""
+    from torchvision.models import get_model_weights  # takes a second to import, so only where it is asked for
 
-    return AlexNet_Weights.IMAGENET1K_V1.transforms()
+    return get_model_weights(network).DEFAULT.transforms()
+
+
+def imagenet_shape(network: str) -> tuple[int, int, int]:
+    """What a classifier of torchvision's reads."""
+    (side,) = _transforms(network).crop_size
+    return 3, side, side
 
 
 @dataclass(frozen=True)
@@ -162,19 +168,19 @@ def _made(pixels: Tensor, transform: Callable[[Tensor], Tensor], rows: list[int]
     return transform(pixels[rows])
 
 
-def _decode_all(paths: list[str], rows: list[int]) -> list[Tensor | None]:
-    return [_decode(paths[row]) for row in rows]
+def _decode_all(paths: list[str], network: str, rows: list[int]) -> list[Tensor | None]:
+    return [_decode(paths[row], network) for row in rows]
 
 
-def _decode(path: str) -> Tensor | None:
-    """An image file as torchvision's weights expect it; None if it cannot be decoded."""
+def _decode(path: str, network: str) -> Tensor | None:
+    """An image file as torchvision's weights of a network expect it; None if it cannot be decoded."""
     with open_regular(Path(path)) as file:
         try:
             with Image.open(file, formats=_FORMATS) as image:
                 short, long = sorted(image.size)
                 if image.mode not in _MODES or max(short, 256**2 / short) * long > _PIXELS_AT_MOST:
                     return None
-                return _transforms()(image.convert("RGB"))
+                return _transforms(network)(image.convert("RGB"))
         except MemoryError:
             raise
         except Exception as error:  # decoders raise all kinds of them for damaged files
@@ -216,7 +222,7 @@ def tensor_images(
     return Images(labels, range(len(labels)), partial(_made, pixels, transform), shape, batch_size, content=content)
 
 
-def imagenet_images(data_root: Path, part: str, n_images: int | None) -> Images:
+def imagenet_images(data_root: Path, part: str, n_images: int | None, network: str = "alexnet") -> Images:
     """ILSVRC 2012 as torchvision's ImageFolder has it, the first `n_images` of its random order, or all.
 
     Parameters
@@ -225,6 +231,8 @@ def imagenet_images(data_root: Path, part: str, n_images: int | None) -> Images:
         Folder that holds `train/<WordNet id>/*.JPEG` and `val/<WordNet id>/*.JPEG`.
     part : "train" or "test"
         Test images are those of `val`.
+    network : str
+        A classifier of torchvision's, whose weights say how an image is cut and normalised.
 
     Raises
     ------
@@ -234,7 +242,7 @@ def imagenet_images(data_root: Path, part: str, n_images: int | None) -> Images:
     paths, classes = image_folder(Path(data_root) / {"train": "train", "test": "val"}[part])
     order = first_of(random_order(len(classes)), n_images, part, "imagenet")
     names = [paths[row] for row in order.tolist()]
-    return Images(classes[order], names, partial(_decode_all, names), IMAGENET_SHAPE, workers=_WORKERS)
+    return Images(classes[order], names, partial(_decode_all, names, network), imagenet_shape(network), workers=_WORKERS)
 
 
 def to_imagenet_input(images: Tensor) -> Tensor:
@@ -249,7 +257,8 @@ def to_imagenet_input(images: Tensor) -> Tensor:
     Tensor, float32, (n, 3, 224, 224)
     """
     # Mean and spread of ImageNet's pixels in [0, 1] by channel, (3, 1, 1): what torchvision's weights were trained with.
-    mean, std = (torch.tensor(values, dtype=torch.float32).view(3, 1, 1) for values in (_transforms().mean, _transforms().std))
+    transforms = _transforms("alexnet")
+    mean, std = (torch.tensor(values, dtype=torch.float32).view(3, 1, 1) for values in (transforms.mean, transforms.std))
     enlarged = functional.interpolate(
         images.unsqueeze(1).float(), size=IMAGENET_SHAPE[1:], mode="bilinear", align_corners=False
     )

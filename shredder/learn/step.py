@@ -17,7 +17,7 @@ from shredder.learn.flags import METHODS, MethodArguments, completed
 from shredder.learn.learner import OutOfReachError, PrivateRows, Settings, learner
 from shredder.learn.run import finish, learn, written
 from shredder.metrics import clean_accuracy
-from shredder.system import System, TaskArguments, chosen
+from shredder.system import System, TaskArguments, chosen, with_network
 from shredder.task import Task, read_task
 
 # Where activations go that are too many for memory: of the training and the test images, and of the private network.
@@ -79,6 +79,7 @@ def settings(args: Arguments) -> Settings:
 
 def run(args: Arguments) -> None:
     """Learn, report, write what was learned and its records."""
+    args = with_network(args)
     task = read_task(args.task)
     args = with_defaults(task, args)
     if args.list_cuts:

@@ -1,0 +1,118 @@
+"""`--task imagenet --network NAME`: steps and attack on a classifier of torchvision's, and what does not fit."""
+
+import numpy as np
+import pytest
+import torch
+import torchvision
+
+import attack
+import sample_mutual_info
+import train_noise
+from models.classifiers import classifier, pretrained
+from models.weights import WeightsError
+from shredder.inputs.images import imagenet_images, imagenet_shape, random_order
+from shredder.io.cli import InputError
+from shredder.io.record import read_record
+from shredder.task import read_task
+
+
+@pytest.fixture
+def photographs(tmp_path, imagenet_sample):
+    """A folder whose training images are its test images."""
+    for part in ("train", "val"):
+        (tmp_path / "imagenet").mkdir(exist_ok=True)
+        (tmp_path / "imagenet" / part).symlink_to(imagenet_sample / "val")
+    return tmp_path / "imagenet"
+
+
+@pytest.fixture
+def weights(tmp_path):
+    """Random ones, which always answer the class of the first photograph."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        state = torchvision.models.resnet18().state_dict()
+    state["fc.bias"][random_order(1000)[0]] = 100
+    torch.save(state, tmp_path / "resnet18.pth")
+    return tmp_path / "resnet18.pth"
+
+
+@pytest.fixture
+def learned(tmp_path, monkeypatch, photographs, weights):
+    """Step 1 at a cut, from 20 photographs; a folder, and what later steps have to be told."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("shredder.inputs.images._WORKERS", 0)
+    monkeypatch.setattr(
+        "tasks.imagenet.imagenet_images", lambda root, part, n, name: imagenet_images(root, part, n or 10, name)
+    )
+
+    def learn(cut, **flags):
+        later = {"weights": weights, "data_root": photographs}
+        quick = {"images": 20, "members": 2, "epochs": 2, "min_epochs": 0, "min_accuracy": 0.0, "batch_size": 6}
+        train_noise.main(
+            train_noise.Arguments(task="imagenet", network="resnet18", cutting_point=cut, **later, **quick, **flags)
+        )
+        return tmp_path / "runs" / "imagenet-resnet18", later
+
+    return learn
+
+
+def test_a_network_of_torchvisions_needs_no_file(learned):
+    folder, later = learned("layer3")
+    assert np.load(folder / "noise" / "additive.npy").shape == (2, 256, 14, 14)
+    assert read_record(folder / "noise" / "run.json")["arguments"]["task"] == "imagenet:resnet18"
+    sample_mutual_info.main(sample_mutual_info.Arguments(noise=folder / "noise", n_samples=8, judged_on=4, seed=0, **later))
+    assert np.load(folder / "sample" / "noisy_activations.npy").shape == (8, 256, 14, 14)
+
+
+def test_and_is_attacked(learned):
+    """Behind the pooling, as v2 sends it: decoders of 50,000 elements would take minutes, and so would v1's bound."""
+    folder, later = learned("flatten", method="self-supervised")
+    few = {"images": 20, "epochs": 1, "attacks": ("reconstruction",)}
+    attack.main(attack.Arguments(noise=folder / "noise", **few, **later))
+    assert (folder / "attacks" / "reconstruction.csv").exists()
+
+
+def test_cutting_points_are_where_one_value_crosses():
+    task = read_task("imagenet:resnet18")
+    assert task.cutting_points["layer3"] == (256, 14, 14) and task.cutting_points["flatten"] == (512,)
+    assert "layer3.0.conv1" not in task.cutting_points
+    assert read_task("imagenet:squeezenet1_1").cutting_points["features.8"] == (256, 13, 13)
+
+
+@pytest.mark.parametrize(("name", "side"), [("alexnet", 224), ("inception_v3", 299)])
+def test_each_network_has_its_own_transforms(name, side):
+    assert imagenet_shape(name) == (3, side, side)
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (
+            {"task": "imagenet", "network": "resnet19"},
+            "--network: found 'resnet19', no classifier of torchvision's; .* resnet1",
+        ),
+        ({"task": "imagenet"}, "--network: not named, and the task imagenet is for any; expected one"),
+        ({"task": "lenet", "network": "resnet18"}, "--network: found 'resnet18', but the task lenet has a network of its own"),
+        ({"task": "imagenet:resnet18", "network": "resnet18"}, "--network: found 'resnet18' beside --task imagenet:resnet18"),
+        ({"network": "resnet18"}, "--network: found 'resnet18' beside --task ; expected a task without a network"),
+        ({"task": "imagenet", "network": "resnet18", "cutting_point": "layer9"}, "--cutting-point: found 'layer9', expected"),
+    ],
+)
+def test_flags_that_do_not_fit(flags, message):
+    with pytest.raises(InputError, match=message) as error:
+        train_noise.main(train_noise.Arguments(**flags))
+    assert "\n" not in str(error.value)
+
+
+def test_weights_of_another_network(weights):
+    with pytest.raises(WeightsError, match=r"resnet18\.pth: .*SqueezeNet"):
+        pretrained("squeezenet1_1", weights)
+
+
+def test_answers_are_torchvisions(weights):
+    network = torchvision.models.resnet18().eval()
+    network.load_state_dict(torch.load(weights))
+    images = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        torch.testing.assert_close(pretrained("resnet18", weights)(images), network(images), rtol=1e-4, atol=1e-4)
+    assert not classifier("resnet18").training
