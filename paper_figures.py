@@ -1,6 +1,6 @@
 """The paper's figures and tables, drawn from runs of steps 1, 2 and 3 beside the authors' points. See docs/figures.md.
 
-    python paper_figures.py --quick                        # 5,000 embedded digits, few points, under four minutes
+    python paper_figures.py --quick                        # 5,000 embedded digits, few points, under a minute
     python paper_figures.py --networks lenet               # full MNIST, half an hour on two cores
     python paper_figures.py --figure 7 table               # some of them
 
