@@ -11,6 +11,7 @@ from torch.nn import functional
 from shredder.io.cli import InputError
 
 _OUT_OF_PLACE = {operator.iadd: operator.add, operator.isub: operator.sub, operator.imul: operator.mul}
+_OF_NEW_MEMORY = (nn.Conv2d, nn.Linear, nn.BatchNorm2d, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d)
 
 
 class Cut(NamedTuple):
@@ -114,26 +115,29 @@ class Traced:
         for node in self._nodes[:begin]:
             if node.op == "get_attr" and any(user in self._nodes[begin:end] for user in node.users):
                 found[node] = graph.node_copy(node, found.__getitem__)
+        given = {found[self._input if after is None else after]}  # what may share memory with what the half is given
         for node in self._nodes[begin:end]:
-            found[node] = _out_of_place(graph.node_copy(node, found.__getitem__))
+            found[node] = graph.node_copy(node, found.__getitem__)
+            if not given.isdisjoint(found[node].all_input_nodes):
+                module = self._network.get_submodule(node.target) if node.op == "call_module" else None
+                _take_out_of_place(found[node], module)
+                if not isinstance(module, _OF_NEW_MEMORY):
+                    given.add(found[node])
         (result,) = next(node for node in self._graph.nodes if node.op == "output").args if last is None else (last,)
         graph.output(fx.map_arg(result, found.__getitem__))
         graph.lint()
-        part = fx.GraphModule(self._network, graph)
-        for module in part.modules():
-            if getattr(module, "inplace", False):
-                module.inplace = False
-        return part
+        return fx.GraphModule(self._network, graph)
 
 
-def _out_of_place(node: fx.Node) -> fx.Node:
-    """The node, so that it leaves what it is given as it is: an activation is answered many times."""
+def _take_out_of_place(node: fx.Node, module: nn.Module | None) -> None:
+    """Let it leave what it is given as it is: an activation is answered many times."""
     node.target = _OUT_OF_PLACE.get(node.target, node.target)
     if node.op == "call_method" and node.target.endswith("_") and hasattr(Tensor, node.target[:-1]):
         node.target = node.target[:-1]
     if "inplace" in node.kwargs:
         node.kwargs = node.kwargs | {"inplace": False}
-    return node
+    if getattr(module, "inplace", False):
+        module.inplace = False
 
 
 def beginning(half: fx.GraphModule) -> tuple[nn.Sequential, nn.Module]:
