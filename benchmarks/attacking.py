@@ -7,14 +7,12 @@ embedded digits, with new draws for every epoch. One by one, each network has dr
 The peer is scikit-learn's MLPClassifier with Adam, of the same layers and batches, whose draws and features are made by ours.
 """
 
-import statistics
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from sklearn.neural_network import MLPClassifier
 
+from benchmarks.neighbors import median_seconds
 from shredder.attack import attacks, step
 from shredder.attack.keeper import Keeper
 from shredder.attack.setting import Setting
@@ -33,7 +31,7 @@ class Arguments:
     epochs: int = 5
     """Of every network."""
     repeats: int = 3
-    """Runs of which the median counts."""
+    """Runs of which the median counts, after one that does not."""
     output: Path = Path("runs/benchmarks/attacking.json")
     """Run record."""
 
@@ -54,16 +52,6 @@ def by_the_peer(setting: Setting, kinds: list[str]) -> None:
             for epoch in range(setting.budget.epochs):
                 features = setting.inputs(kind, setting.learning, setting.rng("peer", kind, epoch))
                 network.partial_fit(features.numpy(), setting.learning.private.numpy(), classes=classes)
-
-
-def median_seconds(work: Callable[[], object], repeats: int) -> float:
-    """Median wall time of `work`."""
-    seconds = []
-    for _ in range(repeats):
-        started = time.perf_counter()
-        work()
-        seconds.append(time.perf_counter() - started)
-    return statistics.median(seconds)
 
 
 def main(args: Arguments) -> None:

@@ -197,11 +197,11 @@ def _modules(node: fx.Node) -> list[str]:
 
 def _last_of_modules(nodes: Iterable[fx.Node]) -> list[tuple[str, fx.Node]]:
     """The last operation in each module of several that runs once."""
-    first, last, count = {}, {}, {}
+    first, last, count, again = {}, {}, {}, set()
     for i, node in enumerate(nodes):
         for module in _modules(node):
             first.setdefault(module, i)
             last[module], count[module] = node, count.get(module, 0) + 1
             if i - first[module] + 1 != count[module]:  # it runs again, after something else
-                first[module] = -(10**9)
-    return [(module, node) for module, node in last.items() if first[module] >= 0]
+                again.add(module)
+    return [(module, node) for module, node in last.items() if module not in again]

@@ -10,6 +10,7 @@ import torch
 import train_noise
 from models.alexnet import AlexNet
 from shredder.inputs.digits import Digits, load_digits
+from shredder.split import SplitNetwork
 from tests.tiny_task import write_weights
 
 ROOT = Path(__file__).parents[1]
@@ -51,6 +52,26 @@ def quick_digits(mnist_5k: Digits):
         for task in ("lenet", "alexnet"):
             patch.setattr(f"tasks.{task}.load_digits", read)
         yield
+
+
+@pytest.fixture
+def mapped(monkeypatch):
+    """Activations go to a file, and every batch of them is noted."""
+    monkeypatch.setattr("shredder.inputs.activations._BYTES_IN_MEMORY", 0)
+    monkeypatch.setattr("shredder.inputs.activations._BATCHES_BETWEEN_NOTES", 1)
+
+
+@pytest.fixture
+def edge(monkeypatch):
+    """How many images the edge was run on, a number for each batch."""
+    numbers, activations = [], SplitNetwork.activations
+
+    def counted(self, images, *args):
+        numbers.append(len(images))
+        return activations(self, images, *args)
+
+    monkeypatch.setattr(SplitNetwork, "activations", counted)
+    return numbers
 
 
 @pytest.fixture(scope="session")

@@ -46,19 +46,6 @@ def split():
 
 
 @pytest.fixture
-def seen(monkeypatch):
-    """How many images the edge was run on, a number for each batch."""
-    numbers, activations = [], SplitNetwork.activations
-
-    def counted(self, images, *args):
-        numbers.append(len(images))
-        return activations(self, images, *args)
-
-    monkeypatch.setattr(SplitNetwork, "activations", counted)
-    return numbers
-
-
-@pytest.fixture
 def mapped(monkeypatch):
     """Whatever is larger than nothing goes to a file."""
     monkeypatch.setattr("shredder.inputs.activations._BYTES_IN_MEMORY", 0)
@@ -141,50 +128,50 @@ def test_the_size_decides(split, tmp_path, monkeypatch):
     ("between_notes", "left"),
     [(1, [50, 30]), (2, [50, 50, 30]), (200, [50, 50, 50, 50, 30])],
 )
-def test_interrupted_and_continued(split, seen, mapped, tmp_path, monkeypatch, between_notes, left):
+def test_interrupted_and_continued(split, edge, mapped, tmp_path, monkeypatch, between_notes, left):
     """In the fourth batch. The edge runs on what was not noted, and no more; the bits are those of a pass without a break."""
     (tmp_path / "whole").mkdir()
     expected = cached(split, some_images(), tmp_path / "whole")
     note_after(monkeypatch, between_notes)
     with pytest.raises(KeyboardInterrupt):
         cached(split, some_images(interrupted_at=170), tmp_path)
-    seen.clear()
+    edge.clear()
     assert_same_bits(cached(split, some_images(), tmp_path), expected)
-    assert seen == left
+    assert edge == left
 
 
-def test_interrupted_more_than_once(split, seen, mapped, tmp_path, monkeypatch):
+def test_interrupted_more_than_once(split, edge, mapped, tmp_path, monkeypatch):
     (tmp_path / "whole").mkdir()
     expected = cached(split, some_images(bad=[3, 60, 229]), tmp_path / "whole", skip_corrupt=True)
-    seen.clear()
+    edge.clear()
     note_after(monkeypatch, 1)
     for row in (60, 110, 170, 220):
         with pytest.raises(KeyboardInterrupt):
             cached(split, some_images(bad=[3, 60, 229], interrupted_at=row), tmp_path, skip_corrupt=True)
     assert_same_bits(cached(split, some_images(bad=[3, 60, 229]), tmp_path, skip_corrupt=True), expected)
     # Each image once, but for those that cannot be decoded.
-    assert seen == [49, 49, 50, 50, 29]
+    assert edge == [49, 49, 50, 50, 29]
 
 
-def test_a_finished_file_is_found_again(split, seen, mapped, tmp_path):
+def test_a_finished_file_is_found_again(split, edge, mapped, tmp_path):
     expected = [tensor.clone() for tensor in cached(split, some_images(), tmp_path)]
     content = (tmp_path / "activations.f32").read_bytes()
-    seen.clear()
+    edge.clear()
     assert_same_bits(cached(split, some_images(), tmp_path), expected)
-    assert seen == [] and (tmp_path / "activations.f32").read_bytes() == content
+    assert edge == [] and (tmp_path / "activations.f32").read_bytes() == content
 
 
-def test_a_file_of_another_key_is_written_anew(split, seen, mapped, tmp_path, capsys):
+def test_a_file_of_another_key_is_written_anew(split, edge, mapped, tmp_path, capsys):
     """Keys tell apart what the files' names do not: here, other images."""
     cached(split, some_images(), tmp_path, "a")
-    seen.clear()
+    edge.clear()
     found = cached(split, some_images(first=40), tmp_path, "b")
-    assert sum(seen) == N
+    assert sum(edge) == N
     torch.testing.assert_close(found, direct(split, some_images(first=40)))
     assert capsys.readouterr() == ("", "")  # which is no damage
-    seen.clear()
+    edge.clear()
     assert_same_bits(cached(split, some_images(first=40), tmp_path, "b"), found)
-    assert seen == []
+    assert edge == []
 
 
 def test_a_finished_note_fits_its_rows(split, mapped, tmp_path):
@@ -223,7 +210,7 @@ DAMAGED += [lambda note: note[:-1], lambda note: note + b" ", lambda note: note[
 
 
 @pytest.mark.parametrize("note", [None, *DAMAGED])
-def test_damaged_note(split, seen, mapped, tmp_path, capsys, note):
+def test_damaged_note(split, edge, mapped, tmp_path, capsys, note):
     """Nobody knows then what the file holds, so it is written anew."""
     expected = [tensor.clone() for tensor in cached(split, some_images(), tmp_path)]
     if note is None:
@@ -231,10 +218,10 @@ def test_damaged_note(split, seen, mapped, tmp_path, capsys, note):
     else:
         whole = (tmp_path / "activations.kept").read_bytes()
         (tmp_path / "activations.kept").write_bytes(note(whole) if callable(note) else note)
-    seen.clear()
+    edge.clear()
     capsys.readouterr()
     assert_same_bits(cached(split, some_images(), tmp_path), expected)
-    assert sum(seen) == N
+    assert sum(edge) == N
     assert json.loads(kept.read(tmp_path / "activations.kept").content)["kept"] == N
     said = capsys.readouterr()
     assert (f"{tmp_path / 'activations.kept'}: damaged, made anew\n" in said.out + said.err) == (note is not None)
@@ -252,7 +239,7 @@ def test_activations_are_removed_with_their_note(split, mapped, tmp_path):
 
 
 @pytest.mark.parametrize("place", [0, 4 * 64 * 100 + 2, 4 * 64 * N - 1])
-def test_a_flipped_bit_is_noticed(split, seen, mapped, tmp_path, capsys, place):
+def test_a_flipped_bit_is_noticed(split, edge, mapped, tmp_path, capsys, place):
     """In what a finished pass has kept: found again with another bit, it would be learned from."""
     expected = [tensor.clone() for tensor in cached(split, some_images(), tmp_path)]
     with open(tmp_path / "activations.f32", "r+b") as file:
@@ -260,13 +247,13 @@ def test_a_flipped_bit_is_noticed(split, seen, mapped, tmp_path, capsys, place):
         byte = file.read(1)[0]
         file.seek(place)
         file.write(bytes([byte ^ 4]))
-    seen.clear()
+    edge.clear()
     assert_same_bits(cached(split, some_images(), tmp_path), expected)
-    assert sum(seen) == N and ANEW in capsys.readouterr().err
+    assert sum(edge) == N and ANEW in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("row", "left"), [(99, N), (100, N - 100)])
-def test_a_flipped_bit_in_an_unfinished_pass(split, seen, mapped, tmp_path, monkeypatch, row, left):
+def test_a_flipped_bit_in_an_unfinished_pass(split, edge, mapped, tmp_path, monkeypatch, row, left):
     """Where the note says that it is kept, not behind it."""
     (tmp_path / "whole").mkdir()
     expected = cached(split, some_images(), tmp_path / "whole")
@@ -276,21 +263,21 @@ def test_a_flipped_bit_in_an_unfinished_pass(split, seen, mapped, tmp_path, monk
     with open(tmp_path / "activations.f32", "r+b") as file:
         file.seek(4 * 64 * row)
         file.write(b"flip")
-    seen.clear()
+    edge.clear()
     assert_same_bits(cached(split, some_images(), tmp_path), expected)
-    assert sum(seen) == left
+    assert sum(edge) == left
 
 
 @pytest.mark.parametrize("name", ["activations.f32", "activations.kept"])
-def test_a_fifo_is_not_waited_for(split, seen, mapped, tmp_path, name):
+def test_a_fifo_is_not_waited_for(split, edge, mapped, tmp_path, name):
     """It ends the run in one line, before the edge runs."""
     cached(split, some_images(), tmp_path)
     (tmp_path / name).unlink()
     os.mkfifo(tmp_path / name)
-    seen.clear()
+    edge.clear()
     with pytest.raises((InputError, OSError), match="not a regular file") as error:
         cached(split, some_images(), tmp_path)
-    assert str(tmp_path / name) in str(error.value) and "\n" not in str(error.value) and seen == []
+    assert str(tmp_path / name) in str(error.value) and "\n" not in str(error.value) and edge == []
 
 
 @pytest.mark.parametrize("left", [None, 0, 4 * 64 * 100])
@@ -323,19 +310,19 @@ def test_unreadable_images_are_left_out_with_their_labels(split, tmp_path, monke
 
 @pytest.mark.parametrize("bytes_in_memory", [0, 2**30])
 def test_unreadable_images_end_the_pass(split, tmp_path, monkeypatch, bytes_in_memory):
-    """Once all have been seen, so that one message names them all."""
+    """Once all have been edge, so that one message names them all."""
     monkeypatch.setattr("shredder.inputs.activations._BYTES_IN_MEMORY", bytes_in_memory)
     with pytest.raises(InputError, match=r"2 of 230 images cannot be decoded: digit 7, digit 229\. .*--skip-corrupt"):
         cached(split, some_images(bad=[7, 229]), tmp_path)
 
 
-def test_a_pass_that_unreadable_images_ended_is_not_repeated(split, seen, mapped, tmp_path):
+def test_a_pass_that_unreadable_images_ended_is_not_repeated(split, edge, mapped, tmp_path):
     """The user asks to leave them out: hours of work are still there."""
     with pytest.raises(InputError):
         cached(split, some_images(bad=BAD), tmp_path)
-    seen.clear()
+    edge.clear()
     activations, labels = cached(split, some_images(bad=BAD), tmp_path, skip_corrupt=True)
-    assert sum(seen) == 0
+    assert sum(edge) == 0
     torch.testing.assert_close(activations, direct(split, some_images(bad=BAD))[0])
     assert torch.equal(labels, direct(split, some_images(bad=BAD))[1])
 
@@ -359,11 +346,11 @@ def test_a_second_pass_over_the_same_images(split, tmp_path, monkeypatch, bytes_
     assert images.unreadable == BAD
 
 
-def test_a_disk_too_small_is_noticed_before_the_edge_runs(split, seen, mapped, tmp_path, monkeypatch):
+def test_a_disk_too_small_is_noticed_before_the_edge_runs(split, edge, mapped, tmp_path, monkeypatch):
     needed = 4 * N * 64
     monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=needed - 1))
     with pytest.raises(InputError, match=r"0\.00 GB are to be written, and the disk has 0\.00 GB left"):
         cached(split, some_images(), tmp_path)
-    assert seen == [] and not list(tmp_path.iterdir())
+    assert edge == [] and not list(tmp_path.iterdir())
     monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=needed))
     assert len(cached(split, some_images(), tmp_path)[0]) == N

@@ -10,7 +10,6 @@ import train_noise_lenet as train
 from shredder.inputs.images import Images
 from shredder.io.cli import InputError
 from shredder.learn.members import Learning
-from shredder.split import SplitNetwork
 from tasks.lenet import task
 
 RESULTS = ("additive.npy", "training.csv", "curves.csv")
@@ -40,26 +39,6 @@ def loading(load):
 @pytest.fixture(autouse=True)
 def few_images(quick_digits, monkeypatch):
     monkeypatch.setattr("tasks.lenet.task", loading(few))
-
-
-@pytest.fixture
-def mapped(monkeypatch):
-    """Activations go to a file, and every batch of them is noted."""
-    monkeypatch.setattr("shredder.inputs.activations._BYTES_IN_MEMORY", 0)
-    monkeypatch.setattr("shredder.inputs.activations._BATCHES_BETWEEN_NOTES", 1)
-
-
-@pytest.fixture
-def edge(monkeypatch):
-    """How many images the edge was run on, a number for each batch."""
-    numbers, activations = [], SplitNetwork.activations
-
-    def counted(self, images, *args):
-        numbers.append(len(images))
-        return activations(self, images, *args)
-
-    monkeypatch.setattr(SplitNetwork, "activations", counted)
-    return numbers
 
 
 def run(output, **fields):

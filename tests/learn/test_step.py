@@ -16,7 +16,6 @@ from shredder.io.files import sha256
 from shredder.learn import step
 from shredder.learn.flags import METHODS
 from shredder.learn.members import Learning
-from shredder.split import SplitNetwork
 from tasks import alexnet, lenet
 
 LOGS = {"training.csv", "curves.csv", "run.json"}
@@ -41,19 +40,6 @@ def own(tiny_task, tmp_path):
 def mapped(monkeypatch):
     """Activations go to a file."""
     monkeypatch.setattr("shredder.inputs.activations._BYTES_IN_MEMORY", 0)
-
-
-@pytest.fixture
-def edge(monkeypatch):
-    """How many images edges were run on, a number for each batch."""
-    numbers, activations = [], SplitNetwork.activations
-
-    def counted(self, images, *args):
-        numbers.append(len(images))
-        return activations(self, images, *args)
-
-    monkeypatch.setattr(SplitNetwork, "activations", counted)
-    return numbers
 
 
 def interrupted(monkeypatch, args, call=2):

@@ -55,26 +55,6 @@ def few_images(quick_digits, monkeypatch):
     monkeypatch.setattr("tasks.alexnet.task", loading(few))
 
 
-@pytest.fixture
-def mapped(monkeypatch):
-    """Activations go to a file, and every batch of them is noted."""
-    monkeypatch.setattr("shredder.inputs.activations._BYTES_IN_MEMORY", 0)
-    monkeypatch.setattr("shredder.inputs.activations._BATCHES_BETWEEN_NOTES", 1)
-
-
-@pytest.fixture
-def edge(monkeypatch):
-    """How many images the edge was run on, a number for each batch."""
-    numbers, activations = [], SplitNetwork.activations
-
-    def counted(self, images, *args):
-        numbers.append(len(images))
-        return activations(self, images, *args)
-
-    monkeypatch.setattr(SplitNetwork, "activations", counted)
-    return numbers
-
-
 def arguments(output, **fields):
     small = {
         "images": IMAGES,
