@@ -47,6 +47,8 @@ def lines(runs: Path) -> list[tuple[str, str, str]]:
         keys = [f"mutual information {when} {how} (nats)" for when in ("before", "after")]
         if all(key in measured for key in keys):
             ours = " -> ".join(f"{measured[key]:,.0f}" for key in keys)
+            if f"mutual information lost {how} (%)" not in measured:
+                ours += ", not told from chance"
             found.append((f"{name}: estimate of mutual information (nats)", ours, nats))
         if "average private accuracy" in sampled:
             ours = f"{100 * sampled['average private accuracy']:.1f}"
