@@ -213,9 +213,13 @@ def start(tmp_path):
 
     def start(*flags, before=""):
         command = ["sh", "-c", f'{before} exec "$@"', "sh", sys.executable, "-c", PROGRAM, "--output", str(tmp_path), *flags]
-        process = subprocess.Popen(
-            command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, process_group=0
-        )
+        usual = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # ignored where the tests themselves run under nohup
+        try:
+            process = subprocess.Popen(
+                command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, process_group=0
+            )
+        finally:
+            signal.signal(signal.SIGHUP, usual)
         begun.append(process)
         assert process.stdout.readline() == "ready\n"
         return process
