@@ -8,6 +8,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -24,6 +25,11 @@ _SIDE = 56
 def same(values: Tensor) -> Tensor:
     """As they are: the class itself is what the cloud answers."""
     return values
+
+
+def as_they_are(images: Tensor, rng: np.random.Generator) -> Tensor:
+    """Not augmented."""
+    return images
 
 
 def grey(images: Tensor) -> Tensor:
@@ -115,6 +121,40 @@ class Dataset:
 
 
 @dataclass(frozen=True)
+class Pretraining:
+    """How a network of ours is trained, step 0.
+
+    Attributes
+    ----------
+    network : callable
+        The network with new weights, by torch's global generator: inputs to log-probabilities.
+    rows : callable
+        From a folder to training pixels, uint8 (n, ...), and classes, int64 (n,). Raises InputError.
+    inputs : callable
+        From rows of those pixels to float32 (b, channels, H, W).
+    augment : callable
+        From those and a generator to what the network is given, float32 (b, channels, H, W).
+    judged_on : tuple of str
+        The task's datasets on whose test images it is judged; none for the first.
+    bfloat16 : bool
+        Whether products are of that precision, where the processor has it.
+    half : bool
+        Whether weights are kept in half precision.
+    settings : mapping of str to value
+        `epochs`, `batch_size`, `learning_rate` (peak), `weight_decay`, `label_smoothing`, and `images` where not all are taken.
+    """
+
+    network: Callable[[], nn.Module]
+    rows: Callable[[Path], tuple[Tensor, Tensor]]
+    inputs: Callable[[Tensor], Tensor]
+    augment: Callable[..., Tensor] = as_they_are
+    judged_on: tuple[str, ...] = ()
+    bfloat16: bool = True
+    half: bool = True
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Task:
     """A system: networks, where they may be cut, inputs.
 
@@ -134,6 +174,8 @@ class Task:
         By labels: the folder that step 1 has written from which step 2 and the attack draw where no other is named.
     pictures : callable
         From inputs to what decoders guess of them, float32 (n, side, side) in [0, 1], a side of at least 3.
+    pretraining : mapping of str to Pretraining
+        By labels, for those whose weights are the task's own.
     """
 
     name: str
@@ -144,6 +186,7 @@ class Task:
     method: str = "self-supervised"
     shipped: Mapping[str, Path] = field(default_factory=dict)
     pictures: Callable[[Tensor], Tensor] = grey
+    pretraining: Mapping[str, Pretraining] = field(default_factory=dict)
 
 
 def read_task(name: str | Path) -> Task:

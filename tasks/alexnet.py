@@ -5,10 +5,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from models.alexnet import CUTTING_POINTS, pretrained_alexnet, weights_file
-from shredder.inputs.digits import load_digits
+from models.alexnet import CUTTING_POINTS, digit_alexnet, pretrained_alexnet, weights_file
+from shredder.inputs.digits import load_digits, unseen_digits
 from shredder.inputs.images import Images, first_of, imagenet_images, random_order, tensor_images, to_imagenet_input
-from shredder.task import Dataset, Labels, Task
+from shredder.task import Dataset, Labels, Pretraining, Task
 
 ARTIFACTS = Path(__file__).resolve().parents[1] / "artifacts" / "alexnet"
 SELF_SUPERVISED = {"scale": 1.2}
@@ -63,4 +63,10 @@ task = Task(
     learn=learn,
     method="additive",
     shipped={"digits": ARTIFACTS / "noise"},
-)
+    pretraining={
+        "digits": Pretraining(
+            digit_alexnet, unseen_digits, to_imagenet_input, judged_on=("mnist-5k",),
+            settings={"images": 10_000, "epochs": 3, "batch_size": 64, "learning_rate": 3e-4, "weight_decay": 0.01},
+        ),
+    },
+)  # fmt: skip

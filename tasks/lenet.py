@@ -8,10 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from models.lenet import CUTTING_POINTS, WEIGHTS, pretrained_lenet
-from shredder.inputs.digits import digit_gt5, load_digits, to_network_input
+from models.lenet import CUTTING_POINTS, WEIGHTS, LeNet, pretrained_lenet
+from shredder.inputs.augment import shifted
+from shredder.inputs.digits import digit_gt5, load_digits, to_network_input, unseen_digits
 from shredder.inputs.images import Images, first_of, random_order, tensor_images
-from shredder.task import Dataset, Labels, Task
+from shredder.task import Dataset, Labels, Pretraining, Task
 
 ARTIFACTS = Path(__file__).resolve().parents[1] / "artifacts" / "lenet"
 # Digits that the edge is given at once.
@@ -57,6 +58,15 @@ def learn(args: Any) -> dict[str, Any]:
     return {"public_labels": labels, "max_accuracy_loss": 0.0134, **settings}
 
 
+def pretraining(n_classes: int) -> Pretraining:
+    """As the shipped networks were trained, on MNIST without mnist-5k."""
+    settings = {"epochs": 20, "batch_size": 128, "learning_rate": 3e-3, "weight_decay": 0.05}
+    return Pretraining(
+        partial(LeNet, n_classes), unseen_digits, to_network_input, partial(shifted, pixels=2.0),
+        judged_on=("mnist", "mnist-5k"), bfloat16=False, half=False, settings=settings,
+    )  # fmt: skip
+
+
 def pictures(images: Tensor) -> Tensor:
     """The digits themselves, (n, 32, 32)."""
     return images.squeeze(1)
@@ -77,4 +87,5 @@ task = Task(
     method="self-supervised",
     shipped={"gt5": ARTIFACTS / "noise", "digits": ARTIFACTS / "v3"},
     pictures=pictures,
+    pretraining={"digits": pretraining(10), "gt5": pretraining(2)},
 )

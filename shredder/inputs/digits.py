@@ -173,6 +173,19 @@ def to_network_input(images: Tensor) -> Tensor:
     return functional.interpolate(pixels, size=(32, 32), mode="bilinear", align_corners=False)
 
 
+def unseen_digits(data_root: Path) -> tuple[Tensor, Tensor]:
+    """MNIST's training digits without the 5,000 of mnist-5k, which therefore stay unseen: uint8 (n, 28, 28), int64 (n,)."""
+    mnist = load_digits("mnist", data_root)
+    rows = unseen_by(mnist, load_digits("mnist-5k")).nonzero()[:, 0]
+    return mnist.train_images[rows], mnist.train_labels[rows]
+
+
+def unseen_by(digits: Digits, others: Digits) -> Tensor:
+    """Rows of `digits.train_images` whose pixels equal no image of `others`; bool, (n,)."""
+    known = {image.tobytes() for part in (others.train_images, others.test_images) for image in part.numpy()}
+    return torch.tensor([image.tobytes() not in known for image in digits.train_images.numpy()])
+
+
 def digit_gt5(digits: Tensor) -> Tensor:
     """The public label of LeNet's v2 experiment: 1 where the digit exceeds 5, else 0; int64, same shape."""
     return (digits > 5).long()

@@ -12,8 +12,7 @@ import torchvision
 from PIL import Image
 from torchvision.transforms import Resize
 
-from pretrain import unseen_by
-from shredder.inputs.digits import digit_gt5, load_digits, to_network_input
+from shredder.inputs.digits import digit_gt5, load_digits, to_network_input, unseen_by
 from shredder.io.cli import InputError
 
 
