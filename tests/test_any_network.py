@@ -8,9 +8,9 @@ import torchvision
 import attack
 import sample_mutual_info
 import train_noise
-from models.classifiers import classifier, pretrained
+from models.classifiers import classifier, pretrained, transform_of
 from models.weights import WeightsError
-from shredder.inputs.images import imagenet_images, imagenet_shape, random_order
+from shredder.inputs.images import imagenet_images, random_order
 from shredder.io.cli import InputError
 from shredder.io.record import read_record
 from shredder.task import read_task
@@ -81,7 +81,7 @@ def test_cutting_points_are_where_one_value_crosses():
 
 @pytest.mark.parametrize(("name", "side"), [("alexnet", 224), ("inception_v3", 299)])
 def test_each_network_has_its_own_transforms(name, side):
-    assert imagenet_shape(name) == (3, side, side)
+    assert transform_of(name).crop_size == [side]
 
 
 @pytest.mark.parametrize(

@@ -38,9 +38,7 @@ def image_folder(folder: Path) -> tuple[list[str], Tensor]:
         )
     paths, targets = [], []
     for target, name in enumerate(classes):
-        found = _files(os.path.join(folder, name), hidden)
-        if not found:
-            raise InputError(f"--data-root: {folder}: no image in {name}, expected {', '.join(_ENDINGS)}")
+        found = files_of(folder / name, hidden)
         paths += found
         targets += [target] * len(found)
     if hidden:
@@ -48,9 +46,9 @@ def image_folder(folder: Path) -> tuple[list[str], Tensor]:
     return paths, torch.tensor(targets)
 
 
-def _files(folder: str, hidden: list[str]) -> list[str]:
-    """The image files in `folder` and below, in ImageFolder's order; what is left out is added to `hidden`."""
-    found = []
+def files_of(folder: Path, hidden: list[str] | None = None) -> list[str]:
+    """The image files in a class's folder and below, in ImageFolder's order; what is left out is added to `hidden`."""
+    found, hidden = [], [] if hidden is None else hidden
     for place, folders, names in os.walk(folder):
         images = [name for name in names if name.lower().endswith(_ENDINGS)]
         hidden += [os.path.join(place, name) for name in folders + images if name.startswith(".")]
@@ -59,6 +57,8 @@ def _files(folder: str, hidden: list[str]) -> list[str]:
             if os.path.islink(path):
                 raise InputError(f"--data-root: {printable(path)}: found a link to a folder in a class, expected images")
         found += [(place, name) for name in images if not name.startswith(".")]
+    if not found:
+        raise InputError(f"--data-root: {folder.parent}: no image in {folder.name}, expected {', '.join(_ENDINGS)}")
     return [os.path.join(place, name) for place, name in sorted(found)]
 
 

@@ -37,17 +37,11 @@ _WORKERS = min(8, torch.get_num_threads())
 
 
 @cache
-def _transforms(network: str) -> Any:
-    """What torchvision's weights of a network for ImageNet expect of an image."""
-    from torchvision.models import get_model_weights  # takes a second to import, so only where it is asked for
+def imagenet_transform() -> Any:
+    """224 of 256 pixels, normalised: what torchvision's weights of AlexNet, and of most others, expect of an image."""
+    from torchvision.models import AlexNet_Weights  # takes a second to import, so only where it is asked for
 
-    return get_model_weights(network).DEFAULT.transforms()
-
-
-def imagenet_shape(network: str) -> tuple[int, int, int]:
-    """What a classifier of torchvision's reads."""
-    (side,) = _transforms(network).crop_size
-    return 3, side, side
+    return AlexNet_Weights.IMAGENET1K_V1.transforms()
 
 
 @dataclass(frozen=True)
@@ -168,19 +162,19 @@ def _made(pixels: Tensor, transform: Callable[[Tensor], Tensor], rows: list[int]
     return transform(pixels[rows])
 
 
-def _decode_all(paths: list[str], network: str, rows: list[int]) -> list[Tensor | None]:
-    return [_decode(paths[row], network) for row in rows]
+def _decode_all(paths: list[str], transform: Callable[[Image.Image], Tensor], rows: list[int]) -> list[Tensor | None]:
+    return [_decode(paths[row], transform) for row in rows]
 
 
-def _decode(path: str, network: str) -> Tensor | None:
-    """An image file as torchvision's weights of a network expect it; None if it cannot be decoded."""
+def _decode(path: str, transform: Callable[[Image.Image], Tensor]) -> Tensor | None:
+    """What `transform` makes of an image file; None if it cannot be decoded."""
     with open_regular(Path(path)) as file:
         try:
             with Image.open(file, formats=_FORMATS) as image:
                 short, long = sorted(image.size)
                 if image.mode not in _MODES or max(short, 256**2 / short) * long > _PIXELS_AT_MOST:
                     return None
-                return _transforms(network)(image.convert("RGB"))
+                return transform(image.convert("RGB"))
         except MemoryError:
             raise
         except Exception as error:  # decoders raise all kinds of them for damaged files
@@ -222,7 +216,20 @@ def tensor_images(
     return Images(labels, range(len(labels)), partial(_made, pixels, transform), shape, batch_size, content=content)
 
 
-def imagenet_images(data_root: Path, part: str, n_images: int | None, network: str = "alexnet") -> Images:
+def file_images(paths: Sequence[str], classes: Tensor, transform: Any = None) -> Images:
+    """Image files and their classes, int64 (n,), decoded when they are asked for.
+
+    Parameters
+    ----------
+    transform : torchvision's preset for image classification, or another callable that has its `crop_size`
+        From an RGB picture to the edge's input, float32 (3, H, W). None: `imagenet_transform`.
+    """
+    transform = imagenet_transform() if transform is None else transform
+    (side,) = transform.crop_size
+    return Images(classes, paths, partial(_decode_all, paths, transform), (3, side, side), workers=_WORKERS)
+
+
+def imagenet_images(data_root: Path, part: str, n_images: int | None, transform: Any = None) -> Images:
     """ILSVRC 2012 as torchvision's ImageFolder has it, the first `n_images` of its random order, or all.
 
     Parameters
@@ -231,8 +238,8 @@ def imagenet_images(data_root: Path, part: str, n_images: int | None, network: s
         Folder that holds `train/<WordNet id>/*.JPEG` and `val/<WordNet id>/*.JPEG`.
     part : "train" or "test"
         Test images are those of `val`.
-    network : str
-        A classifier of torchvision's, whose weights say how an image is cut and normalised.
+    transform
+        As of `file_images`.
 
     Raises
     ------
@@ -241,8 +248,7 @@ def imagenet_images(data_root: Path, part: str, n_images: int | None, network: s
     """
     paths, classes = image_folder(Path(data_root) / {"train": "train", "test": "val"}[part])
     order = first_of(random_order(len(classes)), n_images, part, "imagenet")
-    names = [paths[row] for row in order.tolist()]
-    return Images(classes[order], names, partial(_decode_all, names, network), imagenet_shape(network), workers=_WORKERS)
+    return file_images([paths[row] for row in order.tolist()], classes[order], transform)
 
 
 def to_imagenet_input(images: Tensor) -> Tensor:
@@ -256,10 +262,18 @@ def to_imagenet_input(images: Tensor) -> Tensor:
     -------
     Tensor, float32, (n, 3, 224, 224)
     """
-    # Mean and spread of ImageNet's pixels in [0, 1] by channel, (3, 1, 1): what torchvision's weights were trained with.
-    transforms = _transforms("alexnet")
-    mean, std = (torch.tensor(values, dtype=torch.float32).view(3, 1, 1) for values in (transforms.mean, transforms.std))
     enlarged = functional.interpolate(
         images.unsqueeze(1).float(), size=IMAGENET_SHAPE[1:], mode="bilinear", align_corners=False
     )
-    return torch.addcmul(-mean / std, enlarged, 1 / (255 * std))  # (x / 255 - mean) / std in one pass over memory
+    return normalised(enlarged)
+
+
+def normalised(pixels: Tensor) -> Tensor:
+    """Pixels from 0 to 255, (n, 1 or 3, H, W), less ImageNet's mean over its spread by channel; float32 (n, 3, H, W)."""
+    # What torchvision's weights were trained with, for pixels in [0, 1], (3, 1, 1).
+    transform = imagenet_transform()
+    mean, std = (
+        torch.tensor(values, dtype=torch.float32, device=pixels.device).view(3, 1, 1)
+        for values in (transform.mean, transform.std)
+    )
+    return torch.addcmul(-mean / std, pixels.float(), 1 / (255 * std))  # (x / 255 - mean) / std in one pass over memory

@@ -11,7 +11,7 @@ import torch
 from torch.nn import functional
 
 import train_noise_alexnet as train
-from models.alexnet import CUTTING_POINTS, DIGIT_WEIGHTS, pretrained_alexnet
+from models.alexnet import CUTTING_POINTS, WEIGHTS, pretrained_alexnet
 from models.lenet import CUTTING_POINTS as LENET_CUTTING_POINTS
 from models.lenet import pretrained_lenet
 from models.weights import WeightsError
@@ -339,7 +339,7 @@ def test_weights_of_another_head(tmp_path, imagenet_weights):
     with pytest.raises(WeightsError, match=r"classifier.1.weight: found \(4096, 9216\), expected \(256, 9216\)"):
         run(tmp_path / "output", weights=imagenet_weights)
     with pytest.raises(WeightsError, match=r"classifier.1.weight: found \(256, 9216\), expected \(4096, 9216\)"):
-        run(tmp_path / "output", dataset="imagenet", weights=DIGIT_WEIGHTS)
+        run(tmp_path / "output", dataset="imagenet", weights=WEIGHTS["digits"])
     assert not (tmp_path / "output").exists()
 
 

@@ -3,7 +3,7 @@ import torch
 import torchvision
 from torch.nn import functional
 
-from models.alexnet import CUTTING_POINTS, DIGIT_WEIGHTS, INPUT_SHAPE, AlexNet, digit_alexnet, pretrained_alexnet
+from models.alexnet import CUTTING_POINTS, INPUT_SHAPE, WEIGHTS, AlexNet, narrow_alexnet, pretrained_alexnet
 from models.weights import WeightsError
 from shredder.inputs.digits import load_digits
 from shredder.inputs.images import to_imagenet_input
@@ -48,8 +48,8 @@ def test_shipped_weights(network):
     with torch.no_grad():
         found = accuracy(network(to_imagenet_input(test.test_images[:100])), test.test_labels[:100])
     assert found >= 0.97
-    assert DIGIT_WEIGHTS.stat().st_size <= 12_000_000
-    assert sum(parameter.numel() for parameter in digit_alexnet().parameters()) == 4_897_610
+    assert WEIGHTS["digits"].stat().st_size <= 12_000_000
+    assert sum(parameter.numel() for parameter in narrow_alexnet().parameters()) == 4_897_610
 
 
 def test_digits_as_input():
@@ -66,7 +66,7 @@ def test_digits_as_input():
 
 def test_weights_of_another_head():
     with pytest.raises(WeightsError, match=r"classifier.1.weight: found \(256, 9216\), expected \(4096, 9216\)"):
-        pretrained_alexnet("imagenet", DIGIT_WEIGHTS)
+        pretrained_alexnet("imagenet", WEIGHTS["digits"])
 
 
 def test_no_network(monkeypatch, tmp_path):
