@@ -17,7 +17,7 @@ from shredder.split import SplitNetwork
 from shredder.task import Task, grey, read_task, same
 
 ROOT = Path(__file__).parents[1]
-NAMES = ["alexnet", "lenet"]
+NAMES = ["alexnet", "cifar10", "lenet"]
 FOR_ANY_NETWORK = ["imagenet:resnet18", "imagenet:mobilenet_v2"]
 
 

@@ -1,0 +1,109 @@
+"""CIFAR-10's files: a tiny copy by hand, the real ones where they are, and every way in which a file is none."""
+
+import hashlib
+import os
+import pickle
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torchvision.datasets import CIFAR10
+
+from shredder.inputs import cifar10
+from shredder.inputs.cifar10 import load_cifar10, to_cifar10_input
+from shredder.io.cli import InputError
+
+ROOT = Path(__file__).parents[2]
+PER_FILE = 4
+
+
+@pytest.fixture
+def rows(monkeypatch):
+    """Four records a file, (24, 3073): five of training and one of test images."""
+    monkeypatch.setattr(cifar10, "_IMAGES", PER_FILE)
+    rows = np.random.default_rng(0).integers(0, 256, (6 * PER_FILE, 3073)).astype(np.uint8)
+    rows[:, 0] %= 10
+    return rows
+
+
+@pytest.fixture
+def binary(tmp_path, rows):
+    folder = tmp_path / "cifar-10-batches-bin"
+    folder.mkdir()
+    names = [*(f"data_batch_{i}.bin" for i in range(1, 6)), "test_batch.bin"]
+    for name, some in zip(names, np.split(rows, 6), strict=True):
+        some.tofile(folder / name)
+    return tmp_path
+
+
+def test_both_layouts_hold_the_same(tmp_path, rows, binary, monkeypatch):
+    pickled = tmp_path / "pickled"
+    (pickled / CIFAR10.base_folder).mkdir(parents=True)
+    lists = {}
+    for part, some in (("train_list", rows[:-PER_FILE]), ("test_list", rows[-PER_FILE:])):
+        content = pickle.dumps({"data": some[:, 1:], "labels": some[:, 0].tolist()})
+        (pickled / CIFAR10.base_folder / part).write_bytes(content)
+        lists[part] = [[part, hashlib.md5(content).hexdigest()]]
+    meta = pickle.dumps({"label_names": list("abcdefghij")})
+    (pickled / CIFAR10.base_folder / "meta").write_bytes(meta)
+    lists["meta"] = {"filename": "meta", "key": "label_names", "md5": hashlib.md5(meta).hexdigest()}
+    for name, value in lists.items():
+        monkeypatch.setattr(CIFAR10, name, value)
+    for part, n in (("train", 5 * PER_FILE), ("test", PER_FILE)):
+        (pixels, classes), (others, other_classes) = load_cifar10(binary, part), load_cifar10(pickled, part)
+        assert pixels.shape == (n, 3, 32, 32) and pixels.dtype == torch.uint8 and classes.dtype == torch.int64
+        assert torch.equal(pixels, others) and torch.equal(classes, other_classes)
+    (pickled / CIFAR10.base_folder / "test_list").write_bytes(b"another")
+    with pytest.raises(InputError, match=r"--dataset cifar10: .* holds neither .* nor a whole cifar-10-batches-py"):
+        load_cifar10(pickled, "test")
+
+
+def test_a_record_by_hand(binary, rows):
+    """A byte of class, then the red plane, row by row."""
+    pixels, classes = load_cifar10(binary, "train")
+    assert classes[5] == rows[5, 0] and pixels[5, 0, 0, 1] == rows[5, 2] and pixels[5, 2, 31, 31] == rows[5, 3072]
+
+
+def test_input_by_hand():
+    pixels = torch.tensor([0, 255], dtype=torch.uint8).view(2, 1, 1, 1).expand(2, 3, 32, 32)
+    found = to_cifar10_input(pixels)
+    assert found.shape == (2, 3, 32, 32) and found.dtype == torch.float32
+    torch.testing.assert_close(found[:, 0, 0, 0], torch.tensor([-0.4914 / 0.247, (1 - 0.4914) / 0.247]))
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (lambda path: path.write_bytes(b""), f"found 0 bytes, expected {PER_FILE} records of 3,073"),
+        (lambda path: os.truncate(path, 100), "found 100 bytes, expected"),
+        (lambda path: path.write_bytes(path.read_bytes() + b"0"), "found more than 12,292 bytes, expected"),
+        (lambda path: path.write_bytes(b"\x0a" + path.read_bytes()[1:]), "found the class 10, expected 0 to 9"),
+        (Path.unlink, "No such file or directory, expected CIFAR-10's file"),
+    ],
+    ids=["empty", "truncated", "too long", "another class", "missing"],
+)
+def test_a_file_that_is_none(binary, change, message):
+    path = binary / "cifar-10-batches-bin" / "test_batch.bin"
+    change(path)
+    with pytest.raises(InputError, match=re.escape(f"--dataset cifar10: {path}: {message}")) as error:
+        load_cifar10(binary, "test")
+    assert "\n" not in str(error.value)
+
+
+def test_neither_there_nor_to_be_had(tmp_path, monkeypatch):
+    monkeypatch.setattr(CIFAR10, "download", lambda self: (_ for _ in ()).throw(OSError("no\nnetwork")))
+    with pytest.raises(InputError, match=r"holds neither .* \(no network\); name the folder"):
+        load_cifar10(tmp_path, "train")
+
+
+def test_the_real_one():
+    """Counts of classes and means of channels as published; skipped where data/ has no copy."""
+    if not (ROOT / "data" / "cifar-10-batches-bin").is_dir():
+        pytest.skip("CIFAR-10 is not in data")
+    pixels, classes = load_cifar10(ROOT / "data", "train")
+    assert classes.bincount().tolist() == [5000] * 10
+    torch.testing.assert_close(
+        pixels.double().mean((0, 2, 3)) / 255, torch.tensor([0.4914, 0.4822, 0.4465]).double(), atol=1e-4, rtol=0
+    )
