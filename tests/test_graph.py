@@ -118,6 +118,31 @@ def test_no_half_changes_what_it_is_given():
     assert torch.equal(activations, before)
 
 
+class Reshapes(nn.Module):
+    """As `size` says it: the batch's size, taken from the input."""
+
+    def __init__(self, size):
+        super().__init__()
+        self.first, self.relu, self.dense, self.size = nn.Conv2d(2, 3, 3, padding=1), nn.ReLU(), nn.Linear(27, 4), size
+
+    def forward(self, x):
+        n = self.size(x)
+        return self.dense(self.relu(self.first(x)).view(n, -1))
+
+
+@pytest.mark.parametrize(
+    "size", [lambda x: x.size(0), lambda x: x.shape[0], lambda x: x.size()[0]], ids=["(0)", "[0]", "()[0]"]
+)
+def test_the_batchs_size_crosses_no_cut(size):
+    """Each half asks what it is given, so that any number of activations is answered."""
+    network, x = Reshapes(size).eval(), torch.randn(5, 2, 3, 3, generator=torch.Generator().manual_seed(0))
+    split = SplitNetwork(network, "first")
+    assert [name for name, cut in Traced(network).cuts().items() if cut.beside] == ["size"]
+    with torch.no_grad():
+        assert torch.equal(split.cloud(split.edge(x)), network(x).log_softmax(1))
+        assert split.cloud(split.edge(x)[:2]).shape == (2, 4)
+
+
 class Asks(nn.Module):
     """What it does depends on what it is given."""
 
