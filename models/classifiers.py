@@ -61,7 +61,7 @@ def weights_file(name: str) -> Path:
 
 
 def among(network: nn.Module, classes: Sequence[int]) -> nn.Module:
-    """`network`, from now on answering log-probabilities of some of its classes, (n, len(classes)), as if there were no others."""
+    """`network`, from now on answering log-probabilities of some of its classes, (n, len(classes)), as if it knew no others."""
 
     class Among(type(network)):  # another module around it would rename its layers, by which it is cut
         def forward(self, images: torch.Tensor) -> torch.Tensor:
