@@ -4,6 +4,7 @@ import shutil
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -29,6 +30,27 @@ def mnist_root() -> Path:
     if not (root / "MNIST" / "raw" / "train-images-idx3-ubyte").is_file():
         pytest.skip("MNIST is not in ../shared/data")
     return root
+
+
+@pytest.fixture(scope="session")
+def cifar10_root() -> Path:
+    """Folder that holds CIFAR-10; tests that need it are skipped where it is absent, so that none ever downloads."""
+    if not (ROOT / "data" / "cifar-10-batches-bin" / "test_batch.bin").is_file():
+        pytest.skip("CIFAR-10 is not in data")
+    return ROOT / "data"
+
+
+@pytest.fixture
+def small_cifar10(tmp_path, monkeypatch) -> Path:
+    """Folder of CIFAR-10's files with twenty records of noise in each, the classes in turn."""
+    monkeypatch.setattr("shredder.inputs.cifar10._IMAGES", 20)
+    folder = tmp_path / "small" / "cifar-10-batches-bin"
+    folder.mkdir(parents=True)
+    rows = np.random.default_rng(0).integers(0, 256, (6, 20, 3073)).astype(np.uint8)
+    rows[:, :, 0] = np.arange(20) % 10
+    for name, some in zip([*(f"data_batch_{i}.bin" for i in range(1, 6)), "test_batch.bin"], rows, strict=True):
+        some.tofile(folder / name)
+    return folder.parent
 
 
 @pytest.fixture(scope="session")

@@ -11,34 +11,21 @@ import pytest
 import torch
 from torchvision.datasets import CIFAR10
 
-from shredder.inputs import cifar10
 from shredder.inputs.cifar10 import load_cifar10, to_cifar10_input
 from shredder.io.cli import InputError
 
-ROOT = Path(__file__).parents[2]
-PER_FILE = 4
+PER_FILE = 20
 
 
 @pytest.fixture
-def rows(monkeypatch):
-    """Four records a file, (24, 3073): five of training and one of test images."""
-    monkeypatch.setattr(cifar10, "_IMAGES", PER_FILE)
-    rows = np.random.default_rng(0).integers(0, 256, (6 * PER_FILE, 3073)).astype(np.uint8)
-    rows[:, 0] %= 10
-    return rows
-
-
-@pytest.fixture
-def binary(tmp_path, rows):
-    folder = tmp_path / "cifar-10-batches-bin"
-    folder.mkdir()
+def rows(small_cifar10):
+    """All records, (120, 3073): five files of training and one of test images."""
+    folder = small_cifar10 / "cifar-10-batches-bin"
     names = [*(f"data_batch_{i}.bin" for i in range(1, 6)), "test_batch.bin"]
-    for name, some in zip(names, np.split(rows, 6), strict=True):
-        some.tofile(folder / name)
-    return tmp_path
+    return np.concatenate([np.fromfile(folder / name, np.uint8).reshape(-1, 3073) for name in names])
 
 
-def test_both_layouts_hold_the_same(tmp_path, rows, binary, monkeypatch):
+def test_both_layouts_hold_the_same(tmp_path, rows, small_cifar10, monkeypatch):
     pickled = tmp_path / "pickled"
     (pickled / CIFAR10.base_folder).mkdir(parents=True)
     lists = {}
@@ -52,7 +39,7 @@ def test_both_layouts_hold_the_same(tmp_path, rows, binary, monkeypatch):
     for name, value in lists.items():
         monkeypatch.setattr(CIFAR10, name, value)
     for part, n in (("train", 5 * PER_FILE), ("test", PER_FILE)):
-        (pixels, classes), (others, other_classes) = load_cifar10(binary, part), load_cifar10(pickled, part)
+        (pixels, classes), (others, other_classes) = load_cifar10(small_cifar10, part), load_cifar10(pickled, part)
         assert pixels.shape == (n, 3, 32, 32) and pixels.dtype == torch.uint8 and classes.dtype == torch.int64
         assert torch.equal(pixels, others) and torch.equal(classes, other_classes)
     (pickled / CIFAR10.base_folder / "test_list").write_bytes(b"another")
@@ -60,9 +47,9 @@ def test_both_layouts_hold_the_same(tmp_path, rows, binary, monkeypatch):
         load_cifar10(pickled, "test")
 
 
-def test_a_record_by_hand(binary, rows):
+def test_a_record_by_hand(small_cifar10, rows):
     """A byte of class, then the red plane, row by row."""
-    pixels, classes = load_cifar10(binary, "train")
+    pixels, classes = load_cifar10(small_cifar10, "train")
     assert classes[5] == rows[5, 0] and pixels[5, 0, 0, 1] == rows[5, 2] and pixels[5, 2, 31, 31] == rows[5, 3072]
 
 
@@ -78,17 +65,17 @@ def test_input_by_hand():
     [
         (lambda path: path.write_bytes(b""), f"found 0 bytes, expected {PER_FILE} records of 3,073"),
         (lambda path: os.truncate(path, 100), "found 100 bytes, expected"),
-        (lambda path: path.write_bytes(path.read_bytes() + b"0"), "found more than 12,292 bytes, expected"),
+        (lambda path: path.write_bytes(path.read_bytes() + b"0"), "found more than 61,460 bytes, expected"),
         (lambda path: path.write_bytes(b"\x0a" + path.read_bytes()[1:]), "found the class 10, expected 0 to 9"),
         (Path.unlink, "No such file or directory, expected CIFAR-10's file"),
     ],
     ids=["empty", "truncated", "too long", "another class", "missing"],
 )
-def test_a_file_that_is_none(binary, change, message):
-    path = binary / "cifar-10-batches-bin" / "test_batch.bin"
+def test_a_file_that_is_none(small_cifar10, change, message):
+    path = small_cifar10 / "cifar-10-batches-bin" / "test_batch.bin"
     change(path)
     with pytest.raises(InputError, match=re.escape(f"--dataset cifar10: {path}: {message}")) as error:
-        load_cifar10(binary, "test")
+        load_cifar10(small_cifar10, "test")
     assert "\n" not in str(error.value)
 
 
@@ -98,12 +85,9 @@ def test_neither_there_nor_to_be_had(tmp_path, monkeypatch):
         load_cifar10(tmp_path, "train")
 
 
-def test_the_real_one():
-    """Counts of classes and means of channels as published; skipped where data/ has no copy."""
-    if not (ROOT / "data" / "cifar-10-batches-bin").is_dir():
-        pytest.skip("CIFAR-10 is not in data")
-    pixels, classes = load_cifar10(ROOT / "data", "train")
+def test_the_real_one(cifar10_root):
+    """Counts of classes and means of channels as published."""
+    pixels, classes = load_cifar10(cifar10_root, "train")
     assert classes.bincount().tolist() == [5000] * 10
-    torch.testing.assert_close(
-        pixels.double().mean((0, 2, 3)) / 255, torch.tensor([0.4914, 0.4822, 0.4465]).double(), atol=1e-4, rtol=0
-    )
+    found = pixels.double().mean((0, 2, 3)) / 255
+    torch.testing.assert_close(found, torch.tensor([0.4914, 0.4822, 0.4465]).double(), atol=1e-4, rtol=0)
