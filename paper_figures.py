@@ -8,6 +8,7 @@ Each figure is written as PNG, its numbers as CSV. Every point is a run of steps
 arguments, weights and code: a second call only draws, an interrupted one goes on. The run records are there, too.
 """
 
+import dataclasses
 import math
 import time
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from paper import attacked, plots, published, rows
 from shredder import figures
 from shredder.io import folders
 from shredder.io.cli import InputError, in_float32, require_at_least, script
+from shredder.io.device import device_of
 from shredder.io.files import csv_table, write_together
 from shredder.io.record import Record, report
 
@@ -61,6 +63,8 @@ class Arguments:
     """Figure 6: its round trip, in ms. The default is the median of Huang et al., MobiSys 2012."""
     seed: int = 0
     """Of every run."""
+    device: str = "auto"
+    """Where runs are computed: cpu, cuda or mps. Default: cuda if there is one, else cpu. Figure 6 is of the processor."""
     points: Path = Path("runs/figures/points")
     """Folder for the runs."""
     output: Path = Path("runs/figures")
@@ -71,6 +75,7 @@ class Arguments:
 @folders.claims(*WRITTEN)
 def main(args: Arguments) -> None:
     """Make the points that are missing, draw, write."""
+    args = dataclasses.replace(args, device=device_of(args.device))
     record = Record(args)
     require_at_least(args, seed=0, wifi_round_trip=0, lte_round_trip=0)
     for name in ("wifi", "lte"):

@@ -25,6 +25,7 @@ from torch.nn import functional
 from shredder.inputs.images import Images, held_out
 from shredder.io import folders
 from shredder.io.cli import InputError, in_float32, require_at_least, script
+from shredder.io.device import device_of
 from shredder.io.record import Record, report
 from shredder.io.terminal import progress
 from shredder.metrics import accuracy
@@ -55,6 +56,8 @@ class Arguments:
     """Share of each label that is spread over all classes (Szegedy et al. 2016)."""
     judge_held_out: bool = False
     """Judge on the training images that step 1 holds out, for choosing settings, and not on test images."""
+    device: str = "auto"
+    """Where it is trained: cpu, cuda or mps. Default: cuda if there is one, else cpu."""
     seed: int = 0
     """Initial weights, dropout, choice and order of the images, and how they are augmented."""
     output: Path | None = None
@@ -72,7 +75,7 @@ def train(
         for _ in range(args.epochs):
             for rows in torch.from_numpy(rng.permutation(len(pixels))).split(args.batch_size):
                 batch = how.augment(how.inputs(pixels[rows]), rng=rng).to(memory_format=torch.channels_last)
-                with torch.autocast("cpu", torch.bfloat16, enabled=how.bfloat16 and _has_bfloat16()):
+                with torch.autocast(args.device, torch.bfloat16, enabled=how.bfloat16 and _has_bfloat16(args.device)):
                     answers = network(batch).float()
                 loss = functional.cross_entropy(answers, labels[rows], label_smoothing=args.label_smoothing)
                 optimizer.zero_grad()
@@ -80,11 +83,13 @@ def train(
                 optimizer.step()
                 schedule.step()
                 bar.update()
-                bar.set_postfix(loss=f"{loss.item():.4f}", refresh=False)
+            bar.set_postfix(loss=f"{loss.item():.4f}", refresh=False)
 
 
-def _has_bfloat16() -> bool:
-    """Whether the processor multiplies bfloat16: elsewhere it is emulated, in more time than float32."""
+def _has_bfloat16(device: str) -> bool:
+    """Whether it multiplies bfloat16: a processor without emulates it, in more time than float32 takes."""
+    if device != "cpu":
+        return True
     found = torch.cpu.get_capabilities()
     return bool(found.get("avx512_bf16") or found.get("amx_bf16"))
 
@@ -107,7 +112,7 @@ def with_defaults(task: Task, args: Arguments) -> Arguments:
     settings = {"label_smoothing": 0.0} | task.pretraining[public_labels].settings
     missing = {name: value for name, value in settings.items() if getattr(args, name) is None}
     output = Path("runs") / task.name / "pretrained" if args.output is None else args.output
-    args = dataclasses.replace(args, **missing, public_labels=public_labels, output=output)
+    args = dataclasses.replace(args, **missing, public_labels=public_labels, output=output, device=device_of(args.device))
     require_at_least(args, images=1, epochs=1, batch_size=1, learning_rate=0, weight_decay=0, label_smoothing=0, seed=0)
     return args
 
@@ -132,10 +137,10 @@ def _run(task: Task, args: Arguments) -> None:
         pixels, classes = pixels[rows], classes[rows]
     with torch.random.fork_rng():  # torch's layers initialise themselves, and drop out, by its global generator only
         torch.manual_seed(args.seed)
-        network = how.network().to(memory_format=torch.channels_last)
-        train(network, how, pixels, labels.public(classes), args, rng)
+        network = how.network().to(args.device, memory_format=torch.channels_last)
+        train(network, how, pixels.to(args.device), labels.public(classes).to(args.device), args, rng)
 
-    network = network.eval()
+    network = network.eval().cpu()
     weights = {name: _kept(value, how.half) for name, value in network.state_dict().items()}
     network.load_state_dict(weights)  # as they will be read
     results: dict[str, float] = {"training images": len(pixels), "parameters": sum(p.numel() for p in network.parameters())}

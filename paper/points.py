@@ -47,9 +47,10 @@ def lenet_point(
         learn = {"members": 6} | learn
     if args.quick and learn["method"] == "distribution":
         learn = {"members": 6, "epochs": 60, "min_epochs": 59} | learn
-    first = learn_step.Arguments(task="lenet", data_root=args.data_root, seed=args.seed, **learn)
+    first = learn_step.Arguments(task="lenet", data_root=args.data_root, seed=args.seed, device=args.device, **learn)
     second = sample_step.Arguments(
         data_root=args.data_root,
+        device=args.device,
         seed=args.seed,
         dataset=learn["dataset"],
         n_samples=n_samples,
@@ -64,9 +65,9 @@ def alexnet_point(
 ) -> dict[str, Any]:
     """Steps 1 to 3 for AlexNet on some embedded digits: at its early cutting points more would take an hour."""
     few = {"method": "distribution", "members": 3, "images": 200, "batch_size": 20, "min_epochs": 1, "epochs": 3}
-    first = learn_step.Arguments(task="alexnet", seed=args.seed, **(few | learn))
+    first = learn_step.Arguments(task="alexnet", seed=args.seed, device=args.device, **(few | learn))
     # A single image for judging: step 1 has judged as many draws as there are members on all test images.
-    second = sample_step.Arguments(seed=args.seed, n_samples=300, judged_on=1, draw=draw)
+    second = sample_step.Arguments(seed=args.seed, device=args.device, n_samples=300, judged_on=1, draw=draw)
     return measured(args.points, first, second, n_splits=3, image_columns=COLUMNS, attack=attack)
 
 

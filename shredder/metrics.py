@@ -46,18 +46,18 @@ def noisy_accuracy(
     Tensor, float64, (R,)
         In [0, 1].
     """
-    correct = torch.zeros(len(additive), dtype=torch.float64)
+    correct = torch.zeros(len(additive), dtype=torch.float64, device=additive.device)
     with torch.no_grad():
-        rows = max(1, _ELEMENTS_AT_ONCE // (len(additive) * split.head(activations[:1]).numel()))
+        rows = max(1, _ELEMENTS_AT_ONCE // (len(additive) * split.head(additive[:1]).numel()))
         for some, their_labels in zip(activations.split(rows), labels.split(rows), strict=True):
-            answers = split.noisy_cloud(some, multiplicative, additive)
-            correct += accuracy(answers, their_labels) * len(some)
+            answers = split.noisy_cloud(some.to(additive.device), multiplicative, additive)
+            correct += accuracy(answers, their_labels.to(additive.device)) * len(some)
     return correct / len(labels)
 
 
 def clean_accuracy(split: SplitNetwork, activations: Tensor, labels: Tensor) -> float:
     """Accuracy of the cloud on all of `activations`, (n, *activation shape), without noise; in [0, 1]."""
-    return noisy_accuracy(split, activations, labels, None, torch.zeros_like(activations[:1])).item()
+    return noisy_accuracy(split, activations, labels, None, torch.zeros_like(activations[:1], device=split.device)).item()
 
 
 class ActivationMoments:
@@ -90,9 +90,10 @@ class ActivationMoments:
         """
         n = additive.flatten(1).double()
         v = torch.zeros_like(n) if multiplicative is None else 1 - multiplicative.flatten(1).double()
-        mean = (v * self.first - n).mean(1)
-        mean_square = (v.square() * self.second - 2 * v * n * self.first + n.square()).mean(1)
-        return self.second.mean() / (mean_square - mean.square())
+        first, second = self.first.to(n.device), self.second.to(n.device)
+        mean = (v * first - n).mean(1)
+        mean_square = (v.square() * second - 2 * v * n * first + n.square()).mean(1)
+        return second.mean() / (mean_square - mean.square())
 
 
 def mean_and_spread(values: Tensor) -> tuple[float, float | None]:

@@ -57,7 +57,12 @@ class SplitNetwork(nn.Module):
         Tensor, (n, *activation shape)
         """
         with torch.no_grad():
-            return torch.cat([self.edge(batch).contiguous() for batch in images.split(batch_size)])
+            return torch.cat([self.edge(batch.to(self.device)).contiguous() for batch in images.split(batch_size)])
+
+    @property
+    def device(self) -> torch.device:
+        """Where its weights are, and what it sends."""
+        return next((parameter.device for parameter in self.parameters()), torch.device("cpu"))
 
     def noisy_cloud(self, activations: Tensor, multiplicative: Tensor | None, additive: Tensor) -> Tensor:
         """The cloud's answer to every activation under every one of R noise tensors.

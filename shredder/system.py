@@ -10,6 +10,7 @@ from torch import Tensor
 
 from shredder.inputs.images import Images
 from shredder.io.cli import InputError, require_one_of
+from shredder.io.device import device_of
 from shredder.io.files import sha256
 from shredder.noise.channel import Channel
 from shredder.noise.flags import SINGLE, handed, source_of
@@ -39,6 +40,8 @@ class TaskArguments:
     """The layer whose output is sent. Default: the task's last, or where the noise was learned."""
     skip_corrupt: bool = False
     """Leave out images that cannot be decoded; else they end the run."""
+    device: str = "auto"
+    """Where it is computed: cpu, cuda or mps. Default: cuda if there is one, else cpu. Draws come from the same generators."""
 
 
 def with_network(args: Any) -> Any:
@@ -74,6 +77,7 @@ def chosen(task: Task, args: Any) -> Any:
         )
     private = task.labels[labels.private].weights() if labels.private and args.private_weights is None else args.private_weights
     own = {"task": Path(args.task)} if Path(args.task).suffix == ".py" else {}
+    own["device"] = device_of(args.device)
     return dataclasses.replace(args, weights=args.weights or labels.weights(), private_weights=private, **own)
 
 
@@ -124,7 +128,7 @@ def with_noise(args: Any) -> tuple[Task, Any, Channel]:
             )
     source = source_of(args, tuple(task.cutting_points[args.cutting_point]))
     rule = args.draw or (found and found.rule) or source.rules[0]
-    return task, dataclasses.replace(args, draw=rule), Channel(source, rule)
+    return task, dataclasses.replace(args, draw=rule), Channel(source, rule).to(args.device)
 
 
 def _shipped(task: Task, args: Any) -> Path:
@@ -167,10 +171,10 @@ class System:
         self.task, self.args = task, args
         self.dataset, self.labels = task.datasets[args.dataset], task.labels[args.public_labels]
         self.shape = tuple(task.cutting_points[args.cutting_point])
-        self._network = self.labels.network(args.weights).eval()
+        self._network = self.labels.network(args.weights).eval().to(args.device)
         self.split = SplitNetwork(self._network, args.cutting_point)
         private = self.labels.private
-        self._private = task.labels[private].network(args.private_weights) if private else None
+        self._private = task.labels[private].network(args.private_weights).to(args.device) if private else None
 
     @property
     def private_split(self) -> SplitNetwork | None:
@@ -191,7 +195,7 @@ class System:
     def listed_cuts(self) -> list[str]:
         """A line for each place where the network could be cut: shape and bytes of what is sent, and what else crosses."""
         (inputs,) = self.dataset.load(self.args.data_root, {"test": 1}).values()
-        found = places(self._network, _some(inputs))
+        found = places(self._network, _some(inputs).to(self.args.device))
         width = max(map(len, found))
         lines = [f"{'':{width}} {'shape':>16} {'bytes':>11}"]
         for name, place in found.items():
@@ -205,7 +209,7 @@ class System:
         Raises InputError, also where the network does not send or answer what the task says.
         """
         found = self.dataset.load(self.args.data_root, parts)
-        image = _some(next(iter(found.values())))
+        image = _some(next(iter(found.values()))).to(self.args.device)
         with torch.no_grad():
             whole = self._network(image)
             _require_scores(f"--task {self.task.name}", whole)

@@ -133,9 +133,10 @@ class Undo:
         self.whiten, self.gain, self.log_det = [], [], []
         for m, (w, extra) in enumerate(zip(c.w_mean, c.w_variance * flat.square().mean(0), strict=True)):
             of_member = w[:, None] * covariance * w + torch.diag(extra) + c.n_covariance(m)
-            of_member += torch.eye(len(w), dtype=torch.float64) * 1e-9 * of_member.diagonal().mean()
+            identity = torch.eye(len(w), dtype=torch.float64, device=w.device)
+            of_member += identity * 1e-9 * of_member.diagonal().mean()
             lower = torch.linalg.cholesky(of_member)
-            inverse = torch.linalg.solve_triangular(lower, torch.eye(len(w), dtype=torch.float64), upper=False)
+            inverse = torch.linalg.solve_triangular(lower, identity, upper=False)
             self.whiten.append(inverse.float())
             self.gain.append((covariance * w @ inverse.T).float())
             self.log_det.append(lower.diagonal().log().sum().item())
@@ -149,7 +150,7 @@ class Undo:
         if not self.whole or len(self.means) == 1:
             return by_element.argmin(1)
         likely = by_element.topk(min(_LIKELY_MEMBERS, len(self.means)), largest=False).indices  # (n, candidates)
-        score = torch.empty(likely.shape)
+        score = torch.empty(likely.shape, device=sent.device)
         for m in likely.unique().tolist():
             rows, candidate = (likely == m).nonzero(as_tuple=True)
             score[rows, candidate] = self._whitened(flat[rows], m).square().sum(1) / 2 + self.log_det[m]
@@ -160,7 +161,7 @@ class Undo:
         members, flat = self.members(sent), sent.flatten(1)
         if not self.whole:
             return (self.mean + self.gains[members] * (flat.double() - self.means[members])).float()
-        estimate = torch.empty(len(flat), len(self.mean))
+        estimate = torch.empty(len(flat), len(self.mean), device=flat.device)
         for m in members.unique().tolist():
             rows = members == m
             estimate[rows] = self.mean.float() + self._whitened(flat[rows], m) @ self.gain[m].T

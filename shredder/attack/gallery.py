@@ -63,7 +63,7 @@ def compared(channel: Channel, signal: Tensor, sent: Tensor) -> tuple[Tensor, Te
         density, source = channel.density(), channel.source
         y, t = density.sent(sent).double(), density.own(signal).double()
         # What a device would send that sums in float32: each candidate's own rounding outside the directions.
-        _, mean = source.tensors(Draws(None, torch.zeros(1, signal.shape[1], dtype=torch.float64)))
+        _, mean = source.tensors(Draws(None, torch.zeros(1, signal.shape[1], dtype=torch.float64, device=signal.device)))
         own = source.outside(mean.double() + source.as_activation(signal).double())
         return -torch.cdist(y, t).square() / 2, by_distance(source.outside(sent), own)
     likelihood, rounding = [], []

@@ -63,7 +63,7 @@ def perceptron(features: Tensor, widths: Iterable[int], n_out: int, rng: np.rand
         for width in widths:
             layers += [nn.Linear(n_in, width), nn.ReLU()]
             n_in = width
-        return nn.Sequential(*layers, nn.Linear(n_in, n_out))
+        return nn.Sequential(*layers, nn.Linear(n_in, n_out)).to(features.device)
 
 
 class Training:
@@ -255,7 +255,7 @@ class Critic(nn.Module):
         log K is the most that can be shown.
         """
         losses = [
-            functional.cross_entropy(self(some, theirs), torch.arange(len(some)), reduction="none")
+            functional.cross_entropy(self(some, theirs), torch.arange(len(some), device=some.device), reduction="none")
             for some, theirs in zip(features.split(ROWS_AT_ONCE), images.split(ROWS_AT_ONCE), strict=True)
             if len(some) == min(ROWS_AT_ONCE, len(features))
         ]

@@ -93,7 +93,7 @@ def quality(images: Tensor, guesses: Tensor, side: int) -> dict[str, float]:
 
     window = min(7, side - 1 + side % 2)
     errors = (images - guesses).double().square().mean(1)
-    pairs = zip(images.view(-1, side, side).numpy(), guesses.reshape(-1, side, side).numpy(), strict=True)
+    pairs = zip(images.view(-1, side, side).cpu().numpy(), guesses.reshape(-1, side, side).cpu().numpy(), strict=True)
     similarity = np.array([structural_similarity(image, guess, win_size=window, data_range=1.0) for image, guess in pairs])
     margin = 1.96 * similarity.std(ddof=1) / len(similarity) ** 0.5
     return {

@@ -107,7 +107,7 @@ def side_of(system: System, channel: Channel, images: Images) -> Side:
         pictures.append(system.task.pictures(pixels))
         classes.append(images.labels[rows])
     images.require_readable(system.args.skip_corrupt)
-    clean, labels, pictures = map(torch.cat, (activations, classes, pictures))
+    clean, labels, pictures = (torch.cat(parts).to(system.split.device) for parts in (activations, classes, pictures))
     if pictures.dim() != 3 or pictures.shape[1] != pictures.shape[2]:
         shape = tuple(pictures.shape)
         raise InputError(f"--task {system.task.name}: its `pictures` are {shape}, expected square ones, (n, h, h)")

@@ -76,7 +76,7 @@ def cached_activations(
     Returns
     -------
     (Tensor, Tensor)
-        Activations, float32 (n, *shape), in memory or mapped from `path`; labels, int64 (n,).
+        Activations, float32 (n, *shape), mapped from `path` or where the network is; labels, int64 (n,), there.
 
     Raises
     ------
@@ -104,7 +104,8 @@ def cached_activations(
     images.require_readable(skip_corrupt)
     readable = torch.ones(len(images), dtype=torch.bool)
     readable[images.unreadable] = False
-    return rows_kept[:n], images.labels[readable]
+    # What is mapped stays where it is, and is moved a batch at a time.
+    return rows_kept[:n] if mapped else rows_kept[:n].to(split.device), images.labels[readable].to(split.device)
 
 
 def note_of(path: Path) -> Path:

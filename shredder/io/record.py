@@ -11,11 +11,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from shredder.io import provenance
 from shredder.io.cli import InputError
+from shredder.io.device import described
 from shredder.io.files import RowFile, sha256, write_together
 from shredder.io.provenance import REPOSITORY
 
@@ -84,7 +84,7 @@ class Record:
             "commit": self.commit,
             "uncommitted changes": self.dirty,
             "versions": {"python": platform.python_version()} | {name: version(name) for name in _RECORDED},
-            "device": f"{platform.machine()} CPU, {torch.get_num_threads()} threads",
+            "device": described(getattr(self.args, "device", "cpu")),
             "seconds": round(time.perf_counter() - self.started, 2),
             "peak memory (MB)": provenance.peak_memory(),
             "results": {name: provenance.plain(value) for name, value in results.items()},

@@ -97,10 +97,11 @@ class FreshLearning:
         settings: Settings,
         rng: np.random.Generator,
     ):
-        self.split, self.learning_set, self.held_out = split, learning_set, held_out
+        self.split, self.learning_set = split, learning_set
+        self.held_out = tuple(tensor.to(split.device) for tensor in held_out)
         self.method, self.settings, self.rng = method, settings, rng
         form, n_directions = method.form, method.directions
-        activations = learning_set[0][:_ROWS_TO_BEGIN_WITH]
+        activations = learning_set[0][:_ROWS_TO_BEGIN_WITH].to(split.device)
         self.batch_size = min(settings.batch_size, len(activations))
         if self.batch_size <= n_directions:
             raise InputError(
@@ -138,7 +139,7 @@ class FreshLearning:
         whole = Fresh(
             self.method.form, directions=self.directions, limits=limits.expand_as(scales).clone(), scales=scales, **found
         )
-        return lean(whole, self.learning_set[0][:_ROWS_TO_BEGIN_WITH])
+        return lean(whole, self.learning_set[0][:_ROWS_TO_BEGIN_WITH].to(self.split.device))
 
     def epoch(self) -> None:
         """Learn from every activation once, validate, accept if it is time and held-out accuracy exceeds the target.
@@ -174,12 +175,12 @@ class FreshLearning:
         self._validate(total)
 
     def _loss(self, rows: Tensor) -> tuple[Tensor, float]:
-        p, activations = self.parameters, self.learning_set[0][rows]
+        p, (activations, labels) = self.parameters, (tensor[rows].to(self.split.device) for tensor in self.learning_set)
         scales, limits = p["log scales"].exp(), p["log limits"].exp() if "log limits" in p else None
         t = formed(activations.flatten(1) @ p["readings"] - p["offsets"], limits, self.method.form)
-        e = torch.from_numpy(self.rng.standard_normal(t.shape, dtype=np.float32))
+        e = torch.from_numpy(self.rng.standard_normal(t.shape, dtype=np.float32)).to(t.device)
         sent = p["additive"] + ((t + scales * e) @ self.directions.T).view_as(activations)
-        answers, labels = self.split.cloud(sent), self.learning_set[1][rows]
+        answers = self.split.cloud(sent)
         # Also of two levels: their own bound is flat where noise is small, and grows with the same ratio c / s.
         bits = gaussian_bits(torch.cov(t.double().T).reshape(len(scales), -1), scales.double())
         loss = bits + math.exp(self.log_multiplier) * functional.nll_loss(answers, labels)

@@ -149,6 +149,10 @@ class Batch(NamedTuple):
     partner_rows: Tensor
     updates: Tensor
 
+    def of(self, rows: Tensor, *tensors: Tensor) -> list[Tensor]:
+        """Some rows of tensors, where the members are."""
+        return [tensor[rows].to(self.updates.device) for tensor in tensors]
+
 
 class MemberMethod(Method):
     """What the learner asks of a method whose members are tensors, and the answers that most have in common.

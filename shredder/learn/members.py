@@ -115,9 +115,10 @@ class Learning:
 
     def _begun(self, n: int) -> dict[str, Tensor]:
         """`n` new members before their first update, as tensors whose leading axis counts members."""
-        noise = self.method.initial(n, self._shape, self.rng)
-        members = {"number": torch.arange(self.n_begun, self.n_begun + n), **noise}
-        members |= {count: torch.zeros(n, dtype=torch.long) for count in ("epochs", "updates")}
+        device = self.split.device
+        noise = {name: tensor.to(device) for name, tensor in self.method.initial(n, self._shape, self.rng).items()}
+        members = {"number": torch.arange(self.n_begun, self.n_begun + n, device=device), **noise}
+        members |= {count: torch.zeros(n, dtype=torch.long, device=device) for count in ("epochs", "updates")}
         members |= {f"{name}'s {moment}": torch.zeros_like(noise[name]) for name in noise for moment in ("m", "v")}
         members["initial accuracy"], members["initial snr"] = self._judged(noise)
         self.n_begun += n
@@ -128,7 +129,7 @@ class Learning:
         n, size = len(self.learning_set[0]), self.settings.batch_size
         batches = torch.from_numpy(self.rng.permutation(n)).split(size)
         partners = torch.from_numpy(self.rng.permutation(n)).split(size)
-        total = torch.zeros(len(self.active["number"]))
+        total = torch.zeros(len(self.active["number"]), device=self.split.device)
         updates_to_acceptance = len(batches) * (self.settings.min_epochs + 1)
         for rows, partner_rows in zip(batches, partners, strict=True):
             noise = {name: self.active[name].requires_grad_() for name in self.learned}
@@ -193,7 +194,7 @@ class Learning:
         """Held-out accuracy and SNR of each member, (R,), over draws of it if it is learned redrawn."""
         n_members = len(noise["additive"])
         if n_members == 0:
-            return (torch.zeros(0, dtype=torch.float64),) * 2
+            return (torch.zeros(0, dtype=torch.float64, device=self.split.device),) * 2
         drawn = _pair(
             self._drawn({name: tensor.detach().repeat(n_draws, *[1] * len(self._shape)) for name, tensor in noise.items()})
         )

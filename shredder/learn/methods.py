@@ -62,7 +62,7 @@ class Additive(MemberMethod):
 
     def losses(self, split: SplitNetwork, noise: dict[str, Tensor], batch: Batch) -> Tensor:
         """The loss of each member, (R,): the cross-entropy of cloud(a + n), in nats."""
-        activations, labels = (tensor[batch.rows] for tensor in batch.learning_set)
+        activations, labels = batch.of(batch.rows, *batch.learning_set)
         return objectives.cross_entropy(split.noisy_cloud(activations, None, noise["additive"]), labels)
 
     def rates(self, epochs: Tensor, progress: Tensor) -> dict[str, Tensor]:
@@ -150,8 +150,8 @@ class SelfSupervised(MemberMethod):
 
         cross-entropy + weight * clustering
         """
-        w, (activations, labels) = noise["multiplicative"], (tensor[batch.rows] for tensor in batch.learning_set)
-        partners, partner_labels = (tensor[batch.partner_rows] for tensor in batch.learning_set)
+        w, (activations, labels) = noise["multiplicative"], batch.of(batch.rows, *batch.learning_set)
+        partners, partner_labels = batch.of(batch.partner_rows, *batch.learning_set)
         same_label = labels == partner_labels
         clustering = objectives.clustering(w, activations, partners, same_label, self.clustering)
         answers = split.noisy_cloud(activations, w, noise["additive"])
@@ -242,12 +242,13 @@ class Distribution(MemberMethod):
         with an alpha that the text calls negative in places and gives as positive in others, and writes the third as
         + gamma * sum z log p, which is this.
         """
-        n, (activations, labels) = noise["additive"], (tensor[batch.rows] for tensor in batch.learning_set)
+        n, (activations, labels) = noise["additive"], batch.of(batch.rows, *batch.learning_set)
         alpha = self.alpha * 0.1 ** (batch.updates // 500)
         loss = objectives.cross_entropy(split.noisy_cloud(activations, None, n), labels) - alpha * n.abs().flatten(1).sum(1)
         if self.private is not None:
-            answers = self.private.split.noisy_cloud(self.private.activations[batch.rows], None, n)
-            loss = loss - self.gamma * objectives.cross_entropy(answers, self.private.labels[batch.rows])
+            theirs, private_labels = batch.of(batch.rows, self.private.activations, self.private.labels)
+            answers = self.private.split.noisy_cloud(theirs, None, n)
+            loss = loss - self.gamma * objectives.cross_entropy(answers, private_labels)
         return loss
 
     def rates(self, epochs: Tensor, progress: Tensor) -> dict[str, Tensor]:

@@ -121,13 +121,17 @@ def gaussian_bits(covariance: Tensor, scales: Tensor, queries: int = 1) -> Tenso
     Tensor, ()
     """
     ratio = queries * covariance / (scales[:, None] * scales)
-    return torch.linalg.slogdet(torch.eye(len(scales), dtype=ratio.dtype) + ratio).logabsdet / (2 * math.log(2))
+    return torch.linalg.slogdet(torch.eye(len(scales), dtype=ratio.dtype, device=ratio.device) + ratio).logabsdet / (
+        2 * math.log(2)
+    )
 
 
 def gaussian_bits_at_most(signal: Tensor, scales: Tensor, queries: int = 1) -> float:
     """`gaussian_bits` of the covariance that `signal`, (n, r), was drawn with: a one-sided 99 % confidence bound."""
     standard = signal.double() * math.sqrt(queries) / scales.double()
-    return Sample(standard).log_det(torch.ones(signal.shape[1], dtype=torch.float64)).at_most() / (2 * math.log(2))
+    return Sample(standard).log_det(torch.ones(signal.shape[1], dtype=torch.float64, device=signal.device)).at_most() / (
+        2 * math.log(2)
+    )
 
 
 def two_level_bits(limits: Tensor, scales: Tensor, queries: int = 1) -> Tensor:
@@ -150,7 +154,7 @@ def two_level_bits(limits: Tensor, scales: Tensor, queries: int = 1) -> Tensor:
     -------
     Tensor, ()
     """
-    points, weights = (torch.from_numpy(values).to(scales.dtype) for values in _hermite())
+    points, weights = (torch.from_numpy(values).to(scales) for values in _hermite())
     g = (math.sqrt(queries) * limits / scales)[:, None]
     lost = torch.nn.functional.softplus(-2 * g * (g + points)) @ weights / math.log(2)
     return (1 - lost).sum()
@@ -217,10 +221,12 @@ def laplace_bits_at_most(signal: Tensor, scales: Tensor, rng: np.random.Generato
     """
     sample, (n, d) = Sample(signal), signal.shape
     cost = n * d if sample.few else d * d * (n + d)
-    values, moves = [], torch.zeros(n, dtype=torch.float64)
+    values, moves = [], torch.zeros(n, dtype=torch.float64, device=scales.device)
     n_mixed = int(min(_MIXED, max(_FEWEST_MIXED, _OPERATIONS / cost)))
     for _ in range(n_mixed):
-        precision = torch.from_numpy((1 / rng.standard_exponential((queries, d))).sum(0)) / (2 * scales.square())
+        precision = torch.from_numpy((1 / rng.standard_exponential((queries, d))).sum(0)).to(scales.device) / (
+            2 * scales.square()
+        )
         found = sample.log_det(1 / precision)
         values.append(found.value + precision.log().sum().item())
         moves += found.moves / n_mixed

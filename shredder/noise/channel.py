@@ -1,6 +1,6 @@
 """What crosses the cut, as whoever knows the defence sees it: stored noise and the rule by which queries draw from it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
@@ -28,6 +28,12 @@ class Channel:
 
     def __post_init__(self):
         self.draws(1, np.random.default_rng(0))
+
+    def to(self, device: str | torch.device) -> "Channel":
+        """The same with all its tensors there."""
+        found = {field.name: getattr(self.source, field.name) for field in fields(self.source)}
+        moved = {name: value.to(device) for name, value in found.items() if isinstance(value, Tensor)}
+        return replace(self, source=replace(self.source, **moved))
 
     def signal(self, activations: Tensor) -> Tensor:
         """t, float32 (n, ...)."""

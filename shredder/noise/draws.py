@@ -66,7 +66,7 @@ def redraw_elements(tensors: Tensor, n_queries: int, rng: np.random.Generator) -
         Q.
     """
     location, scale = tensors.double().mean(0), tensors.double().std(0, correction=0)
-    standard = torch.from_numpy(rng.laplace(size=(n_queries, *tensors.shape[1:])))
+    standard = torch.from_numpy(rng.laplace(size=(n_queries, *tensors.shape[1:]))).to(tensors.device)
     return Draws(None, standard.mul_(scale).add_(location), grid_of(scale)[None])
 
 
@@ -115,15 +115,14 @@ class Fitted(NamedTuple):
 
     def redrawn(self, rows: Tensor | slice, rng: np.random.Generator) -> Tensor:
         """New values of some of the tensors in their orders, float64 (Q, D)."""
-        return placed(self.orders[rows].numpy(), self.location[rows], self.scale[rows], self.family, rng)
+        return placed(self.orders[rows], self.location[rows], self.scale[rows], self.family, rng)
 
 
-def placed(orders: np.ndarray, location: Tensor, scale: Tensor, family: Family, rng: np.random.Generator) -> Tensor:
+def placed(orders: Tensor, location: Tensor, scale: Tensor, family: Family, rng: np.random.Generator) -> Tensor:
     """Draws, float64 (Q, D): of each row's location and scale, (Q, 1), the smallest at the element its order names first."""
     standard = rng.normal(size=orders.shape) if family == "normal" else rng.laplace(size=orders.shape)
-    drawn = np.empty_like(standard)
-    np.put_along_axis(drawn, orders, np.sort(standard, axis=1) * scale.numpy() + location.numpy(), axis=1)
-    return torch.from_numpy(drawn)
+    values = torch.from_numpy(np.sort(standard, axis=1)).to(orders.device) * scale + location
+    return torch.empty_like(values).scatter_(1, orders, values)
 
 
 def require_rule(rule: str, rules: tuple[str, ...], why: str = "") -> None:

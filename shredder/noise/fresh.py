@@ -88,7 +88,7 @@ class Fresh:
         """s * e of each query, float64 (n_queries, r)."""
         if rule not in self.rules:
             raise InputError(f"--draw {rule}: fresh is the rule of what --method fresh learned, and its only one")
-        noise = self.scales.double() * standard_normal((n_queries, len(self.scales)), rng)
+        noise = self.scales.double() * standard_normal((n_queries, len(self.scales)), rng).to(self.scales.device)
         return Draws(None, noise, self.grid[None])
 
     def released(self, signal: Tensor, noise: Tensor) -> Tensor:
@@ -166,7 +166,10 @@ class Fresh:
 
     def files(self, folder: Path) -> dict[Path, bytes]:
         """One `.npy` file for each field."""
-        return {folder / f"fresh-{name}.npy": npy(np.asarray(value)) for name, value in vars(self).items()}
+        return {
+            folder / f"fresh-{name}.npy": npy(np.asarray(value.cpu() if isinstance(value, Tensor) else value))
+            for name, value in vars(self).items()
+        }
 
 
 def formed(coordinates: Tensor, limits: Tensor, form: Form) -> Tensor:

@@ -33,19 +33,25 @@ class LaplaceNoise:
         """Of each element, (D,)."""
         if self.order is None:
             return self.location
-        return self.location + self.scale * torch.from_numpy(order_statistics(len(self.order), "laplace")[0])[self._ranks]
+        return (
+            self.location
+            + self.scale * torch.from_numpy(order_statistics(len(self.order), "laplace")[0]).to(self.scale.device)[self._ranks]
+        )
 
     def variance(self) -> Tensor:
         """Of each element, (D,)."""
         if self.order is None:
             return 2 * self.scale.square()
-        return self.scale.square() * torch.from_numpy(order_statistics(len(self.order), "laplace")[1])[self._ranks]
+        return (
+            self.scale.square()
+            * torch.from_numpy(order_statistics(len(self.order), "laplace")[1]).to(self.scale.device)[self._ranks]
+        )
 
     def covariance(self) -> Tensor:
         """Of all elements, (D, D)."""
         if self.order is None:
             return torch.diag(self.variance())
-        standard = torch.from_numpy(laplace_order_covariance(len(self.order)))
+        standard = torch.from_numpy(laplace_order_covariance(len(self.order))).to(self.scale.device)
         return self.scale.square() * standard[self._ranks][:, self._ranks]
 
     def entropy(self) -> float:

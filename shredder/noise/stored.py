@@ -185,7 +185,7 @@ class Collection(Elementwise):
     def files(self, folder: Path) -> dict[Path, bytes]:
         """One `.npy` file for each kind of tensor."""
         tensors = zip(self.NAMES, (self.additive, self.multiplicative), strict=True)
-        return {folder / name: npy(tensor.numpy()) for name, tensor in tensors if tensor is not None}
+        return {folder / name: npy(tensor.cpu().numpy()) for name, tensor in tensors if tensor is not None}
 
     def draw(self, n_queries: int, rule: str, rng: np.random.Generator) -> Draws:
         """verbatim: a stored member, chosen uniformly. order-preserving: its w redrawn as by `redraw_in_order`, n as is (v2);
@@ -235,7 +235,7 @@ class Collection(Elementwise):
         zero = torch.zeros_like(n)
         if rule == "verbatim":
             return Moments(w, zero, n, zero)
-        mean, variance = (torch.from_numpy(values) for values in order_statistics(w.shape[1], "normal"))
+        mean, variance = (torch.from_numpy(values).to(w.device) for values in order_statistics(w.shape[1], "normal"))
         ranks, location, scale = w.argsort(1).argsort(1), w.mean(1, keepdim=True), w.std(1, correction=0, keepdim=True)
         return Moments(location + scale * mean[ranks], scale.square() * variance[ranks], n, zero)
 
@@ -275,14 +275,14 @@ class Distributions(Elementwise):
     def files(self, folder: Path) -> dict[Path, bytes]:
         """Two `.npy` files."""
         arrays = zip(self.NAMES, (self.parameters, self.orders), strict=True)
-        return {folder / name: npy(array.numpy()) for name, array in arrays}
+        return {folder / name: npy(array.cpu().numpy()) for name, array in arrays}
 
     def draw(self, n_queries: int, rule: str, rng: np.random.Generator) -> Draws:
         """Values of a member's distribution, the member chosen uniformly, placed in its order (v3)."""
         draws.require_rule(rule, self.rules, "distributions are drawn in their order, for their tensors are gone")
         members = torch.from_numpy(rng.integers(len(self), size=n_queries))
         location, scale = self.parameters[members].double().unsqueeze(-1).unbind(1)
-        orders = self.orders[members].flip(1).numpy()
+        orders = self.orders[members].flip(1)
         return draws.on_a_grid(draws.placed(orders, location, scale, "laplace", rng).unflatten(1, self.shape), scale)
 
     def laplace(self, rule: str) -> list[LaplaceNoise]:

@@ -58,10 +58,10 @@ def laplace_fit(tensors: Tensor) -> tuple[Tensor, Tensor]:
     (Tensor, Tensor), float64, (N,)
         As scipy.stats.laplace.fit: of an even number of elements the median is the mean of the middle two.
     """
-    flat = tensors.detach().flatten(1).double().numpy()
-    location = np.median(flat, axis=1)
-    scale = np.abs(flat - location[:, None]).mean(1)
-    return torch.from_numpy(location), torch.from_numpy(scale)
+    flat = tensors.detach().flatten(1).double()
+    middle = flat.sort(1).values[:, [(flat.shape[1] - 1) // 2, flat.shape[1] // 2]]
+    location = middle.mean(1)
+    return location, (flat - location[:, None]).abs().mean(1)
 
 
 def laplace_fit_error(tensors: Tensor) -> Tensor:
@@ -82,8 +82,8 @@ def laplace_fit_error(tensors: Tensor) -> Tensor:
     Tensor, float64, (N,)
     """
     location, scale = (values[:, None] for values in laplace_fit(tensors))
-    standard = ((tensors.detach().flatten(1).double() - location) / scale).numpy()
+    standard = ((tensors.detach().flatten(1).double() - location) / scale).cpu().numpy()
     edges = np.linspace(-8, 8, 33)
     shares = np.stack([np.histogram(row, edges)[0] / len(row) for row in standard]) if len(standard) else np.zeros((0, 32))
     density = np.exp(-np.abs(edges[:-1] + edges[1:]) / 2) / 2
-    return torch.from_numpy(((shares / (edges[1] - edges[0]) - density) ** 2).sum(1))
+    return torch.from_numpy(((shares / (edges[1] - edges[0]) - density) ** 2).sum(1)).to(tensors.device)

@@ -132,7 +132,7 @@ def write_clean(system: System, images: Images, files: dict[str, RowFile], n: in
     for rows, some, activations in edge_pass(system.split, images):
         left, labels = max(0, n - files["labels"].rows), images.labels[rows, None]
         files["original_images"].append(some[:left].flatten(1).numpy())
-        files["original_activations"].append(activations[:left].numpy())
+        files["original_activations"].append(activations[:left].cpu().numpy())
         files["labels"].append(labels[:left].numpy())
         files["public_labels"].append(system.labels.public(labels[:left]).numpy())
         judged.append(activations[: max(0, n_judged - n_seen)].clone())
@@ -144,7 +144,7 @@ def judges(system: System, channel: Channel, images: Images, original: Tensor) -
     """The public network on `original` activations, and, where a private label is left, the private one on its own."""
     readable = torch.ones(len(images), dtype=torch.bool)
     readable[images.unreadable] = False
-    classes = images.labels[readable][: len(original)]
+    classes = images.labels[readable][: len(original)].to(original.device)
     found = {"public": Judged(system.split, sent_of(channel, original), system.labels.public(classes))}
     if split := system.private_split:
         own = torch.cat([activations for _, _, activations in edge_pass(split, images)])[: len(original)]
@@ -169,9 +169,9 @@ def judge(
     """
     public, columns, n_right = networks["public"], [], 0
     moments, judging = ActivationMoments(public.activations), query_generator(seed, JUDGED)
-    truth = torch.from_numpy(files["public_labels"].array()[:, 0].copy())
+    truth = torch.from_numpy(files["public_labels"].array()[:, 0].copy()).to(public.labels.device)
     with progress(len(truth), unit="draw", desc="noise") as bar:
-        for rows, queries in write_noisy(channel, files, query_generator(seed)):
+        for rows, queries in write_noisy(channel, files, query_generator(seed), truth.device):
             n_right += (public.split.cloud(queries).argmax(1) == truth[rows]).sum().item()
             w, n = channel.source.tensors(channel.draws(len(queries), judging))
             for first in range(0, len(n), _DRAWS_AT_ONCE):
@@ -185,13 +185,15 @@ def judge(
     return dict(zip(names, torch.cat(columns, dim=1), strict=True)), n_right
 
 
-def write_noisy(channel: Channel, files: dict[str, RowFile], rng: np.random.Generator) -> Iterator[tuple[slice, Tensor]]:
+def write_noisy(
+    channel: Channel, files: dict[str, RowFile], rng: np.random.Generator, device: torch.device
+) -> Iterator[tuple[slice, Tensor]]:
     """Append a noisy activation for each clean one to its file; yield their rows and them, a few at a time."""
     clean, file = files["original_activations"], files["noisy_activations"]
     at_once = max(1, _ELEMENTS_AT_ONCE // math.prod(channel.source.shape))
     for first in range(0, clean.rows, at_once):
         # A copy from a map of its own: what is mapped, and has been read, counts as memory in use.
-        some = torch.from_numpy(clean.array()[first : first + at_once].copy())
+        some = torch.from_numpy(clean.array()[first : first + at_once].copy()).to(device)
         queries = channel.sent(channel.signal(some), rng)
-        file.append(queries.numpy())
+        file.append(queries.cpu().numpy())
         yield slice(first, first + len(queries)), queries
