@@ -109,7 +109,7 @@ task = Task(
         "imagenette": Pretraining(
             narrow_alexnet, pretraining_rows, normalised, partial(mirrored_and_cropped, side=224, least=0.35),
             judged_on=("imagenette",),
-            settings={"epochs": 80, "batch_size": 64, "learning_rate": 5e-4, "weight_decay": 0.05, "label_smoothing": 0.1},
+            settings={"epochs": 80, "batch_size": 64, "learning_rate": 1e-3, "weight_decay": 0.2, "label_smoothing": 0.1},
         ),
     },
 )  # fmt: skip
