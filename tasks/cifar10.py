@@ -23,7 +23,7 @@ ANIMALS = (2, 3, 4, 5, 6, 7)
 # By method: settings for 20,000 training images, behind the last pooling; docs/photographs.md says how they were chosen.
 LEARN = {
     "additive": {"scale": 0.3, "learning_rate": 1e-2},
-    "self-supervised": {"scale": 20.0, "epochs": 25, "min_epochs": 20},
+    "self-supervised": {"scale": 20.0, "epochs": 25, "min_epochs": 20, "max_accuracy_loss": 0.008},
     "distribution": {"scale": 2.0, "alpha": 1e-4, "learning_rate": 5e-2, "epochs": 40, "min_epochs": 29},
     "fresh": {"epochs": 30, "min_epochs": 19},
 }
