@@ -66,16 +66,24 @@ def chosen(task: Task, args: Any) -> Any:
     dataset = next(iter(task.datasets)) if args.dataset is None else args.dataset
     cutting_point = list(task.cutting_points)[-1] if args.cutting_point is None else args.cutting_point
     args = dataclasses.replace(args, dataset=dataset, cutting_point=cutting_point)
-    require_one_of(args, dataset=task.datasets, cutting_point=task.cutting_points)
+    require_one_of(args, dataset=task.datasets)
     possible = task.datasets[dataset].labels
     args = dataclasses.replace(args, public_labels=possible[0] if args.public_labels is None else args.public_labels)
     require_one_of(args, public_labels=possible)
     labels = task.labels[args.public_labels]
-    if args.private_weights is not None and labels.private is None:
+    if args.cutting_point not in task.cutting_points and args.weights is not None:
+        SplitNetwork(
+            labels.network(args.weights), args.cutting_point
+        )  # which says why a place is none, if it is a place at all
+    require_one_of(args, cutting_point=task.cutting_points)
+    of_private = task.labels[labels.private] if labels.private else None
+    has_network = of_private is not None and of_private.network is not None
+    if args.private_weights is not None and not has_network:
         raise InputError(
-            f"--private-weights: with --public-labels {args.public_labels} no private label is left in {task.name}"
+            f"--private-weights: with --public-labels {args.public_labels} no private label is left in {task.name}, or none "
+            "that has a network"
         )
-    private = task.labels[labels.private].weights() if labels.private and args.private_weights is None else args.private_weights
+    private = of_private.weights() if has_network and args.private_weights is None else args.private_weights
     own = {"task": Path(args.task)} if Path(args.task).suffix == ".py" else {}
     own["device"] = device_of(args.device)
     return dataclasses.replace(args, weights=args.weights or labels.weights(), private_weights=private, **own)
@@ -103,7 +111,7 @@ def with_noise(args: Any) -> tuple[Task, Any, Channel]:
         if found is None or found.task is None:
             raise InputError("--task: not named; expected it, or --noise with a folder whose run.json names a task")
         args = dataclasses.replace(args, task=found.task)
-    task = read_task(args.task)
+    task = read_task(args.task, args.data_root)
     choices = {"dataset": task.datasets, "public_labels": task.labels, "cutting_point": task.cutting_points}
     require_one_of(args, **{name: possible for name, possible in choices.items() if getattr(args, name) is not None})
     if found is None and not single:
@@ -173,18 +181,17 @@ class System:
         self.shape = tuple(task.cutting_points[args.cutting_point])
         self._network = self.labels.network(args.weights).eval().to(args.device)
         self.split = SplitNetwork(self._network, args.cutting_point)
-        private = self.labels.private
-        self._private = task.labels[private].network(args.private_weights).to(args.device) if private else None
+        private = task.labels[self.labels.private] if self.labels.private else None
+        self._private = private.network(args.private_weights).to(args.device) if private and private.network else None
 
     @property
     def private_split(self) -> SplitNetwork | None:
-        """The untrained adversary's network, cut at the same point; None where no private label is left."""
+        """The untrained adversary's network, cut at the same point; None where no private label is left, or has a network."""
         return SplitNetwork(self._private, self.args.cutting_point) if self._private else None
 
-    @property
-    def has_private(self) -> bool:
-        """Whether a private label is left."""
-        return self._private is not None
+    def private_of(self, classes: Tensor) -> Tensor:
+        """The private label of classes, int64 (n,); the class itself where none is named."""
+        return self.task.labels[self.labels.private].public(classes) if self.labels.private else classes
 
     @property
     def files(self) -> list[Path]:

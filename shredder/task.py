@@ -79,19 +79,19 @@ class Labels:
 
     Attributes
     ----------
-    network : callable
+    network : callable or None
         From the path of weights to the network, which answers scores or log-probabilities: any module that `SplitNetwork`
-        takes. Raises WeightsError.
+        takes. Raises WeightsError. None of labels that are only hidden: then there is no untrained adversary.
     weights : callable
         The path of the weights that are taken where none are named; it may download them.
     public : callable
-        From classes, int64 (n,), to what the cloud answers.
+        From classes, int64 (n,), to these labels.
     private : str or None
         The labels that are left to be hidden, by their name in the task: their network is the untrained adversary's.
     """
 
-    network: Callable[[Path], nn.Module]
-    weights: Callable[[], Path]
+    network: Callable[[Path], nn.Module] | None
+    weights: Callable[[], Path] = Path
     public: Callable[[Tensor], Tensor] = same
     private: str | None = None
 
@@ -189,8 +189,10 @@ class Task:
     pretraining: Mapping[str, Pretraining] = field(default_factory=dict)
 
 
-def read_task(name: str | Path) -> Task:
+def read_task(name: str | Path, data_root: Path = Path("data")) -> Task:
     """The `task` of `tasks/NAME.py`, or of a Python file; of a file for any network what its `task_of` makes of NAME:NETWORK.
+
+    `task_of` is given the network's name and the folder of the data, which may say what its input is.
 
     Raises InputError.
     """
@@ -212,7 +214,7 @@ def read_task(name: str | Path) -> Task:
     except (Exception, SystemExit) as error:  # whatever a user's file raises
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
         raise InputError(f"--task {name}: the file raised {reason}") from error
-    task = _task_of(module, name, network)
+    task = _task_of(module, name, network, data_root)
     if not isinstance(task, Task):
         raise InputError(f"--task {name}: found {type(task).__name__} as its `task`, expected a shredder.task.Task")
     named = {label for dataset in task.datasets.values() for label in dataset.labels}
@@ -222,7 +224,7 @@ def read_task(name: str | Path) -> Task:
     return task
 
 
-def _task_of(module: ModuleType, name: str, network: str) -> Any:
+def _task_of(module: ModuleType, name: str, network: str, data_root: Path) -> Any:
     """A file's task, for the network that is named if it is for any. Raises InputError where just one of both is so."""
     of_network = getattr(module, "task_of", None)
     if of_network is None:
@@ -231,4 +233,4 @@ def _task_of(module: ModuleType, name: str, network: str) -> Any:
         return getattr(module, "task", None)
     if not network:
         raise InputError(f"--network: not named, and the task {name} is for any; expected one")
-    return of_network(network)
+    return of_network(network, data_root)

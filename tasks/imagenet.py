@@ -45,7 +45,7 @@ def learn(args: Any) -> dict[str, Any]:
     return {"parallel": 20, "batch_size": 100, "max_accuracy_loss": 0.02}
 
 
-def task_of(network: str) -> Task:
+def task_of(network: str, data_root: Path) -> Task:
     """The task of one network, which may be cut wherever a single value crosses. Raises InputError of a name that is none."""
     try:
         require_name(network)

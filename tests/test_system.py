@@ -49,7 +49,7 @@ def test_without_a_private_label_there_is_no_private_network(tiny, tiny_task):
     args = chosen(tiny, sample.Arguments(task=tiny_task, public_labels="quarter"))
     assert args.weights == tiny_task.with_name("quarter.pt") and args.private_weights is None
     system = System(tiny, args)
-    assert not system.has_private and system.private_split is None
+    assert system.private_split is None
     assert system.files == [args.weights, tiny_task]
 
 
@@ -98,7 +98,8 @@ def test_a_private_label_is_asked_for_where_none_is_left(tiny_task, tmp_path):
                 task=tiny_task, public_labels="quarter", method="distribution", private_labels=True, output=tmp_path / "output"
             )
         )
-    assert line(error) == ("--private-labels: no private label is left in tiny on quarters beside --public-labels quarter")
+    expected = "no private label is left in tiny on quarters beside --public-labels quarter, or none that has a network"
+    assert line(error) == f"--private-labels: {expected}"
     np.save(tmp_path / "additive.npy", np.zeros((3, 2, 4, 4), np.float32))
     with pytest.raises(InputError, match="--attacks trained: no private label is left beside the public one") as error:
         attack.main(
@@ -118,7 +119,7 @@ def test_a_private_label_is_asked_for_where_none_is_left(tiny_task, tmp_path):
 
 def test_a_system_cuts_both_networks_and_loads_what_is_asked_for(tiny, tiny_task):
     system = System(tiny, chosen(tiny, sample.Arguments(task=tiny_task)))
-    assert system.has_private and system.shape == (2, 4, 4)
+    assert system.private_split is not None and system.shape == (2, 4, 4)
     assert system.files == [tiny_task.with_name("half.pt"), tiny_task.with_name("quarter.pt"), tiny_task]
     test, train_images = system.images(test=7, train=None)
     assert (len(test), len(train_images)) == (7, 200)

@@ -151,9 +151,13 @@ ATTACKS = {
 }
 
 
-def chosen(names: Sequence[str], private_labels: bool) -> list[str]:
-    """The attacks that `names` ask for, in the order in which they are run. Raises InputError."""
+def chosen(names: Sequence[str], private_labels: bool, private_network: bool = True) -> list[str]:
+    """The attacks that `names` ask for, in the order in which they are run. Raises InputError.
+
+    Without a private label there is none to read, and without a network for it no untrained adversary.
+    """
     possible = [name for name, attack in ATTACKS.items() if private_labels or not attack.of_label]
+    possible = [name for name in possible if private_network or name != "untrained"]
     if not names:
         raise InputError(f"--attacks: found none, expected all or some of {', '.join(possible)}")
     if unknown := [name for name in names if name not in ("all", *ATTACKS)]:

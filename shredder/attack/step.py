@@ -61,7 +61,7 @@ def run(args: Arguments) -> None:
     output = Path("runs") / task.name / "attacks" if args.output is None else args.output
     args = dataclasses.replace(args, **missing, output=output)
     require_at_least(args, seed=0, epochs=1, images=20)
-    chosen(args.attacks, task.labels[args.public_labels].private is not None)
+    chosen(args.attacks, *private_label_of(task, args))
     Budget(args.epochs, args.seconds_per_attack).check()
     with folders.claimed(args.output, written()):
         _run(task, args, channel)
@@ -80,12 +80,18 @@ def _run(task: Task, args: Arguments, channel: Channel) -> None:
     clean_folder = folder if args.ceilings is None else args.ceilings / hashlib.sha256(of_clean.encode()).hexdigest()[:16]
     keepers = Keeper(folder, of_run), Keeper(clean_folder, of_clean)
     setting = setting_of(system, channel, train, test, *keepers)
-    found = attacked(setting, chosen(args.attacks, system.has_private))
+    found = attacked(setting, chosen(args.attacks, *private_label_of(task, args)))
     clean = clean_accuracy(system.split, setting.test.clean, setting.test.public)
     results = {"task": task.name} | measures(found, setting, public_accuracy(setting), clean)
     held_out = torch.cat([setting.held_out.signal, setting.test.signal])
     results |= bounds(channel, held_out, setting.rng("bounds"), system.dataset.input_bits) | rank_of_noise(setting)
     write(found, results, args.output, record)
+
+
+def private_label_of(task: Task, args: Arguments) -> tuple[bool, bool]:
+    """Whether a private label is left, and whether it has a network."""
+    private = task.labels[args.public_labels].private
+    return private is not None, private is not None and task.labels[private].network is not None
 
 
 def setting_of(system: System, channel: Channel, train: Images, test: Images, keeper: Keeper, ceilings: Keeper) -> Setting:
@@ -111,4 +117,4 @@ def side_of(system: System, channel: Channel, images: Images) -> Side:
     if pictures.dim() != 3 or pictures.shape[1] != pictures.shape[2]:
         shape = tuple(pictures.shape)
         raise InputError(f"--task {system.task.name}: its `pictures` are {shape}, expected square ones, (n, h, h)")
-    return Side(clean, channel.signal(clean), labels, system.labels.public(labels), pictures.flatten(1))
+    return Side(clean, channel.signal(clean), system.private_of(labels), system.labels.public(labels), pictures.flatten(1))

@@ -11,10 +11,11 @@ import shutil
 import stat
 import tempfile
 import warnings
+import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO
 
 import numpy as np
 
@@ -117,6 +118,8 @@ def open_regular(path: Path) -> BinaryIO:
 
 # A `.npy` header of numbers is shorter than this; numpy reads one of at most 10,000 bytes.
 _HEADER_BYTES = 2**14
+# Bytes that one byte of an archive may unpack to.
+_RATIO = 200
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
 
@@ -133,7 +136,7 @@ def read_array(path: Path, flag: str = "") -> np.ndarray:
     try:
         with open_regular(path) as file, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # how a header is spelled does not matter, and what it says is looked at below
-            return _checked_array(file)
+            return _checked_array(file, os.fstat(file.fileno()).st_size)
     except FileNotFoundError as error:
         raise InputError(f"{flag} {path}: no such file, expected a .npy array".lstrip()) from error
     except Exception as error:  # numpy has its headers read by Python's own parser, which fails in a dozen ways
@@ -141,7 +144,34 @@ def read_array(path: Path, flag: str = "") -> np.ndarray:
         raise InputError(f"{flag} {path}: not a readable .npy array of numbers ({reason})".lstrip()) from error
 
 
-def _checked_array(file: BinaryIO) -> np.ndarray:
+def read_arrays(path: Path, flag: str = "") -> dict[str, np.ndarray]:
+    """Read the arrays of an `.npz` file by name, as `read_array` reads each; an archive that unpacks to far more is refused.
+
+    Raises
+    ------
+    InputError
+        If there is no such regular file, or it is no archive of such arrays.
+    """
+    try:
+        with open_regular(path) as file, zipfile.ZipFile(file) as archive, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return {entry.filename.removesuffix(".npy"): _unpacked(archive, entry) for entry in archive.infolist()}
+    except FileNotFoundError as error:
+        raise InputError(f"{flag} {path}: no such file, expected an .npz archive of arrays".lstrip()) from error
+    except Exception as error:  # as in `read_array`
+        reason = " ".join(f"{getattr(error, 'strerror', None) or error or type(error).__name__}".split())[:200]
+        raise InputError(f"{flag} {path}: not a readable .npz archive of arrays of numbers ({reason})".lstrip()) from error
+
+
+def _unpacked(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> np.ndarray:
+    if entry.file_size > _RATIO * entry.compress_size + _HEADER_BYTES:
+        raise ValueError(f"{entry.filename} unpacks {entry.compress_size} bytes to {entry.file_size}")
+    with archive.open(entry) as file:
+        return _checked_array(file, entry.file_size)
+
+
+def _checked_array(file: IO[bytes], size: int) -> np.ndarray:
+    """The array in a file of `size` bytes."""
     head = io.BytesIO(file.read(_HEADER_BYTES))
     version = np.lib.format.read_magic(head)
     if version not in _HEADERS:
@@ -149,11 +179,15 @@ def _checked_array(file: BinaryIO) -> np.ndarray:
     shape, columns_first, dtype = _HEADERS[version](head)
     if dtype.kind not in "biufU":
         raise ValueError(f"found {dtype}")
-    n_bytes, found = math.prod(shape) * dtype.itemsize, os.fstat(file.fileno()).st_size - head.tell()
+    n_bytes, found = math.prod(shape) * dtype.itemsize, size - head.tell()
     if any(type(n) is not int or n < 0 for n in shape) or n_bytes != found:
         raise ValueError(f"the header says {dtype} {shape}, {n_bytes} bytes, and {found} follow it")
     file.seek(head.tell())
-    return np.fromfile(file, dtype, math.prod(shape)).reshape(shape, order="F" if columns_first else "C")
+    if isinstance(file, zipfile.ZipExtFile):
+        array = np.frombuffer(file.read(n_bytes), dtype, math.prod(shape)).copy()
+    else:
+        array = np.fromfile(file, dtype, math.prod(shape))
+    return array.reshape(shape, order="F" if columns_first else "C")
 
 
 def sha256(path: Path) -> str:

@@ -64,10 +64,11 @@ def with_defaults(task: Task, args: Arguments) -> Arguments:
     args = completed(chosen(task, args), {"max_accuracy_loss": 0.02} | of_task)
     require_at_least(args, seed=0, max_accuracy_loss=0, images=10)
     settings(args).check()
-    if args.private_labels and task.labels[args.public_labels].private is None:
+    private = task.labels[args.public_labels].private
+    if args.private_labels and (private is None or task.labels[private].network is None):
         raise InputError(
             f"--private-labels: no private label is left in {task.name} on {args.dataset} beside --public-labels "
-            f"{args.public_labels}"
+            f"{args.public_labels}, or none that has a network"
         )
     return args
 
@@ -80,7 +81,7 @@ def settings(args: Arguments) -> Settings:
 def run(args: Arguments) -> None:
     """Learn, report, write what was learned and its records."""
     args = with_network(args)
-    task = read_task(args.task)
+    task = read_task(args.task, args.data_root)
     args = with_defaults(task, args)
     if args.list_cuts:
         print("\n".join(System(task, args).listed_cuts()))
@@ -106,7 +107,7 @@ def _run(task: Task, args: Arguments) -> None:
     if args.private_labels:
         split = system.private_split
         own, _ = cached_activations(split, train, system.shape, files[2], of_edge + train.digest(), args.skip_corrupt)
-        private = PrivateRows(split, own[n:], classes[n:])
+        private = PrivateRows(split, own[n:], system.private_of(classes[n:]))
     target = settings(args)
     if args.min_accuracy is None:
         clean = clean_accuracy(system.split, *judging)

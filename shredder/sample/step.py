@@ -133,7 +133,7 @@ def write_clean(system: System, images: Images, files: dict[str, RowFile], n: in
         left, labels = max(0, n - files["labels"].rows), images.labels[rows, None]
         files["original_images"].append(some[:left].flatten(1).numpy())
         files["original_activations"].append(activations[:left].cpu().numpy())
-        files["labels"].append(labels[:left].numpy())
+        files["labels"].append(system.private_of(labels[:left]).numpy())
         files["public_labels"].append(system.labels.public(labels[:left]).numpy())
         judged.append(activations[: max(0, n_judged - n_seen)].clone())
         n_seen += len(rows)
@@ -148,7 +148,7 @@ def judges(system: System, channel: Channel, images: Images, original: Tensor) -
     found = {"public": Judged(system.split, sent_of(channel, original), system.labels.public(classes))}
     if split := system.private_split:
         own = torch.cat([activations for _, _, activations in edge_pass(split, images)])[: len(original)]
-        found["private"] = Judged(split, sent_of(channel, own), classes)
+        found["private"] = Judged(split, sent_of(channel, own), system.private_of(classes))
     return found
 
 
