@@ -19,7 +19,7 @@ LATEST, BEFORE = NAMES = "checkpoint.pt", "checkpoint-before.pt"
 def write(folder: Path, key: str, state: dict[str, Any]) -> None:
     """Write a checkpoint to `folder`, and keep the latest one that is there."""
     buffer = io.BytesIO()
-    torch.save(state, buffer)
+    torch.save(_on_cpu(state), buffer)  # whoever reads it may have no such device
     if (folder / LATEST).exists():
         os.replace(folder / LATEST, folder / BEFORE)
     kept.write(folder / LATEST, key, buffer.getvalue())
@@ -56,6 +56,12 @@ def read(folder: Path, key: str) -> tuple[Path, dict[str, Any]] | None:
             f"{damaged[0]}: not a checkpoint of this suite, or damaged, with none before it; remove it to begin anew"
         )
     return None
+
+
+def _on_cpu(state: Any) -> Any:
+    if isinstance(state, dict):
+        return {name: _on_cpu(part) for name, part in state.items()}
+    return state.detach().cpu() if isinstance(state, Tensor) else state
 
 
 def remove(folder: Path) -> None:

@@ -2,7 +2,9 @@
 
 import platform
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from shredder.io.cli import InputError
 
@@ -10,7 +12,10 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
 def device_of(name: str) -> str:
-    """What `--device` means here: of auto cuda if there is one, else cpu. Raises InputError of one that is not there."""
+    """What `--device` means here: of auto cuda if there is one, else cpu.
+
+    Raises InputError of one that is not there, and of mps, on which nothing has been run.
+    """
     if name not in DEVICES:
         raise InputError(f"--device: found {name!r}, expected {', '.join(DEVICES)}")
     there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
@@ -19,11 +24,17 @@ def device_of(name: str) -> str:
     if not there[name]:
         found = ", ".join(other for other, is_there in there.items() if is_there)
         raise InputError(f"--device: found {name}, of which torch sees none here; expected auto, {found}")
+    if name == "mps":  # accuracies, Adam's bias correction, draws and bounds are of float64
+        raise InputError("--device: found mps, which has no float64; expected auto, cpu")
     return name
 
 
 def described(name: str) -> str:
     """A device as a run record has it."""
-    accelerator = {"cuda": torch.cuda.get_device_name, "mps": lambda: "mps"}.get(name)
     processor = f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
-    return processor if accelerator is None else f"{accelerator()}, {processor}"
+    return f"cuda: {torch.cuda.get_device_name()}, {processor}" if name == "cuda" else processor
+
+
+def moved(array: np.ndarray, device: torch.device) -> Tensor:
+    """What numpy drew, as a tensor on a device. It does not wait for what the device computes."""
+    return torch.from_numpy(array).to(device, non_blocking=True)
