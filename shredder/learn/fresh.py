@@ -219,6 +219,7 @@ class FreshLearning:
     def summary(self, activations: Tensor, labels: Tensor) -> dict[str, Any]:
         """What has been reached, on test activations and their public labels, which nothing was chosen by."""
         channel, split = Channel(self.stored, self.rule), self.split
+        activations, labels = activations.to(split.device), labels.to(split.device)
         noise, signal = channel.source, channel.signal(activations)
         with torch.no_grad():
             drawn = [accuracy(split.cloud(channel.sent(signal, self.rng)), labels) for _ in range(_DRAWS_FOR_ACCEPTANCE)]
