@@ -81,7 +81,7 @@ def knn_distances(
     require_enough(points, k, own)
     memory_limit = memory_limit or MEMORY_LIMIT
     if isinstance(points, Tensor) or isinstance(queries, Tensor):
-        places = [getattr(y, "device", "an array") for y in (points, queries)]
+        places = [str(as_tensor(y).device) for y in (points, queries)]
         if places[0] != places[1]:
             raise ValueError(f"points are on {places[0]}, queries on {places[1]}; expected them in one place")
         device = device or points.device

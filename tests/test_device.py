@@ -16,7 +16,7 @@ import train_noise
 from shredder.attack.networks import Budget, Reader, Training, perceptron
 from shredder.io import checkpoints, kept
 from shredder.io.cli import InputError, in_float32
-from shredder.io.device import described, device_of, moved
+from shredder.io.device import described, device_of, moved, with_float64
 from shredder.io.record import key, read_record
 from shredder.learn import step
 from shredder.learn.fresh import FreshLearning
@@ -52,7 +52,8 @@ def test_a_device_that_is_not_there(tmp_path, monkeypatch, name):
 def test_mps_is_refused_for_it_has_no_float64(monkeypatch):
     monkeypatch.setattr("torch.backends.mps.is_available", lambda: True)
     with pytest.raises(InputError, match="--device: found mps, which has no float64; expected auto, cpu"):
-        device_of("mps")
+        with_float64("mps")
+    assert device_of("mps") == "mps" and described("mps").startswith("mps, ")  # pretraining has no need of float64
 
 
 def test_a_name_that_is_none():
@@ -115,7 +116,7 @@ def accelerator(monkeypatch):
     monkeypatch.setattr("shredder.noise.bounds._MIXED", 20)
     adam = torch.optim.AdamW
     monkeypatch.setattr("torch.optim.AdamW", lambda *args, fused, **settings: adam(*args, **settings))  # of real devices alone
-    monkeypatch.setattr("shredder.system.device_of", lambda name: DEVICE if name == "auto" else name)
+    monkeypatch.setattr("shredder.system.with_float64", lambda name: DEVICE if name == "auto" else name)
     with Accelerator() as found:
         yield found
 
