@@ -19,7 +19,7 @@ from paper import attacked, plots, published, rows
 from shredder import figures
 from shredder.io import folders
 from shredder.io.cli import InputError, in_float32, require_at_least, script
-from shredder.io.device import device_of
+from shredder.io.device import with_float64
 from shredder.io.files import csv_table, write_together
 from shredder.io.record import Record, report
 
@@ -64,7 +64,7 @@ class Arguments:
     seed: int = 0
     """Of every run."""
     device: str = "auto"
-    """Where runs are computed: cpu, cuda or mps. Default: cuda if there is one, else cpu. Figure 6 is of the processor."""
+    """Where runs are computed: cpu or cuda. Default: cuda if there is one, else cpu. Figure 6 is of the processor."""
     points: Path = Path("runs/figures/points")
     """Folder for the runs."""
     output: Path = Path("runs/figures")
@@ -75,7 +75,7 @@ class Arguments:
 @folders.claims(*WRITTEN)
 def main(args: Arguments) -> None:
     """Make the points that are missing, draw, write."""
-    args = dataclasses.replace(args, device=device_of(args.device))
+    args = dataclasses.replace(args, device=with_float64(args.device))
     record = Record(args)
     require_at_least(args, seed=0, wifi_round_trip=0, lte_round_trip=0)
     for name in ("wifi", "lte"):

@@ -13,6 +13,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from ite import neighbors
 from ite.cost.shared import as_blocks, as_sample
@@ -31,8 +32,9 @@ class Distances:
 
     Parameters
     ----------
-    y : ndarray, float32 or float64, (n, sum(ds)), or sequence of ndarray (n, d_m)
-        Blocks side by side, or a list of them. They may be memory maps. They have to stay as they are.
+    y : ndarray or Tensor, float32 or float64, (n, sum(ds)), or sequence of them (n, d_m)
+        Blocks side by side, or a list of them. They may be memory maps. They have to stay as they are. Of tensors on an
+        accelerator products are computed there.
     ds : sequence of int, optional
         Widths of the blocks in an array; every column is one unless given.
     memory_limit : int, optional
@@ -52,7 +54,14 @@ class Distances:
     >>> ite.independence_test(ite.cost.MIShannon_DKL(rng=0), after.rows(order), n_permutations=19, rng=0)
     """
 
-    def __init__(self, y: np.ndarray | Sequence[np.ndarray], ds: Sequence[int] | None = None, memory_limit: int | None = None):
+    def __init__(
+        self,
+        y: np.ndarray | Tensor | Sequence[np.ndarray | Tensor],
+        ds: Sequence[int] | None = None,
+        memory_limit: int | None = None,
+    ):
+        given = y if isinstance(y, list | tuple) else [y]
+        device = next((block.device for block in given if isinstance(block, Tensor)), torch.device(neighbors.DEVICE))
         if isinstance(y, list | tuple) and all(np.ndim(block) == 2 for block in y):
             blocks = [as_sample(block, f"y[{m}]", keep_float32=True) for m, block in enumerate(y)]
             n_rows = [len(block) for block in blocks]
@@ -61,7 +70,7 @@ class Distances:
         else:
             _, blocks = as_blocks(y, ds, keep_float32=True)
         n = len(blocks[0])
-        self._matrices = Matrices(n, memory_limit or neighbors.MEMORY_LIMIT, torch.device(neighbors.DEVICE))
+        self._matrices = Matrices(n, memory_limit or neighbors.MEMORY_LIMIT, device)
         self._parts = [Part(Block(block), block.shape[1], np.arange(n)) for block in blocks]
 
     # What it stands for

@@ -39,9 +39,9 @@ BAR = {"desc": "neighbours", "unit": " queries", "delay": 3, "mininterval": 1, "
 
 
 def knn_distances(
-    points: np.ndarray,
+    points: np.ndarray | Tensor,
     k: int,
-    queries: np.ndarray | None = None,
+    queries: np.ndarray | Tensor | None = None,
     memory_limit: int | None = None,
     device: str | torch.device | None = None,
 ) -> np.ndarray:
@@ -49,17 +49,17 @@ def knn_distances(
 
     Parameters
     ----------
-    points : ndarray, float32 or float64, (n, d)
-        It may be a memory map; a tile is read at a time.
+    points : ndarray or Tensor, float32 or float64, (n, d)
+        It may be a memory map; a tile is read at a time. Of tensors on an accelerator all is computed there.
     k : int
         At least 1; at most n, or n - 1 without `queries`.
-    queries : ndarray, float32 or float64, (m, d), optional
-        Without them the points are their own queries, and none is its own neighbour.
+    queries : ndarray or Tensor, float32 or float64, (m, d), optional
+        Where the points are. Without them the points are their own queries, and none is its own neighbour.
     memory_limit : int, optional
         Bytes to work in, beside the arrays that are given and returned; `MEMORY_LIMIT` unless given. A tree that would need
         more is not made.
     device : str or torch.device, optional
-        Where products are computed; `DEVICE` unless given. It has to have float64.
+        Where products are computed; where tensors are, or else `DEVICE`, unless given. It has to have float64.
 
     Returns
     -------
@@ -69,21 +69,27 @@ def knn_distances(
     Raises
     ------
     ValueError
-        If there are fewer points than k asks for, the dimensions differ, or something is masked.
+        If there are fewer points than k asks for, dimensions or devices differ, or something is masked.
     """
     own = queries is None
-    queries = points if own else queries
+    points = as_array(points)
+    queries = points if own else as_array(queries)
     refuse_masked(points, "points")
     refuse_masked(queries, "queries")
     if points.shape[1] != queries.shape[1]:
         raise ValueError(f"points have {points.shape[1]} columns, queries {queries.shape[1]}; expected the same")
     require_enough(points, k, own)
     memory_limit = memory_limit or MEMORY_LIMIT
-    if tree_is_faster(*points.shape) and 16 * points.size <= memory_limit:
+    if isinstance(points, Tensor) or isinstance(queries, Tensor):
+        places = [str(as_tensor(y).device) for y in (points, queries)]
+        if places[0] != places[1]:
+            raise ValueError(f"points are on {places[0]}, queries on {places[1]}; expected them in one place")
+        device = device or points.device
+    elif tree_is_faster(*points.shape) and 16 * points.size <= memory_limit:
         return np.vstack([distances for distances, _ in tree_search(points, k, own, queries, norm=2)])
     with torch.device("cpu"):  # whatever torch's default is
         ranking = _Ranking(points, queries, k, own, memory_limit, torch.device(device or DEVICE))
-        return ranking.distances().numpy()
+        return ranking.distances().cpu().numpy()
 
 
 def tree_is_faster(n: int, d: int) -> bool:
@@ -121,21 +127,30 @@ def tree_search(points: np.ndarray, k: int, own: bool, queries: np.ndarray, norm
 class _Ranking:
     """Distances from queries (m, d) to their k nearest points (n, d), by matrix products.
 
-    All is centred, and divided by a power of two: see `centre_of` and `unit_of`.
+    All is centred, and divided by a power of two: see `centre_of` and `unit_of`. Products are computed on `device`, all else
+    where the points are, at `home`.
     """
 
-    def __init__(self, points: np.ndarray, queries: np.ndarray, k: int, own: bool, memory_limit: int, device: torch.device):
+    def __init__(
+        self,
+        points: np.ndarray | Tensor,
+        queries: np.ndarray | Tensor,
+        k: int,
+        own: bool,
+        memory_limit: int,
+        device: torch.device,
+    ):
         self.points, self.queries, self.k, self.own = as_tensor(points), as_tensor(queries), k, own
-        self.memory_limit, self.device = memory_limit, device
+        self.memory_limit, self.device, self.home = memory_limit, device, self.points.device
         centre = centre_of(points)
-        extremes = [extreme(axis=0) - centre for y in (points, queries) for extreme in (y.min, y.max)]
-        self.centre, self.unit = torch.from_numpy(centre), unit_of(np.abs(extremes).max())
+        extremes = [extreme - centre for y in (points, queries) for extreme in extremes_of(y)]
+        self.centre, self.unit = torch.from_numpy(centre).to(self.home), unit_of(np.abs(extremes).max())
         self.n_others = len(points) - own
 
     def distances(self) -> Tensor:
         """Ascending, float64 (m, k)."""
-        squared = torch.empty(len(self.queries), self.k, dtype=torch.float64)
-        rows = torch.arange(len(self.queries))
+        squared = torch.empty(len(self.queries), self.k, dtype=torch.float64, device=self.home)
+        rows = self._numbers(len(self.queries))
         n, d = self.points.shape
         exact = float32_is_exact(self.device)
         basis_fits = 8 * 8 * d * _BASIS <= self.memory_limit  # eight times, while it is made
@@ -144,7 +159,7 @@ class _Ranking:
         for dtype in (torch.float32, torch.float64) if exact else (torch.float64,):
             rows = rows[~self._rank(rows, dtype, squared)]
         for row in rows:  # more near-ties than candidates: every difference, one query at a time
-            every = self._squared_distances(row.expand(n), torch.arange(n))
+            every = self._squared_distances(row.expand(n), self._numbers(n))
             if self.own:
                 every[row] = torch.inf
             squared[row] = every.topk(self.k, largest=False).values
@@ -152,7 +167,7 @@ class _Ranking:
 
     def _basis(self) -> Tensor:
         """Orthonormal columns (d, _BASIS) that span the largest principal components of a few points; float64."""
-        some = torch.arange(0, len(self.points), -(-len(self.points) // (4 * _BASIS)))
+        some = self._numbers(len(self.points))[:: -(-len(self.points) // (4 * _BASIS))]
         centred = self.points[some].double().sub_(self.centre).mul_(1 / self.unit)
         _, vectors = torch.linalg.eigh(centred @ centred.T)  # ascending
         return torch.linalg.qr(centred.T @ vectors[:, -_BASIS:]).Q
@@ -162,21 +177,22 @@ class _Ranking:
 
         With a basis, scores are lower bounds; once they leave most queries of a tile uncertain, the rest are not tried.
         """
-        certain = torch.zeros(len(rows), dtype=torch.bool)
+        certain = torch.zeros(len(rows), dtype=torch.bool, device=self.home)
         n_candidates = min(self.n_others, self.k + (_CANDIDATES_BEYOND_K if basis is None else _CANDIDATES_IN_BASIS))
         # A quarter of the memory each for the rows of a tile and for its scores.
         tile_rows = max(2, self.memory_limit // (4 * dtype.itemsize * self.points.shape[1]))
         tile_queries = min(_QUERIES, max(1, 3 * tile_rows // 4))  # points are read anew for each tile of queries
         tile_points = min(_POINTS, tile_rows - tile_queries, self.memory_limit // (4 * dtype.itemsize * tile_queries))
-        tiles = torch.arange(len(self.points)).split(max(1, tile_points))
+        tiles = self._numbers(len(self.points)).split(max(1, tile_points))
         load = lru_cache(maxsize=1)(
             lambda tile: self._load(self.points, tiles[tile], dtype, basis)
         )  # read once if it is the only one
         with tqdm(total=len(rows), **BAR) as bar:
-            for positions in torch.arange(len(rows)).split(tile_queries):
+            for positions in self._numbers(len(rows)).split(tile_queries):
                 some = rows[positions]
                 x, squared_x = self._load(self.queries, some, dtype, basis)
-                best, nearest = torch.empty(len(some), 0, dtype=dtype), torch.empty(len(some), 0, dtype=torch.int64)
+                best = torch.empty(len(some), 0, dtype=dtype, device=self.home)
+                nearest = torch.empty(len(some), 0, dtype=torch.int64, device=self.home)
                 for tile, columns in enumerate(tiles):
                     y, squared_y = load(tile)
                     scores = torch.addmm(squared_y.to(y), x, y.T, alpha=-2)
@@ -184,7 +200,8 @@ class _Ranking:
                         itself = some - columns[0]
                         here = ((itself >= 0) & (itself < len(y))).nonzero()[:, 0]
                         scores[here, itself[here]] = torch.inf
-                    scores, candidates = (found.cpu() for found in scores.topk(min(n_candidates, len(y)), largest=False))
+                    found = scores.topk(min(n_candidates, len(y)), largest=False)
+                    scores, candidates = (some_of.to(self.home) for some_of in found)
                     best, nearest = torch.hstack([best, scores]), torch.hstack([nearest, columns[candidates]])
                     best, order = best.topk(min(n_candidates, best.shape[1]), largest=False)  # ascending
                     nearest = nearest.gather(1, order)
@@ -223,8 +240,8 @@ class _Ranking:
         """
         n_columns = y.shape[1] if basis is None else basis.shape[1] + 1
         loaded = torch.empty(len(rows), n_columns, dtype=dtype, device=self.device)
-        squared_norms = torch.empty(len(rows), dtype=torch.float64)
-        for some in torch.arange(len(rows)).split(self._n_at_once()):
+        squared_norms = torch.empty(len(rows), dtype=torch.float64, device=self.home)
+        for some in self._numbers(len(rows)).split(self._n_at_once()):
             centred = y[rows[some]].double().sub_(self.centre).mul_(1 / self.unit)
             squared_norms[some] = torch.linalg.vecdot(centred, centred)
             if basis is not None:
@@ -236,19 +253,29 @@ class _Ranking:
 
     def _squared_distances(self, rows: Tensor, columns: Tensor) -> Tensor:
         """|query_i - point_j|^2 by differences, for the pairs of `rows` i and `columns` j; float64 (len(rows),)."""
-        squared = torch.empty(len(rows), dtype=torch.float64)
-        for some in torch.arange(len(rows)).split(self._n_at_once()):
+        squared = torch.empty(len(rows), dtype=torch.float64, device=self.home)
+        for some in self._numbers(len(rows)).split(self._n_at_once()):
             difference = self.points[columns[some]].double().sub_(self.queries[rows[some]]).mul_(1 / self.unit)
             squared[some] = torch.linalg.vecdot(difference, difference)
         return squared
 
+    def _numbers(self, n: int) -> Tensor:
+        return torch.arange(n, device=self.home)
+
     def _n_at_once(self) -> int:
-        return max(1, _DIFFERENCES // self.points.shape[1])
+        at_once = _DIFFERENCES if self.home.type == "cpu" else self.memory_limit // 32  # four of them, of eight bytes
+        return max(1, at_once // self.points.shape[1])
 
 
-def centre_of(points: np.ndarray) -> np.ndarray:
+def centre_of(points: np.ndarray | Tensor) -> np.ndarray:
     """The median of some rows, float64 (d,), which a few far ones do not move away from all the others."""
-    return np.median(points[:: -(-len(points) // _CENTRED_BY)].astype(np.float64), axis=0)
+    some = points[:: -(-len(points) // _CENTRED_BY)]
+    return np.median((some.cpu().numpy() if isinstance(some, Tensor) else some).astype(np.float64), axis=0)
+
+
+def extremes_of(y: np.ndarray | Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """The least and the largest number of each column, (d,)."""
+    return (y.amin(0).cpu().numpy(), y.amax(0).cpu().numpy()) if isinstance(y, Tensor) else (y.min(axis=0), y.max(axis=0))
 
 
 def unit_of(largest: float) -> float:
@@ -267,8 +294,15 @@ def float32_is_exact(device: torch.device) -> bool:
     return torch.get_float32_matmul_precision() == "highest"
 
 
-def as_tensor(y: np.ndarray) -> Tensor:
+def as_array(y: np.ndarray | Tensor) -> np.ndarray | Tensor:
+    """Of a tensor an array with its memory, where it has such; `y` as it is otherwise."""
+    return y.detach().numpy() if isinstance(y, Tensor) and y.device.type == "cpu" else y
+
+
+def as_tensor(y: np.ndarray | Tensor) -> Tensor:
     """`y` as a tensor, with its memory where torch can."""
+    if isinstance(y, Tensor):
+        return y.detach()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")  # nothing writes to it
         in_torch = all(stride >= 0 and stride % y.itemsize == 0 for stride in y.strides) and y.dtype.isnative

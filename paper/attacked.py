@@ -75,7 +75,7 @@ def figure_attacks(args: Any) -> Rows:
                     row | seen(lenet_point(args, draw=draw, attack=lenet_attack(args, cutting_point, draw), **settings))
                 )
     for method, (learn, draw) in ALEXNET.items() if "alexnet" in args.networks and not args.quick else ():
-        attack = Attack(draw=draw, seed=args.seed)
+        attack = Attack(draw=draw, seed=args.seed, device=args.device)
         row = {"network": "alexnet", "method": method, "draw": draw, "cutting point": "pool5"}
         rows.append(row | seen(alexnet_point(args, draw=draw, attack=attack, **(ALEXNET_LEARN | learn))))
     return rows
@@ -89,7 +89,7 @@ def lenet_attack(args: Any, cutting_point: str, draw: str) -> Attack:
         few = {"epochs": 40}
     else:
         few = {"attacks": ("untrained", "trained", "member", "rounding", "reconstruction"), "epochs": 15}
-    return Attack(draw=draw, seed=args.seed, ceilings=args.points / "ceilings", **few)
+    return Attack(draw=draw, seed=args.seed, device=args.device, ceilings=args.points / "ceilings", **few)
 
 
 def seen(point: dict[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from shredder.inputs.images import Images
 from shredder.io.cli import InputError, require_one_of
-from shredder.io.device import device_of
+from shredder.io.device import with_float64
 from shredder.io.files import sha256
 from shredder.noise.channel import Channel
 from shredder.noise.flags import SINGLE, handed, source_of
@@ -41,7 +41,8 @@ class TaskArguments:
     skip_corrupt: bool = False
     """Leave out images that cannot be decoded; else they end the run."""
     device: str = "auto"
-    """Where it is computed: cpu, cuda or mps. Default: cuda if there is one, else cpu. Draws come from the same generators."""
+    """Where it is computed: cpu or cuda. Default: cuda if there is one, else cpu. Draws come from the same generators. mps is
+    refused: it has no float64."""
 
 
 def with_network(args: Any) -> Any:
@@ -85,7 +86,7 @@ def chosen(task: Task, args: Any) -> Any:
         )
     private = of_private.weights() if has_network and args.private_weights is None else args.private_weights
     own = {"task": Path(args.task)} if Path(args.task).suffix == ".py" else {}
-    own["device"] = device_of(args.device)
+    own["device"] = with_float64(args.device)
     return dataclasses.replace(args, weights=args.weights or labels.weights(), private_weights=private, **own)
 
 

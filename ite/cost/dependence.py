@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 from scipy.spatial.distance import cdist, pdist
 from scipy.special import gammaln
+from torch import Tensor
 
 from ite.cost.knn import RepeatedValues, warn_of_ties
 from ite.cost.shared import Estimator, Rng, as_blocks, copula, signed_root
@@ -25,12 +26,14 @@ class Information(Estimator):
     n_blocks: ClassVar[int | None] = None
     takes_distances: ClassVar[bool] = False  # though it does not keep float32
 
-    def estimation(self, y: np.ndarray | Distances, ds: Sequence[int] | None = None) -> float:
+    def estimation(self, y: np.ndarray | Tensor | Distances, ds: Sequence[int] | None = None) -> float:
         """Dependence of the blocks of `y` (n, sum(ds)), whose columns stand side by side; in nats where it is an information.
 
         Without `ds` every column is a block; `ite.Distances` have blocks already. Raises ValueError for a sample or blocks it
         cannot be computed from.
         """
+        if isinstance(y, Tensor) and y.device.type != "cpu" and (self.keeps_float32 or self.takes_distances):
+            y = Distances(y, ds)  # where they are
         of_distances = self.takes_distances and isinstance(y, Distances)
         y, blocks = as_blocks(y, ds, self.keeps_float32 or of_distances)
         if self.n_blocks and len(blocks) != self.n_blocks:

@@ -6,6 +6,7 @@ from typing import dataclass_transform
 
 import numpy as np
 from scipy.special import ndtri
+from torch import Tensor
 
 import ite.cost
 from ite.cost.x_kernel import Kernel
@@ -154,8 +155,8 @@ def require_not_one(name: str, value: float, low: float = -np.inf) -> None:
         raise ValueError(f"{name}: found {value}, expected a finite number{above} other than 1")
 
 
-def as_sample(y: np.ndarray, name: str = "y", keep_float32: bool = False) -> np.ndarray:
-    """`y` as floats (n, d), float64 unless it is to stay float32.
+def as_sample(y: np.ndarray | Tensor, name: str = "y", keep_float32: bool = False) -> np.ndarray:
+    """`y` as an array of floats (n, d), float64 unless it is to stay float32.
 
     Raises ValueError unless real, finite, 2-D, not empty, unmasked, and of a size whose squares float64 holds. Where neighbours
     are all that matters, and so float32 will do, `ite.Distances` will, too.
@@ -165,7 +166,7 @@ def as_sample(y: np.ndarray, name: str = "y", keep_float32: bool = False) -> np.
             raise ValueError(f"{name}: found {y!r}, expected rows, for more than nearest neighbours is asked of them")
         return y
     refuse_masked(y, name)
-    y = np.asarray(y)
+    y = y.detach().cpu().numpy() if isinstance(y, Tensor) else np.asarray(y)
     if y.ndim != 2 or y.size == 0 or y.dtype.kind not in "biuf":
         one_column = f"; for one column, {name}[:, None]" if y.ndim == 1 else ""
         raise ValueError(f"{name}: found {y.dtype} of shape {y.shape}, expected real numbers (samples, dimensions){one_column}")

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from shredder.io.device import moved
 from shredder.noise.bounds import ELEMENTS_WITH_COVARIANCE
 from shredder.noise.channel import Channel
 from shredder.noise.moments import Moments
@@ -51,7 +52,7 @@ class Features:
         if density is not None and density.power == 2:
             self.whiten = density.sent  # Normal noise of unit spread already
         elif signal[0].numel() <= ELEMENTS_WITH_COVARIANCE:
-            rows = torch.from_numpy(rng.integers(len(signal), size=_ROWS_FOR_COVARIANCE))
+            rows = moved(rng.integers(len(signal), size=_ROWS_FOR_COVARIANCE), signal.device)
             self.whiten = Whiten(signal[rows], channel.sent(signal[rows], rng))
             self.rank = self.whiten.rank
         self.kinds = ["raw", *(["whitened"] if self.whiten else []), "undone"]

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from shredder.io.cli import InputError
+from shredder.io.device import moved
 
 # Images that a critic tells apart.
 ROWS_AT_ONCE = 256
@@ -109,7 +110,7 @@ class Training:
         """Learn from each row once, (n, ...), and look at the held-out ones."""
         budget, network, begin = self.budget, self.network, time.monotonic()
         network.train()
-        batches = torch.from_numpy(self.rng.permutation(len(features))).split(budget.batch_size)
+        batches = moved(self.rng.permutation(len(features)), features.device).split(budget.batch_size)
         for batch, rows in enumerate(batches):
             progress = (self.n_epochs + batch / len(batches)) / budget.epochs
             if budget.seconds is not None:
@@ -217,10 +218,12 @@ class Likelihood(nn.Module):
 
     def tune(self, features: Tensor, labels: Tensor) -> float:
         """Choose the temperature by the cross-entropy, in nats, of held-out features, which is returned."""
-        nats = dict.fromkeys((1.0, 2.0, 4.0, 8.0, 16.0), 0.0)
+        sums = dict.fromkeys((1.0, 2.0, 4.0, 8.0, 16.0), 0.0)
         for distance, some in zip(self._distances(features), labels.split(_ROWS_OF_DISTANCES), strict=True):
-            for temperature in nats:
-                nats[temperature] += functional.nll_loss(self._tempered(distance, temperature), some, reduction="sum").item()
+            for temperature in sums:
+                found = functional.nll_loss(self._tempered(distance, temperature), some, reduction="sum")
+                sums[temperature] = sums[temperature] + found.double()
+        nats = {temperature: found.item() for temperature, found in sums.items()}
         self.temperature = min(nats, key=nats.get)
         return nats[self.temperature] / len(labels)
 

@@ -25,7 +25,7 @@ from shredder.system import System, TaskArguments, with_noise
 from shredder.task import Task
 
 # Arguments that decide what is read of clean activations.
-OF_CLEAN = ("task", "dataset", "images", "cutting_point", "public_labels", "epochs", "seconds_per_attack", "seed")
+OF_CLEAN = ("task", "dataset", "images", "cutting_point", "public_labels", "device", "epochs", "seconds_per_attack", "seed")
 
 
 @dataclass(frozen=True)
@@ -113,8 +113,10 @@ def side_of(system: System, channel: Channel, images: Images) -> Side:
         pictures.append(system.task.pictures(pixels))
         classes.append(images.labels[rows])
     images.require_readable(system.args.skip_corrupt)
-    clean, labels, pictures = (torch.cat(parts).to(system.split.device) for parts in (activations, classes, pictures))
+    clean, classes, pictures = map(torch.cat, (activations, classes, pictures))
     if pictures.dim() != 3 or pictures.shape[1] != pictures.shape[2]:
         shape = tuple(pictures.shape)
         raise InputError(f"--task {system.task.name}: its `pictures` are {shape}, expected square ones, (n, h, h)")
-    return Side(clean, channel.signal(clean), system.private_of(labels), system.labels.public(labels), pictures.flatten(1))
+    labels = system.private_of(classes), system.labels.public(classes)
+    of_rows = (tensor.to(clean.device) for tensor in (*labels, pictures.flatten(1)))
+    return Side(clean, channel.signal(clean), *of_rows)

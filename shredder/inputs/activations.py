@@ -76,7 +76,7 @@ def cached_activations(
     Returns
     -------
     (Tensor, Tensor)
-        Activations, float32 (n, *shape), mapped from `path` or where the network is; labels, int64 (n,), there.
+        Activations, float32 (n, *shape), where the network is, or mapped from `path`; labels, int64 (n,), on the processor.
 
     Raises
     ------
@@ -87,7 +87,10 @@ def cached_activations(
     reserve(shape, {path: images})
     full_shape, note = (len(images), *shape), note_of(path)
     mapped = 4 * math.prod(full_shape) > _BYTES_IN_MEMORY
-    rows_kept = torch.from_numpy(np.memmap(path, np.float32, "r+", shape=full_shape)) if mapped else torch.empty(full_shape)
+    if mapped:
+        rows_kept = torch.from_numpy(np.memmap(path, np.float32, "r+", shape=full_shape))
+    else:
+        rows_kept = torch.empty(full_shape, device=split.device)
     # Rows kept so far, and their digest; with the unreadable ones, those that were seen.
     n, images.unreadable[:], digest = _noted(note, key, images, rows_kept) if mapped else (0, [], None)
 
@@ -104,8 +107,7 @@ def cached_activations(
     images.require_readable(skip_corrupt)
     readable = torch.ones(len(images), dtype=torch.bool)
     readable[images.unreadable] = False
-    # What is mapped stays where it is, and is moved a batch at a time.
-    return rows_kept[:n] if mapped else rows_kept[:n].to(split.device), images.labels[readable].to(split.device)
+    return rows_kept[:n], images.labels[readable]
 
 
 def note_of(path: Path) -> Path:

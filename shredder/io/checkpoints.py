@@ -19,7 +19,7 @@ LATEST, BEFORE = NAMES = "checkpoint.pt", "checkpoint-before.pt"
 def write(folder: Path, key: str, state: dict[str, Any]) -> None:
     """Write a checkpoint to `folder`, and keep the latest one that is there."""
     buffer = io.BytesIO()
-    torch.save(state, buffer)
+    torch.save(_on_cpu(state), buffer)  # whoever reads it may have no such device
     if (folder / LATEST).exists():
         os.replace(folder / LATEST, folder / BEFORE)
     kept.write(folder / LATEST, key, buffer.getvalue())
@@ -58,6 +58,12 @@ def read(folder: Path, key: str) -> tuple[Path, dict[str, Any]] | None:
     return None
 
 
+def _on_cpu(state: Any) -> Any:
+    if isinstance(state, dict):
+        return {name: _on_cpu(part) for name, part in state.items()}
+    return state.detach().cpu() if isinstance(state, Tensor) else state
+
+
 def remove(folder: Path) -> None:
     """Remove the checkpoints in `folder`."""
     for name in NAMES:
@@ -83,7 +89,8 @@ def require_like(found: Any, expected: Any, name: str) -> None:
     Dicts have the same keys, tuples as many elements, tensors the same type and, but for the first axis, shape; no number is
     NaN.
     """
-    if type(found) is not type(expected) and not (_is_number(found) and _is_number(expected)):
+    tensors, numbers = (all(map(is_one, (found, expected))) for is_one in (_is_tensor, _is_number))
+    if type(found) is not type(expected) and not tensors and not numbers:
         raise ValueError(f"{name} is of type {type(found).__name__}, expected {type(expected).__name__}")
     if isinstance(expected, dict):
         if found.keys() != expected.keys():
@@ -116,6 +123,10 @@ def require_as_many(members: dict[str, Tensor], n: range, name: str) -> None:
     lengths = {len(tensor) for tensor in members.values()}
     if len(lengths) != 1 or not lengths <= set(n):
         raise ValueError(f"{name} has {sorted(lengths)} members, expected {n.start} to {n.stop - 1}")
+
+
+def _is_tensor(value: Any) -> bool:
+    return isinstance(value, Tensor)
 
 
 def _is_number(value: Any) -> bool:

@@ -49,16 +49,19 @@ def _end(number: int, _frame: Any) -> None:
 
 
 def in_float32(main: Callable[..., None]) -> Callable[..., None]:
-    """Decorates what takes torch's own default for granted, whatever the caller's is."""
+    """Decorates what takes float32 for granted, whatever the caller's default is, and CUDA's for convolutions (TF32)."""
 
     @functools.wraps(main)
     def run(*args: Any) -> None:
-        callers = torch.get_default_dtype()
+        convolutions = torch.backends.cudnn.conv
+        callers = torch.get_default_dtype(), convolutions.fp32_precision
         torch.set_default_dtype(torch.float32)
+        convolutions.fp32_precision = "ieee"
         try:
             main(*args)
         finally:
-            torch.set_default_dtype(callers)
+            torch.set_default_dtype(callers[0])
+            convolutions.fp32_precision = callers[1]
 
     return run
 

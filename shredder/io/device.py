@@ -2,7 +2,9 @@
 
 import platform
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from shredder.io.cli import InputError
 
@@ -22,8 +24,22 @@ def device_of(name: str) -> str:
     return name
 
 
+def with_float64(name: str) -> str:
+    """As `device_of`, of a device that also has float64, of which accuracies, draws and bounds are. Raises InputError."""
+    device = device_of(name)
+    if device == "mps":
+        raise InputError("--device: found mps, which has no float64; expected auto, cpu")
+    return device
+
+
 def described(name: str) -> str:
     """A device as a run record has it."""
-    accelerator = {"cuda": torch.cuda.get_device_name, "mps": lambda: "mps"}.get(name)
     processor = f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
-    return processor if accelerator is None else f"{accelerator()}, {processor}"
+    if name == "cpu":
+        return processor
+    return f"{name}{f': {torch.cuda.get_device_name()}' if name == 'cuda' else ''}, {processor}"
+
+
+def moved(array: np.ndarray, device: torch.device) -> Tensor:
+    """What numpy drew, as a tensor on a device. It does not wait for what the device computes."""
+    return torch.from_numpy(array).to(device, non_blocking=True)

@@ -44,11 +44,11 @@ def active_directions(split: SplitNetwork, activations: Tensor, n: int, rng: np.
         some = some.clone().requires_grad_()
         answers = split.cloud(some)
         gradients += [torch.autograd.grad(column.sum(), some, retain_graph=True)[0].flatten(1) for column in answers.T]
-    jacobian = torch.cat(gradients)
+    jacobian = torch.cat(gradients).cpu()  # for the same draws on every device
     with torch.random.fork_rng():  # the decomposition draws from torch's global generator
         torch.manual_seed(int(rng.integers(2**63)))
         _, values, vectors = torch.svd_lowrank(jacobian, min(n + 10, *jacobian.shape), niter=4)
-    return vectors[:, : min(n, int((values > 1e-5 * values[0]).sum()))].contiguous()
+    return vectors[:, : min(n, int((values > 1e-5 * values[0]).sum()))].contiguous().to(activations.device)
 
 
 def lean(fresh: Fresh, activations: Tensor) -> Fresh:

@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from shredder.io import checkpoints
 from shredder.io.cli import InputError
+from shredder.io.device import moved
 from shredder.learn.directions import active_directions, lean
 from shredder.learn.learner import CURVES, LOG, Method, OutOfReachError, PrivateRows, Rows, Settings, half_cosine
 from shredder.metrics import ActivationMoments, accuracy, clean_accuracy, mean_and_spread
@@ -123,7 +124,7 @@ class FreshLearning:
             parameter.requires_grad_()
         self.optimizer = torch.optim.Adam(self.parameters.values(), lr=method.learning_rate)
         # nu's logarithm; running means of the share of wrong answers, and of how much larger it is held-out.
-        self.log_multiplier, self.wrong, self.gap = math.log(30.0), None, 0.0
+        self.log_multiplier, self.wrong, self.gap = self._numbers(math.log(30.0), 0.0, 0.0)
         self.log: list[tuple] = []
         self.curves: list[tuple] = []
         self.n_rejected = 0
@@ -135,10 +136,9 @@ class FreshLearning:
     def stored(self) -> Fresh:
         """What has been learned, without the directions that carry nothing."""
         found = {name: parameter.detach().clone() for name, parameter in self.parameters.items()}
-        scales, limits = (found.pop(f"log {name}", torch.tensor(math.inf)).exp() for name in ("scales", "limits"))
-        whole = Fresh(
-            self.method.form, directions=self.directions, limits=limits.expand_as(scales).clone(), scales=scales, **found
-        )
+        scales = found.pop("log scales").exp()
+        limits = found.pop("log limits").exp() if "log limits" in found else torch.full_like(scales, math.inf)
+        whole = Fresh(self.method.form, directions=self.directions, limits=limits, scales=scales, **found)
         return lean(whole, self.learning_set[0][:_ROWS_TO_BEGIN_WITH].to(self.split.device))
 
     def epoch(self) -> None:
@@ -151,48 +151,58 @@ class FreshLearning:
         """
         epoch, settings = len(self.curves), self.settings
         n, size = len(self.learning_set[0]), self.batch_size
-        n_updates, total = n // size, 0.0
+        n_updates, (total,) = n // size, self._numbers(0.0)
         # Where no error is allowed, a tenth of one held-out answer is.
         allowed = _MARGIN * max(1 - settings.min_accuracy, 0.1 / len(self.held_out[1]))
-        rows = torch.from_numpy(self.rng.permutation(n))[: n_updates * size].split(size)
+        rows = moved(self.rng.permutation(n), self.learning_set[0].device)[: n_updates * size].split(size)
+        # Numbers stay on the device until the epoch's end: to look at one would be to wait for all that is under way.
         for update, some in enumerate(rows, start=epoch * n_updates):
             progress = torch.tensor(min(1.0, update / ((settings.min_epochs + 1) * n_updates)))
             self.optimizer.param_groups[0]["lr"] = self.method.learning_rate * half_cosine(progress, _FINAL_FRACTION).item()
             loss, wrong = self._loss(some)
             self.optimizer.zero_grad()
             loss.backward()
-            if not loss.isfinite():
-                raise InputError(
-                    f"learning left the range of float32 at update {update} with the loss {loss.item():g}; "
-                    f"--learning-rate {self.method.learning_rate:g} is too high"
-                )
+            if loss.device.type == "cpu":
+                self._require_finite(loss, update)
             self.optimizer.step()
-            total += loss.item() / n_updates
-            self.wrong = wrong if self.wrong is None else 0.9 * self.wrong + 0.1 * wrong
+            total += loss.detach() / n_updates
+            self.wrong = 0.9 * self.wrong + 0.1 * wrong if update else wrong
             # A twentieth a step at most; beyond e^7 cross-entropy decides alone.
             excess = (self.wrong + self.gap) / allowed - 1
-            self.log_multiplier = min(self.log_multiplier + 0.05 * max(-1, min(1, excess)), 7)
-        self._validate(total)
+            self.log_multiplier = (self.log_multiplier + 0.05 * excess.clamp(-1, 1)).clamp(max=7)
+        self._require_finite(total, update)
+        self._validate(total.item())
 
-    def _loss(self, rows: Tensor) -> tuple[Tensor, float]:
+    def _numbers(self, *values: float) -> Tensor:
+        """As float64, (n,), where the network is."""
+        return moved(np.array(values), self.split.device)
+
+    def _require_finite(self, loss: Tensor, update: int) -> None:
+        if not loss.isfinite():
+            raise InputError(
+                f"learning left the range of float32 at update {update} with the loss {loss.item():g}; "
+                f"--learning-rate {self.method.learning_rate:g} is too high"
+            )
+
+    def _loss(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """What is minimised, float64 (), and the share of wrong answers, float64 ()."""
         p, (activations, labels) = self.parameters, (tensor[rows].to(self.split.device) for tensor in self.learning_set)
         scales, limits = p["log scales"].exp(), p["log limits"].exp() if "log limits" in p else None
         t = formed(activations.flatten(1) @ p["readings"] - p["offsets"], limits, self.method.form)
-        e = torch.from_numpy(self.rng.standard_normal(t.shape, dtype=np.float32)).to(t.device)
+        e = moved(self.rng.standard_normal(t.shape, dtype=np.float32), t.device)
         sent = p["additive"] + ((t + scales * e) @ self.directions.T).view_as(activations)
         answers = self.split.cloud(sent)
         # Also of two levels: their own bound is flat where noise is small, and grows with the same ratio c / s.
         bits = gaussian_bits(torch.cov(t.double().T).reshape(len(scales), -1), scales.double())
-        loss = bits + math.exp(self.log_multiplier) * functional.nll_loss(answers, labels)
-        return loss, 1 - accuracy(answers.detach(), labels).item()
+        loss = bits + self.log_multiplier.exp().float() * functional.nll_loss(answers, labels)
+        return loss, 1 - accuracy(answers.detach(), labels)
 
     @torch.no_grad()
     def _validate(self, loss: float) -> None:
         channel, (activations, labels) = Channel(self.stored, self.rule), self.held_out
         signal, epoch = channel.signal(activations), len(self.curves) + 1
-        reached = np.mean(
-            [accuracy(self.split.cloud(channel.sent(signal, self.rng)), labels).item() for _ in range(_DRAWS_FOR_ACCEPTANCE)]
-        )
+        drawn = [accuracy(self.split.cloud(channel.sent(signal, self.rng)), labels) for _ in range(_DRAWS_FOR_ACCEPTANCE)]
+        reached = np.mean(torch.stack(drawn).tolist())
         noise = channel.source.tensors(channel.draws(_DRAWS_FOR_ACCEPTANCE, self.rng))
         snr = ActivationMoments(channel.source.as_activation(signal)).snr(*noise).mean().item()
         self.gap = 0.8 * self.gap + 0.2 * (1 - float(reached) - self.wrong)
@@ -209,6 +219,7 @@ class FreshLearning:
     def summary(self, activations: Tensor, labels: Tensor) -> dict[str, Any]:
         """What has been reached, on test activations and their public labels, which nothing was chosen by."""
         channel, split = Channel(self.stored, self.rule), self.split
+        activations, labels = activations.to(split.device), labels.to(split.device)
         noise, signal = channel.source, channel.signal(activations)
         with torch.no_grad():
             drawn = [accuracy(split.cloud(channel.sent(signal, self.rng)), labels) for _ in range(_DRAWS_FOR_ACCEPTANCE)]
@@ -234,7 +245,7 @@ class FreshLearning:
         return {
             "parameters": {name: parameter.detach() for name, parameter in self.parameters.items()},
             "optimizer": self.optimizer.state_dict(),
-            "multiplier": (self.log_multiplier, self.wrong, self.gap),
+            "multiplier": tuple(torch.stack([self.log_multiplier, self.wrong, self.gap]).tolist()),
             "log": self.log,
             "curves": self.curves,
             "rng": json.dumps(self.rng.bit_generator.state),
@@ -245,7 +256,7 @@ class FreshLearning:
 
         Raises ValueError, TypeError or KeyError if it is of another method, or broken.
         """
-        expected = self.state() | {"multiplier": (0.0,) * 3}
+        expected = self.state()
         # As Adam's state is after its first step.
         of_each = {"step": torch.tensor(0.0), "exp_avg": None, "exp_avg_sq": None}
         expected["optimizer"]["state"] = {
@@ -261,7 +272,7 @@ class FreshLearning:
                     raise ValueError(f"{name} is {tuple(state['parameters'][name].shape)}, expected {tuple(parameter.shape)}")
                 parameter.copy_(state["parameters"][name])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.log_multiplier, self.wrong, self.gap = state["multiplier"]
+        self.log_multiplier, self.wrong, self.gap = self._numbers(*state["multiplier"])
         self.log, self.curves = state["log"], state["curves"]
         self.rng.bit_generator.state = json.loads(state["rng"])
 

@@ -150,7 +150,7 @@ class Batch(NamedTuple):
     updates: Tensor
 
     def of(self, rows: Tensor, *tensors: Tensor) -> list[Tensor]:
-        """Some rows of tensors, where the members are."""
+        """Some rows of tensors, where the members are: what is mapped from disk is moved only now."""
         return [tensor[rows].to(self.updates.device) for tensor in tensors]
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from shredder.io import checkpoints
 from shredder.io.cli import InputError
+from shredder.io.device import moved
 from shredder.learn.adam import adam_step
 from shredder.learn.learner import CURVES, LOG, Batch, MemberMethod, OutOfReachError, Rows, Settings
 from shredder.metrics import ActivationMoments, clean_accuracy, mean_and_spread, noisy_accuracy
@@ -116,7 +117,7 @@ class Learning:
     def _begun(self, n: int) -> dict[str, Tensor]:
         """`n` new members before their first update, as tensors whose leading axis counts members."""
         device = self.split.device
-        noise = {name: tensor.to(device) for name, tensor in self.method.initial(n, self._shape, self.rng).items()}
+        noise = {name: drawn.to(device) for name, drawn in self.method.initial(n, self._shape, self.rng).items()}
         members = {"number": torch.arange(self.n_begun, self.n_begun + n, device=device), **noise}
         members |= {count: torch.zeros(n, dtype=torch.long, device=device) for count in ("epochs", "updates")}
         members |= {f"{name}'s {moment}": torch.zeros_like(noise[name]) for name in noise for moment in ("m", "v")}
@@ -127,8 +128,7 @@ class Learning:
     def _learn_once(self) -> Tensor:
         """One pass over the activations, in a new order, for all active members; mean loss of each, (R,)."""
         n, size = len(self.learning_set[0]), self.settings.batch_size
-        batches = torch.from_numpy(self.rng.permutation(n)).split(size)
-        partners = torch.from_numpy(self.rng.permutation(n)).split(size)
+        batches, partners = (moved(self.rng.permutation(n), self.learning_set[0].device).split(size) for _ in range(2))
         total = torch.zeros(len(self.active["number"]), device=self.split.device)
         updates_to_acceptance = len(batches) * (self.settings.min_epochs + 1)
         for rows, partner_rows in zip(batches, partners, strict=True):
@@ -141,7 +141,9 @@ class Learning:
             self.active["updates"] += 1
             progress = (self.active["updates"] / updates_to_acceptance).clamp(max=1)
             self._update(gradients, self.method.rates(self.active["epochs"], progress))
-            self._require_finite(losses)
+            if total.device.type == "cpu":  # elsewhere a look would wait for the device
+                self._require_finite(losses)
+        self._require_finite(total)
         self.active["epochs"] += 1
         return total
 
@@ -253,7 +255,9 @@ class Learning:
         checkpoints.require_rows(state["curves"], len(CURVES) + width, "curves")
         checkpoints.require_as_many(state["active"], range(self.settings.parallel + 1), "active")
         checkpoints.require_as_many(state["accepted"], range(len(state["log"]), len(state["log"]) + 1), "accepted")
-        self.active, self.accepted = state["active"], state["accepted"]
+        self.active, self.accepted = (
+            {name: tensor.to(self.split.device) for name, tensor in state[part].items()} for part in ("active", "accepted")
+        )
         self.log, self.curves, self.n_begun = state["log"], state["curves"], state["begun"]
         self.rng.bit_generator.state = json.loads(state["rng"])
 

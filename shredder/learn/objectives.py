@@ -50,8 +50,15 @@ def clustering(multiplicative: Tensor, activations: Tensor, others: Tensor, same
     """
     distances = (activations - others).abs().flatten(1)  # (n, D)
     w = multiplicative.abs().flatten(1)
-    pos, neg = w @ distances[same_label].sum(0), w @ distances[~same_label].sum(0)
+    pos, neg = (w @ _sum_of(distances, rows) for rows in (same_label, ~same_label))
     if form == "raw":
         return pos - neg
     # Where every activation meets itself no distance is left, and 0 / 0 stands for 0.
     return (pos - neg) / (pos + neg).clamp(min=torch.finfo(w.dtype).tiny)
+
+
+def _sum_of(distances: Tensor, rows: Tensor) -> Tensor:
+    """Sum over some rows of `distances`, (n, D), those where `rows`, bool (n,), is true."""
+    if distances.device.type == "cpu":
+        return distances[rows].sum(0)
+    return rows.to(distances.dtype) @ distances  # to pick rows, one would wait until it is known how many

@@ -97,17 +97,17 @@ def _run(task: Task, args: Arguments) -> None:
     train, test = system.images(train=args.images, test=None)
     files = [args.output / name for name in ACTIVATIONS]
     reserve(system.shape, dict(zip(files, (train, test), strict=False)))
-    of_edge = key(args, system.files, only=("dataset", "images", "cutting_point", "public_labels"))
+    of_edge = key(args, system.files, only=("dataset", "images", "cutting_point", "public_labels", "device"))
     (activations, classes), (test_activations, test_classes) = (
         cached_activations(system.split, images, system.shape, path, of_edge + images.digest(), args.skip_corrupt)
         for path, images in zip(files, (train, test), strict=False)
     )
-    n, labels = held_out(len(classes)), system.labels.public(classes)
+    n, labels = held_out(len(classes)), system.labels.public(classes).to(activations.device)
     judging, private = (activations[:n], labels[:n]), None
     if args.private_labels:
         split = system.private_split
         own, _ = cached_activations(split, train, system.shape, files[2], of_edge + train.digest(), args.skip_corrupt)
-        private = PrivateRows(split, own[n:], system.private_of(classes[n:]))
+        private = PrivateRows(split, own[n:], system.private_of(classes[n:]).to(own.device))
     target = settings(args)
     if args.min_accuracy is None:
         clean = clean_accuracy(system.split, *judging)

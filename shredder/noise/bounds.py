@@ -14,6 +14,7 @@ from scipy.special import ndtri
 from torch import Tensor
 
 from shredder.io.cli import InputError
+from shredder.io.device import moved
 
 # Standard errors above an estimate; a Normal estimate stays below its quantile by more in one case of a hundred.
 _QUANTILE = float(ndtri(0.99))
@@ -121,17 +122,14 @@ def gaussian_bits(covariance: Tensor, scales: Tensor, queries: int = 1) -> Tenso
     Tensor, ()
     """
     ratio = queries * covariance / (scales[:, None] * scales)
-    return torch.linalg.slogdet(torch.eye(len(scales), dtype=ratio.dtype, device=ratio.device) + ratio).logabsdet / (
-        2 * math.log(2)
-    )
+    identity = torch.eye(len(scales), dtype=ratio.dtype, device=ratio.device)
+    return torch.linalg.slogdet(identity + ratio).logabsdet / (2 * math.log(2))
 
 
 def gaussian_bits_at_most(signal: Tensor, scales: Tensor, queries: int = 1) -> float:
     """`gaussian_bits` of the covariance that `signal`, (n, r), was drawn with: a one-sided 99 % confidence bound."""
     standard = signal.double() * math.sqrt(queries) / scales.double()
-    return Sample(standard).log_det(torch.ones(signal.shape[1], dtype=torch.float64, device=signal.device)).at_most() / (
-        2 * math.log(2)
-    )
+    return Sample(standard).log_det(torch.ones_like(standard[0])).at_most() / (2 * math.log(2))
 
 
 def two_level_bits(limits: Tensor, scales: Tensor, queries: int = 1) -> Tensor:
@@ -224,9 +222,8 @@ def laplace_bits_at_most(signal: Tensor, scales: Tensor, rng: np.random.Generato
     values, moves = [], torch.zeros(n, dtype=torch.float64, device=scales.device)
     n_mixed = int(min(_MIXED, max(_FEWEST_MIXED, _OPERATIONS / cost)))
     for _ in range(n_mixed):
-        precision = torch.from_numpy((1 / rng.standard_exponential((queries, d))).sum(0)).to(scales.device) / (
-            2 * scales.square()
-        )
+        drawn = moved((1 / rng.standard_exponential((queries, d))).sum(0), scales.device)
+        precision = drawn / (2 * scales.square())
         found = sample.log_det(1 / precision)
         values.append(found.value + precision.log().sum().item())
         moves += found.moves / n_mixed

@@ -18,7 +18,7 @@ from shredder.noise.rounding import bits_left, grid_of, standard_normal, to_grid
 
 # What is sent of a reading u: u itself, c * tanh(u / c), or c * sign(u).
 Form = Literal["linear", "saturated", "quantised"]
-# Rows that directions are added to at once: they stay in the cache.
+# Rows that directions are added to at once on a processor: they stay in the cache.
 _ROWS_AT_ONCE = 256
 
 
@@ -88,7 +88,7 @@ class Fresh:
         """s * e of each query, float64 (n_queries, r)."""
         if rule not in self.rules:
             raise InputError(f"--draw {rule}: fresh is the rule of what --method fresh learned, and its only one")
-        noise = self.scales.double() * standard_normal((n_queries, len(self.scales)), rng).to(self.scales.device)
+        noise = self.scales.double() * standard_normal((n_queries, len(self.scales)), rng, self.scales.device)
         return Draws(None, noise, self.grid[None])
 
     def released(self, signal: Tensor, noise: Tensor) -> Tensor:
@@ -102,7 +102,8 @@ class Fresh:
         rounds as its tiles fall.
         """
         y, sent = y.float(), self.additive.flatten().expand(len(y), -1).clone()
-        for some, of_some in zip(sent.split(_ROWS_AT_ONCE), y.split(_ROWS_AT_ONCE), strict=True):
+        at_once = _ROWS_AT_ONCE if y.device.type == "cpu" else max(1, len(y))
+        for some, of_some in zip(sent.split(at_once), y.split(at_once), strict=True):
             for direction, column in zip(self.directions.T, of_some.T, strict=True):
                 some += column[:, None] * direction
         return sent.view(len(y), *self.shape)

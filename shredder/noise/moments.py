@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from shredder.io.device import moved
 from shredder.noise import bounds
 from shredder.noise.bounds import ELEMENTS_WITH_COVARIANCE
 from shredder.noise.order_statistics import laplace_order_covariance, order_statistics
@@ -33,25 +34,19 @@ class LaplaceNoise:
         """Of each element, (D,)."""
         if self.order is None:
             return self.location
-        return (
-            self.location
-            + self.scale * torch.from_numpy(order_statistics(len(self.order), "laplace")[0]).to(self.scale.device)[self._ranks]
-        )
+        return self.location + self.scale * self._order_statistics[0]
 
     def variance(self) -> Tensor:
         """Of each element, (D,)."""
         if self.order is None:
             return 2 * self.scale.square()
-        return (
-            self.scale.square()
-            * torch.from_numpy(order_statistics(len(self.order), "laplace")[1]).to(self.scale.device)[self._ranks]
-        )
+        return self.scale.square() * self._order_statistics[1]
 
     def covariance(self) -> Tensor:
         """Of all elements, (D, D)."""
         if self.order is None:
             return torch.diag(self.variance())
-        standard = torch.from_numpy(laplace_order_covariance(len(self.order))).to(self.scale.device)
+        standard = moved(laplace_order_covariance(len(self.order)), self.scale.device)
         return self.scale.square() * standard[self._ranks][:, self._ranks]
 
     def entropy(self) -> float:
@@ -76,6 +71,12 @@ class LaplaceNoise:
         if self.order is None:
             found.append(bounds.laplace_bits_at_most(flat, self.scale, rng, queries))
         return min(found, default=math.inf)
+
+    @property
+    def _order_statistics(self) -> list[Tensor]:
+        """Mean and variance of each element's standard value, (D,)."""
+        found = order_statistics(len(self.order), "laplace")
+        return [moved(values, self.scale.device)[self._ranks] for values in found]
 
     @property
     def _ranks(self) -> Tensor:

@@ -26,6 +26,8 @@ import torch
 from scipy.special import ndtri
 from torch import Tensor
 
+from shredder.io.device import moved
+
 # Multiples of the grid in a scale: 2^8 to 2^9.
 _BITS_OF_A_SCALE = 8
 
@@ -44,13 +46,13 @@ def to_grid(values: Tensor, grid: Tensor) -> Tensor:
     return torch.where(grid > 0, (values / torch.where(grid > 0, grid, 1.0)).round() * grid + 0.0, values)
 
 
-def standard_normal(shape: tuple[int, ...], rng: np.random.Generator) -> Tensor:
-    """Standard Normal values, float64, by the inverse distribution function of v on a grid of 2^-53.
+def standard_normal(shape: tuple[int, ...], rng: np.random.Generator, device: str | torch.device = "cpu") -> Tensor:
+    """Standard Normal values, float64, on a device, by the inverse distribution function of v on a grid of 2^-53.
 
     v is an odd multiple of 2^-54 in (0, 1/2), and the sign a bit of its own, so that both tails are equally fine.
     """
     v = (rng.integers(-(2**52), 2**52, size=shape) + 0.5) * 2.0**-53
-    return torch.from_numpy(-np.sign(v) * ndtri(np.abs(v)))
+    return moved(-np.sign(v) * ndtri(np.abs(v)), device)
 
 
 def lowest_set_bit(values: Tensor) -> Tensor:

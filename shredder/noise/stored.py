@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from shredder.io.cli import InputError
+from shredder.io.device import moved
 from shredder.io.files import npy
 from shredder.noise import draws
 from shredder.noise.draws import Draws, Fitted
@@ -196,7 +197,7 @@ class Collection(Elementwise):
             if len(self) < 2:
                 raise InputError("--draw elementwise-laplace: a single tensor has no spread; expected two or more")
             return draws.redraw_elements(self.additive, n_queries, rng)
-        members, w = torch.from_numpy(rng.integers(len(self), size=n_queries)), self.multiplicative
+        members, w = moved(rng.integers(len(self), size=n_queries), self.additive.device), self.multiplicative
         if rule == "verbatim":
             return Draws(None if w is None else w[members], self.additive[members])
         drawn = self._fitted.redrawn(members, rng).unflatten(1, self.shape)
@@ -235,7 +236,7 @@ class Collection(Elementwise):
         zero = torch.zeros_like(n)
         if rule == "verbatim":
             return Moments(w, zero, n, zero)
-        mean, variance = (torch.from_numpy(values).to(w.device) for values in order_statistics(w.shape[1], "normal"))
+        mean, variance = (moved(values, w.device) for values in order_statistics(w.shape[1], "normal"))
         ranks, location, scale = w.argsort(1).argsort(1), w.mean(1, keepdim=True), w.std(1, correction=0, keepdim=True)
         return Moments(location + scale * mean[ranks], scale.square() * variance[ranks], n, zero)
 
@@ -280,7 +281,7 @@ class Distributions(Elementwise):
     def draw(self, n_queries: int, rule: str, rng: np.random.Generator) -> Draws:
         """Values of a member's distribution, the member chosen uniformly, placed in its order (v3)."""
         draws.require_rule(rule, self.rules, "distributions are drawn in their order, for their tensors are gone")
-        members = torch.from_numpy(rng.integers(len(self), size=n_queries))
+        members = moved(rng.integers(len(self), size=n_queries), self.orders.device)
         location, scale = self.parameters[members].double().unsqueeze(-1).unbind(1)
         orders = self.orders[members].flip(1)
         return draws.on_a_grid(draws.placed(orders, location, scale, "laplace", rng).unflatten(1, self.shape), scale)

@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from shredder.io.device import moved
+
 
 def noisy(activations: Tensor, multiplicative: Tensor | None, additive: Tensor) -> Tensor:
     """The noisy activation a' = w * a + n, element by element; shapes broadcast. None stands for w = 1, as in v1."""
@@ -59,8 +61,12 @@ def laplace_fit(tensors: Tensor) -> tuple[Tensor, Tensor]:
         As scipy.stats.laplace.fit: of an even number of elements the median is the mean of the middle two.
     """
     flat = tensors.detach().flatten(1).double()
-    middle = flat.sort(1).values[:, [(flat.shape[1] - 1) // 2, flat.shape[1] // 2]]
-    location = middle.mean(1)
+    if flat.device.type == "cpu":  # numpy does not sort all of them, and sums them in an order of its own
+        array = flat.numpy()
+        location = np.median(array, axis=1)
+        return torch.from_numpy(location), torch.from_numpy(np.abs(array - location[:, None]).mean(1))
+    ascending, d = flat.sort(1).values, flat.shape[1]
+    location = (ascending[:, (d - 1) // 2] + ascending[:, d // 2]) / 2
     return location, (flat - location[:, None]).abs().mean(1)
 
 
@@ -81,9 +87,10 @@ def laplace_fit_error(tensors: Tensor) -> Tensor:
     -------
     Tensor, float64, (N,)
     """
-    location, scale = (values[:, None] for values in laplace_fit(tensors))
-    standard = ((tensors.detach().flatten(1).double() - location) / scale).cpu().numpy()
+    flat = tensors.detach().flatten(1).double().cpu()
+    location, scale = (values[:, None] for values in laplace_fit(flat))
+    standard = ((flat - location) / scale).numpy()
     edges = np.linspace(-8, 8, 33)
     shares = np.stack([np.histogram(row, edges)[0] / len(row) for row in standard]) if len(standard) else np.zeros((0, 32))
     density = np.exp(-np.abs(edges[:-1] + edges[1:]) / 2) / 2
-    return torch.from_numpy(((shares / (edges[1] - edges[0]) - density) ** 2).sum(1)).to(tensors.device)
+    return moved(((shares / (edges[1] - edges[0]) - density) ** 2).sum(1), tensors.device)

@@ -144,11 +144,12 @@ def judges(system: System, channel: Channel, images: Images, original: Tensor) -
     """The public network on `original` activations, and, where a private label is left, the private one on its own."""
     readable = torch.ones(len(images), dtype=torch.bool)
     readable[images.unreadable] = False
-    classes = images.labels[readable][: len(original)].to(original.device)
-    found = {"public": Judged(system.split, sent_of(channel, original), system.labels.public(classes))}
+    classes = images.labels[readable][: len(original)]
+    labels = system.labels.public(classes).to(original.device)
+    found = {"public": Judged(system.split, sent_of(channel, original), labels)}
     if split := system.private_split:
         own = torch.cat([activations for _, _, activations in edge_pass(split, images)])[: len(original)]
-        found["private"] = Judged(split, sent_of(channel, own), system.private_of(classes))
+        found["private"] = Judged(split, sent_of(channel, own), system.private_of(classes).to(own.device))
     return found
 
 
@@ -172,7 +173,7 @@ def judge(
     truth = torch.from_numpy(files["public_labels"].array()[:, 0].copy()).to(public.labels.device)
     with progress(len(truth), unit="draw", desc="noise") as bar:
         for rows, queries in write_noisy(channel, files, query_generator(seed), truth.device):
-            n_right += (public.split.cloud(queries).argmax(1) == truth[rows]).sum().item()
+            n_right = n_right + (public.split.cloud(queries).argmax(1) == truth[rows]).sum()
             w, n = channel.source.tensors(channel.draws(len(queries), judging))
             for first in range(0, len(n), _DRAWS_AT_ONCE):
                 noise = [tensor if tensor is None else tensor[first : first + _DRAWS_AT_ONCE] for tensor in (w, n)]
@@ -182,7 +183,7 @@ def judge(
                 bar.set_postfix_str(f"SNR {columns[-1][0].mean():.3g}, accuracy {watched}", refresh=False)
                 bar.update(len(accuracy[0]))
     names = ("snr", *(f"{name}_accuracy" for name in networks))
-    return dict(zip(names, torch.cat(columns, dim=1), strict=True)), n_right
+    return dict(zip(names, torch.cat(columns, dim=1).cpu(), strict=True)), int(n_right)
 
 
 def write_noisy(

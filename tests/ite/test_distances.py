@@ -15,6 +15,7 @@ from ite import distances, matrices, neighbors, parts, sums
 from ite.cost import MIShannon_DKL, MIShannon_HS, MIShannon_KSG
 from ite.distances import Distances
 from ite.neighbors import knn_distances
+from tests.accelerator import DEVICE, Accelerator
 
 RTOL = 1e-9
 
@@ -618,6 +619,18 @@ def test_products_on_the_device(monkeypatch):
     y = Distances(dependent(np.random.default_rng(0), 60, 30, 20))
     with pytest.raises((RuntimeError, NotImplementedError), match="meta"):
         y.to_neighbors([1])
+
+
+@quiet
+def test_tensors_on_an_accelerator_are_compared_there():
+    y = np.hstack(dependent(np.random.default_rng(0), 200, 30, 20))
+    estimators = [ite.cost.MIShannon_DKL(rng=0), ite.cost.MIShannon_KSG(), ite.cost.BIDistCov()]
+    expected = [co.estimation(y, [30, 20]) for co in estimators]
+    with Accelerator():
+        there = torch.from_numpy(y).to(DEVICE)
+        assert Distances([there[:, :30], there[:, 30:]])._matrices.device.type == DEVICE
+        assert_allclose([co.estimation(there, [30, 20]) for co in estimators], expected, rtol=1e-7)
+    assert_array_equal([co.estimation(torch.from_numpy(y), [30, 20]) for co in estimators], expected)
 
 
 @quiet

@@ -13,6 +13,7 @@ from sklearn.neighbors import NearestNeighbors
 from ite import max_norm, neighbors
 from ite.max_norm import max_norm_neighbors, n_within
 from ite.neighbors import TREE_COLUMNS, knn_distances
+from tests.accelerator import DEVICE, Accelerator
 
 # The docstring promises 1e-7 for the ranking; centring the points may round away as much again where the differences are
 # 1e-8 of the coordinates. 1e-6 covers both and still rules out float32, whose squares are off by 1e-5 and more here.
@@ -476,3 +477,25 @@ def test_extreme_scales_are_no_limit(scale, d):
     # Squares of such numbers leave the range of floats; a power of ten times the data is that power times the distances.
     rows = np.random.default_rng(5).normal(size=(200, d)) + 5 * np.repeat([-1, 1], 100)[:, None]
     np.testing.assert_allclose(knn_distances(scale * rows, 3), scale * knn_distances(rows, 3), rtol=1e-9)
+
+
+# Tensors. tests/accelerator.py is a device that refuses what is not on it.
+
+
+@pytest.mark.parametrize(("n", "d"), [(60, 3), (700, 40), (2100, 520)], ids=["few columns", "tiles", "a projection"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_tensors_on_an_accelerator_are_searched_there(n, d, dtype):
+    rng = np.random.default_rng(0)
+    points, queries = (rng.normal(size=(m, d)).astype(dtype) for m in (n, 50))
+    with Accelerator():
+        there, asked = (torch.from_numpy(y).to(DEVICE) for y in (points, queries))
+        own, of_queries = knn_distances(there, 3), knn_distances(there, 3, asked)
+        with pytest.raises(ValueError, match="points are on meta, queries on cpu; expected them in one place"):
+            knn_distances(there, 3, queries)
+    assert_allclose(own, brute_force(points, 3), rtol=RTOL)
+    assert_allclose(of_queries, knn_distances(points, 3, queries), rtol=RTOL)
+
+
+def test_tensors_of_the_processor_are_arrays():
+    points = np.random.default_rng(0).normal(size=(300, 30))
+    assert_array_equal(knn_distances(torch.from_numpy(points).requires_grad_(), 3), knn_distances(points, 3))
