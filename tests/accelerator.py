@@ -109,7 +109,3 @@ class Accelerator(TorchDispatchMode):
 
 def _inner(value: Any) -> Any:
     return value.inner if isinstance(value, There) else value
-
-
-def _inner(value: Any) -> Any:
-    return value.inner if isinstance(value, There) else value
