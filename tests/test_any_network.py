@@ -80,6 +80,8 @@ def test_cutting_points_are_where_one_value_crosses():
     assert task.cutting_points["layer3"] == (256, 14, 14) and task.cutting_points["flatten"] == (512,)
     assert "layer3.0.conv1" not in task.cutting_points
     assert read_task("imagenet:squeezenet1_1").cutting_points["features.8"] == (256, 13, 13)
+    assert read_task("imagenet:vgg16").cutting_points["features.30"] == (512, 7, 7)
+    assert read_task("imagenet:alexnet").cutting_points["features.12"] == (256, 6, 6)
 
 
 @pytest.mark.parametrize(("name", "side"), [("alexnet", 224), ("inception_v3", 299)])
