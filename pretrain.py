@@ -7,8 +7,8 @@
     python pretrain.py --task cifar10
 
 Prints the accuracy on test images. The last epoch's weights are kept: nothing is selected on test images, and what step 1 holds
-out is not learned from. On two cores that have bfloat16 a minute for each LeNet, four for AlexNet on digits, half an hour for
-CIFAR-10, and an hour and a half for AlexNet on photographs.
+out is not learned from. On two cores that have bfloat16 a minute for each LeNet, four for AlexNet on digits, three quarters of
+an hour for CIFAR-10; two minutes on a GPU for AlexNet on photographs.
 """
 
 import dataclasses
