@@ -430,7 +430,7 @@ LOGS = (nn.LogSoftmax(1),)
     ],
 )  # fmt: skip
 def test_a_task_that_does_not_fit_is_refused_in_one_line(task, message, monkeypatch):
-    monkeypatch.setattr("shredder.learn.step.read_task", lambda _: task)
+    monkeypatch.setattr("shredder.learn.step.read_task", lambda *_: task)
     with pytest.raises(InputError, match=message) as error:
         train_noise.main(train_noise.Arguments(task="wrong", **QUICK))
     assert "\n" not in str(error.value) and not Path("runs").exists()

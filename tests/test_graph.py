@@ -193,7 +193,7 @@ def test_learned_and_sampled_like_any_other(tmp_path, monkeypatch, residual):
     dataset = Dataset(tensors(lambda folder, part: (inputs, classes)), ("classes",), 8 * 18)
     task = Task("residual", {"relu": (3, 3, 3)}, {"random": dataset}, labels)
     for module in ("learn.step", "system"):
-        monkeypatch.setattr(f"shredder.{module}.read_task", lambda _: task)
+        monkeypatch.setattr(f"shredder.{module}.read_task", lambda *_: task)
     quick = {"members": 2, "epochs": 3, "min_epochs": 1, "min_accuracy": 0.0, "scale": 0.1, "batch_size": 20}
     train_noise.main(train_noise.Arguments(task="residual", method="additive", output=tmp_path / "noise", **quick))
     sample_mutual_info.main(sample_mutual_info.Arguments(noise=tmp_path / "noise", output=tmp_path / "sample", seed=0))
@@ -205,7 +205,7 @@ def test_learned_and_sampled_like_any_other(tmp_path, monkeypatch, residual):
 def test_list_cuts(monkeypatch, capsys, residual):
     labels = {"classes": Labels(lambda path: residual, lambda: ROOT / "LICENSE")}
     dataset = Dataset(tensors(lambda folder, part: (X, torch.zeros(5, dtype=torch.int64))), ("classes",), 8 * 18)
-    monkeypatch.setattr("shredder.learn.step.read_task", lambda _: Task("r", {"relu": (3, 3, 3)}, {"random": dataset}, labels))
+    monkeypatch.setattr("shredder.learn.step.read_task", lambda *_: Task("r", {"relu": (3, 3, 3)}, {"random": dataset}, labels))
     train_noise.main(train_noise.Arguments(task="r", list_cuts=True))
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["shape", "bytes"] and lines[1].split() == ["first.0", "3", "x", "3", "x", "3", "108"]
