@@ -84,7 +84,10 @@ def chosen(task: Task, args: Any) -> Any:
             f"--private-weights: with --public-labels {args.public_labels} no private label is left in {task.name}, or none "
             "that has a network"
         )
-    private = of_private.weights() if has_network and args.private_weights is None else args.private_weights
+    private = args.private_weights
+    if has_network and private is None:
+        same_file = of_private.weights is labels.weights and args.weights is not None
+        private = args.weights if same_file else of_private.weights()
     own = {"task": Path(args.task)} if Path(args.task).suffix == ".py" else {}
     own["device"] = with_float64(args.device)
     return dataclasses.replace(args, weights=args.weights or labels.weights(), private_weights=private, **own)

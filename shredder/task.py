@@ -83,7 +83,7 @@ class Labels:
         From the path of weights to the network, which answers scores or log-probabilities: any module that `SplitNetwork`
         takes. Raises WeightsError. None of labels that are only hidden: then there is no untrained adversary.
     weights : callable
-        The path of the weights that are taken where none are named; it may download them.
+        The path of the weights that are taken where none are named; it may download them. Labels of one network share it.
     public : callable
         From classes, int64 (n,), to these labels.
     private : str or None

@@ -12,6 +12,7 @@ import torch
 import attack
 import sample_mutual_info as sample
 import train_noise as train
+from models.cifar10 import WEIGHTS
 from models.weights import WeightsError
 from shredder.io.cli import InputError
 from shredder.io.files import sha256
@@ -318,3 +319,14 @@ def test_records_of_before_tasks_name_a_script(tmp_path):
         record = json.loads((copy / "run.json").read_text())
         assert record["command"] == f"train_noise_{name}.py" and "task" not in record["arguments"]
         assert with_noise(sample.Arguments(noise=copy))[0] is task
+
+
+def test_labels_of_one_network_share_the_weights_that_are_named(tmp_path):
+    """Whoever names the cloud's need not name the adversary's, if the task says that they are the same file."""
+    file = tmp_path / "own.safetensors"
+    file.write_bytes(WEIGHTS.read_bytes())
+    args = train.Arguments(task="cifar10", public_labels="animal", weights=file)
+    assert chosen(read_task("cifar10"), args).private_weights == file
+    assert chosen(read_task("cifar10"), dataclasses.replace(args, weights=None)).private_weights == WEIGHTS
+    lenet = train.Arguments(task="lenet", public_labels="gt5", weights=file)
+    assert chosen(read_task("lenet"), lenet).private_weights.name == "lenet-digit.safetensors"
