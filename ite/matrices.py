@@ -16,8 +16,9 @@ from scipy.spatial.distance import cdist
 from torch import Tensor
 from tqdm import tqdm
 
+from ite.arrays import as_tensor, centre_of, unit_of
 from ite.cost.shared import row_codes
-from ite.neighbors import BAR, as_tensor, centre_of, float32_is_exact, unit_of
+from ite.neighbors import BAR, float32_is_exact
 from ite.parts import in_threads, least_of, parts_of, picked, rows_in_cache
 
 Kind = Literal["float32", "float64", "max"]  # squared distances in either precision; the maximum norm's, in float64

@@ -10,7 +10,6 @@ Rounding is bounded as in N. Higham and T. Mary, "A new approach to probabilisti
 probability below 2 d exp(-c^2 / 2). Rows for which float32 is too coarse are ranked in float64.
 """
 
-import warnings
 from collections.abc import Iterator
 from functools import lru_cache
 
@@ -19,6 +18,8 @@ import torch
 from scipy.spatial import cKDTree
 from torch import Tensor
 from tqdm import tqdm
+
+from ite.arrays import as_array, as_tensor, centre_of, extremes_of, unit_of
 
 # What the estimators work with; bytes, and where products are computed.
 MEMORY_LIMIT = 10**9
@@ -29,7 +30,6 @@ TREE_COLUMNS = 8
 TREE_COLUMNS_OF_MANY, MANY = 12, 30_000
 _QUERIES, _POINTS = 512, 16_384  # of a tile; larger ones leave the cache, smaller ones slow the product
 _CANDIDATES_BEYOND_K = 13
-_CENTRED_BY = 33  # rows
 _BASIS, _CANDIDATES_IN_BASIS = 128, 45
 _LEAST_COLUMNS, _LEAST_POINTS = 512, 2048  # for a projection to be worth its while
 _DIFFERENCES = 300_000  # at once; they stay in the cache
@@ -267,43 +267,9 @@ class _Ranking:
         return max(1, at_once // self.points.shape[1])
 
 
-def centre_of(points: np.ndarray | Tensor) -> np.ndarray:
-    """The median of some rows, float64 (d,), which a few far ones do not move away from all the others."""
-    some = points[:: -(-len(points) // _CENTRED_BY)]
-    return np.median((some.cpu().numpy() if isinstance(some, Tensor) else some).astype(np.float64), axis=0)
-
-
-def extremes_of(y: np.ndarray | Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """The least and the largest number of each column, (d,)."""
-    return (y.amin(0).cpu().numpy(), y.amax(0).cpu().numpy()) if isinstance(y, Tensor) else (y.min(axis=0), y.max(axis=0))
-
-
-def unit_of(largest: float) -> float:
-    """A power of two to divide coordinates up to `largest` by, lest float32 squares under- or overflow.
-
-    The largest becomes 2^50, so that in float32 ordinary rows may be 2^-100 of a far one.
-    """
-    return 2.0 ** ((np.frexp(largest)[1] if largest else -900) - 50)
-
-
 def float32_is_exact(device: torch.device) -> bool:
     """Whether products of float32 matrices are of float32, as torch is set; otherwise they may be of shorter numbers."""
     backend = getattr(torch.backends.cuda if device.type == "cuda" else torch.backends.mkldnn, "matmul", None)
     if hasattr(backend, "fp32_precision"):  # once it is set, the older question raises
         return backend.fp32_precision in ("none", "ieee")
     return torch.get_float32_matmul_precision() == "highest"
-
-
-def as_array(y: np.ndarray | Tensor) -> np.ndarray | Tensor:
-    """Of a tensor an array with its memory, where it has such; `y` as it is otherwise."""
-    return y.detach().numpy() if isinstance(y, Tensor) and y.device.type == "cpu" else y
-
-
-def as_tensor(y: np.ndarray | Tensor) -> Tensor:
-    """`y` as a tensor, with its memory where torch can."""
-    if isinstance(y, Tensor):
-        return y.detach()
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")  # nothing writes to it
-        in_torch = all(stride >= 0 and stride % y.itemsize == 0 for stride in y.strides) and y.dtype.isnative
-        return torch.from_numpy(y if in_torch else y.astype(y.dtype.newbyteorder("=")))

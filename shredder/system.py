@@ -73,9 +73,8 @@ def chosen(task: Task, args: Any) -> Any:
     require_one_of(args, public_labels=possible)
     labels = task.labels[args.public_labels]
     if args.cutting_point not in task.cutting_points and args.weights is not None:
-        SplitNetwork(
-            labels.network(args.weights), args.cutting_point
-        )  # which says why a place is none, if it is a place at all
+        # It says why a place is none, if it is a place at all.
+        SplitNetwork(labels.network(args.weights), args.cutting_point)
     require_one_of(args, cutting_point=task.cutting_points)
     of_private = task.labels[labels.private] if labels.private else None
     has_network = of_private is not None and of_private.network is not None

@@ -82,7 +82,7 @@ class Labels:
     network : callable or None
         From the path of weights to the network, which answers scores or log-probabilities: any module that `SplitNetwork`
         takes. Raises WeightsError. None of labels that are only hidden: then there is no untrained adversary.
-    weights : callable
+    weights : callable or None
         The path of the weights that are taken where none are named; it may download them. Labels of one network share it.
     public : callable
         From classes, int64 (n,), to these labels.
@@ -91,7 +91,7 @@ class Labels:
     """
 
     network: Callable[[Path], nn.Module] | None
-    weights: Callable[[], Path] = Path
+    weights: Callable[[], Path] | None = None
     public: Callable[[Tensor], Tensor] = same
     private: str | None = None
 

@@ -71,8 +71,7 @@ def photographs(data_root: Path, parts: Mapping[str, int | None]) -> dict[str, I
     images = {}
     for part, n in parts.items():
         paths, classes = imagenette(data_root, lambda of, _, part=part: (of == "train") == (part == "train"))
-        order = first_of(random_order(len(classes)), n, part, "imagenette")
-        images[part] = file_images([paths[row] for row in order.tolist()], classes[order])
+        images[part] = file_images(paths, classes, n, part, "imagenette")
     return images
 
 

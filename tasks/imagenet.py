@@ -15,7 +15,7 @@ from torch import nn
 from models.classifiers import among, classifier, pretrained, require_name, transform_of, weights_file
 from models.weights import WeightsError
 from shredder.inputs.imagenette import CLASSES, among_1000, imagenette, of_validation
-from shredder.inputs.images import Images, file_images, first_of, imagenet_images, random_order
+from shredder.inputs.images import Images, file_images, imagenet_images
 from shredder.io.cli import InputError
 from shredder.task import Dataset, Labels, Task, cutting_points
 
@@ -30,8 +30,7 @@ def ten_classes(network: str, data_root: Path, parts: Mapping[str, int | None]) 
     images = {}
     for part, n in parts.items():
         paths, classes = imagenette(data_root, lambda _, name, part=part: of_validation(name) == (part == "test"))
-        order = first_of(random_order(len(classes)), n, part, "imagenette")
-        images[part] = file_images([paths[row] for row in order.tolist()], classes[order], transform_of(network))
+        images[part] = file_images(paths, classes, n, part, "imagenette", transform_of(network))
     return images
 
 

@@ -216,17 +216,25 @@ def tensor_images(
     return Images(labels, range(len(labels)), partial(_made, pixels, transform), shape, batch_size, content=content)
 
 
-def file_images(paths: Sequence[str], classes: Tensor, transform: Any = None) -> Images:
-    """Image files and their classes, int64 (n,), decoded when they are asked for.
+def file_images(
+    paths: Sequence[str], classes: Tensor, n_images: int | None, part: str, name: str, transform: Any = None
+) -> Images:
+    """Image files and their classes, int64 (n,), in a random order, decoded when they are asked for.
 
     Parameters
     ----------
+    n_images : int or None
+        The first so many of that order, or all.
+    part, name : str
+        "train" or "test", and the dataset's name, for the message where there are fewer.
     transform : torchvision's preset for image classification, or another callable that has its `crop_size`
         From an RGB picture to the edge's input, float32 (3, H, W). None: `imagenet_transform`.
     """
     transform = imagenet_transform() if transform is None else transform
     (side,) = transform.crop_size
-    return Images(classes, paths, partial(_decode_all, paths, transform), (3, side, side), workers=_WORKERS)
+    order = first_of(random_order(len(classes)), n_images, part, name)
+    names = [paths[row] for row in order.tolist()]
+    return Images(classes[order], names, partial(_decode_all, names, transform), (3, side, side), workers=_WORKERS)
 
 
 def imagenet_images(data_root: Path, part: str, n_images: int | None, transform: Any = None) -> Images:
@@ -247,8 +255,7 @@ def imagenet_images(data_root: Path, part: str, n_images: int | None, transform:
         If images are missing, or the folder's classes are not ImageNet's thousand, or there are fewer than `n_images`.
     """
     paths, classes = image_folder(Path(data_root) / {"train": "train", "test": "val"}[part])
-    order = first_of(random_order(len(classes)), n_images, part, "imagenet")
-    return file_images([paths[row] for row in order.tolist()], classes[order], transform)
+    return file_images(paths, classes, n_images, part, "imagenet", transform)
 
 
 def to_imagenet_input(images: Tensor) -> Tensor:

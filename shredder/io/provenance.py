@@ -72,11 +72,12 @@ def plain(value: Any) -> Any:
 def path_text(path: Path, folder: Path, followed: bool) -> str:
     """A path as a record in `folder` has it: from there, `/` between names.
 
-    Outside the repository and the record's folder, only one that is `followed` by a later step leads anywhere: of another, say
+    A path leads out of the record's folder where both are in the repository, or a later step has `followed` it: of another, say
     a data set's, the name alone is kept, `.../name`, for where a machine keeps its files is no part of a result.
     """
     path, folder = path.parent.resolve() / path.name, folder.resolve()
-    if not (followed or path.is_relative_to(REPOSITORY) or path.is_relative_to(folder)):
+    together = path.is_relative_to(REPOSITORY) and folder.is_relative_to(REPOSITORY)
+    if not (followed or together or path.is_relative_to(folder)):
         return f".../{path.name}"
     try:
         return Path(os.path.relpath(path, folder)).as_posix()

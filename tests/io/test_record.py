@@ -63,7 +63,6 @@ def test_a_path_leads_to_what_the_next_step_needs(tmp_path, monkeypatch, inside,
     monkeypatch.chdir(tmp_path)  # it does not matter where the next step is run
     path = path_in(tmp_path / "runs" / "sample" / "run.json", found[flag])
     assert path.samefile(named)
-    assert path_in(tmp_path / "runs" / "sample" / "run.json", found["weights"]).samefile(Arguments.weights)
 
 
 def test_a_folder_of_runs_may_be_moved(tmp_path):
@@ -97,6 +96,14 @@ def test_no_machines_folders():
     found = json.loads(text)["arguments"]
     assert found["additive"] == "../noise/additive.npy" and found["weights"] == "../../../models/lenet-digit.safetensors"
     assert found["data_root"] == ".../mnist" and str(ROOT) not in text and "this machine" not in text
+
+
+def test_no_repositorys_folder_from_outside(tmp_path):
+    """A record that lies elsewhere says nothing of where the repository is, but for what a later step follows."""
+    noise = ROOT / "artifacts" / "lenet" / "noise" / "additive.npy"
+    found = written(tmp_path / "sample", additive=noise)["arguments"]
+    assert found["weights"] == ".../lenet-digit.safetensors" and found["output"] == "."
+    assert path_in(tmp_path / "sample" / "run.json", found["additive"]).samefile(noise)
 
 
 def test_records_of_old_runs_are_relative_to_the_repository(tmp_path):
