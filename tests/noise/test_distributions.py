@@ -379,5 +379,5 @@ def test_collection_is_another_name_for_members(tmp_path):
 def test_methods_share_the_script(tmp_path, method):
     train.main(train.Arguments(output=tmp_path, **SMALL | {"method": method, "public_labels": "digits", "epochs": 3}))
     weights = json.loads((tmp_path / "run.json").read_text())["arguments"]["weights"]
-    assert path_in(tmp_path / "run.json", weights).resolve() == WEIGHTS[10].resolve()
+    assert weights == f".../{WEIGHTS[10].name}"
     assert (tmp_path / "multiplicative.npy").exists() == (method == "self-supervised")
