@@ -61,7 +61,7 @@ def compared(channel: Channel, signal: Tensor, sent: Tensor) -> tuple[Tensor, Te
     """As `_gallery`, of the rows of `signal`, (n, ...), and what was sent of them."""
     if channel.laplace() is None:
         density, source = channel.density(), channel.source
-        y, t = density.sent(sent).double(), density.own(signal).double()
+        y, t = density.sent(source.received(sent)).double(), density.own(signal).double()
         # What a device would send that sums in float32: each candidate's own rounding outside the directions.
         _, mean = source.tensors(Draws(None, torch.zeros(1, signal.shape[1], dtype=torch.float64, device=signal.device)))
         own = source.outside(mean.double() + source.as_activation(signal).double())
