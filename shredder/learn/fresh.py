@@ -177,7 +177,7 @@ class FreshLearning:
         self._validate(total.item())
 
     def _excess(self) -> Tensor:
-        """By what share more answers are wrong than allowed, -1 to 1; where none may be, a tenth of a held-out one is allowed."""
+        """By what share more answers are wrong than allowed, -1 to 1; where none may be, a tenth of a held-out one may."""
         allowed = _MARGIN * max(1 - self.settings.min_accuracy, 0.1 / len(self.held_out[1]))
         return ((self.wrong + self.gap) / allowed - 1).clamp(-1, 1)
 
