@@ -60,12 +60,14 @@ def _gallery(setting: Setting, side: Side, name: str) -> tuple[Tensor, Tensor]:
 def compared(channel: Channel, signal: Tensor, sent: Tensor) -> tuple[Tensor, Tensor]:
     """As `_gallery`, of the rows of `signal`, (n, ...), and what was sent of them."""
     if channel.laplace() is None:
-        density, source = channel.density(), channel.source
-        y, t = density.sent(source.received(sent)).double(), density.own(signal).double()
+        source, likelihood = channel.source, None
+        for add in channel.pair_densities(signal):
+            likelihood = add(source.received(sent).double(), likelihood)
         # What a device would send that sums in float32: each candidate's own rounding outside the directions.
-        _, mean = source.tensors(Draws(None, torch.zeros(1, signal.shape[1], dtype=torch.float64, device=signal.device)))
+        kept = torch.ones(1, signal.shape[1], dtype=torch.float64, device=signal.device)
+        _, mean = source.tensors(Draws(kept, torch.zeros_like(kept)))
         own = source.outside(mean.double() + source.as_activation(signal).double())
-        return -torch.cdist(y, t).square() / 2, by_distance(source.outside(sent), own)
+        return likelihood, by_distance(source.outside(sent), own)
     likelihood, rounding = [], []
     for row in sent.flatten(1).double():
         noise = row - signal.flatten(1).double()
