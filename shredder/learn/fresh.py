@@ -28,6 +28,10 @@ _DRAWS_FOR_ACCEPTANCE = 8
 _ROWS_TO_BEGIN_WITH = 5000
 # Share of the wrong answers that are allowed which learning itself stays below, so that held-out accuracy passes.
 _MARGIN = 0.9
+# Share of the updates in which bits come to count: before the answer is found in it, noise would drown it.
+_ONSET = 0.1
+# Noise that reaches its accuracy is made louder by so much at most; steps of the search.
+_LOUDEST, _HALVINGS = 8.0, 8
 # What is left of the learning rate when noise may first be accepted.
 _FINAL_FRACTION = 0.02
 
@@ -122,7 +126,7 @@ class FreshLearning:
         self.parameters = {
             **initial_readings(self.directions, activations, spread, method.hidden_units, rng),
             "additive": (self.directions @ mean).view_as(activations[0]),
-            "log scales": (0.3 * spread).log(),
+            "log scales": spread.log(),
         }
         if form != "linear":
             self.parameters["log limits"] = (2 * spread).log()
@@ -163,7 +167,7 @@ class FreshLearning:
         for update, some in enumerate(rows, start=epoch * n_updates):
             progress = torch.tensor(min(1.0, update / ((settings.min_epochs + 1) * n_updates)))
             self.optimizer.param_groups[0]["lr"] = self.method.learning_rate * half_cosine(progress, _FINAL_FRACTION).item()
-            loss, wrong = self._loss(some)
+            loss, wrong = self._loss(some, progress)
             self.optimizer.zero_grad()
             loss.backward()
             if loss.device.type == "cpu":
@@ -192,7 +196,7 @@ class FreshLearning:
                 f"--learning-rate {self.method.learning_rate:g} is too high"
             )
 
-    def _loss(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+    def _loss(self, rows: Tensor, progress: Tensor) -> tuple[Tensor, Tensor]:
         """What is minimised, float64 (), and the share of wrong answers, float64 ()."""
         p, (activations, labels) = self.parameters, (tensor[rows].to(self.split.device) for tensor in self.learning_set)
         scales, limits = p["log scales"].exp(), p["log limits"].exp() if "log limits" in p else None
@@ -202,27 +206,54 @@ class FreshLearning:
         answers = self.split.cloud(p["additive"] + (y @ self.directions.T).view_as(activations))
         # What is wrong now counts at once, which keeps the multiplier from swinging.
         multiplier = (self.log_multiplier + self._excess()).exp().float()
-        loss = bits + multiplier * functional.nll_loss(answers, labels)
+        loss = bits * (progress / _ONSET).clamp(max=1) + multiplier * functional.nll_loss(answers, labels)
         return loss, 1 - accuracy(answers.detach(), labels)
 
     @torch.no_grad()
     def _validate(self, loss: float) -> None:
-        channel, (activations, labels) = Channel(self.stored, self.rule), self.held_out
-        signal, epoch = channel.signal(activations), len(self.curves) + 1
-        drawn = [accuracy(self.split.cloud(channel.sent(signal, self.rng)), labels) for _ in range(_DRAWS_FOR_ACCEPTANCE)]
-        reached = np.mean(torch.stack(drawn).tolist())
+        epoch, reached = len(self.curves) + 1, self._reached(self.rng)
+        self.gap = 0.8 * self.gap + 0.2 * (1 - reached - self.wrong)
+        accepted = epoch > self.settings.min_epochs and reached > self.settings.min_accuracy
+        if accepted:
+            reached = self._turned_up(reached)
+        channel = Channel(self.stored, self.rule)
+        signal = channel.signal(self.held_out[0])
         noise = channel.source.tensors(channel.draws(_DRAWS_FOR_ACCEPTANCE, self.rng))
         snr = ActivationMoments(channel.source.as_activation(signal)).snr(*noise).mean().item()
-        self.gap = 0.8 * self.gap + 0.2 * (1 - float(reached) - self.wrong)
-        self.curves.append((0, epoch, loss, float(reached), snr, channel.bits_at_most(signal, self.rng)))
-        if epoch > self.settings.min_epochs and reached > self.settings.min_accuracy:
-            self.log.append((snr, float(reached), epoch, self.curves[-1][-1]))
+        self.curves.append((0, epoch, loss, reached, snr, channel.bits_at_most(signal, self.rng)))
+        if accepted:
+            self.log.append((snr, reached, epoch, self.curves[-1][-1]))
         elif epoch >= self.settings.epochs:
             best = max(row[3] for row in self.curves)
             raise OutOfReachError(
                 f"--min-accuracy {self.settings.min_accuracy:g}: missed after {epoch} epochs with {reached:.4f}; "
                 f"the best held-out accuracy seen was {best:.4f}"
             )
+
+    def _reached(self, rng: np.random.Generator) -> float:
+        """Held-out accuracy, over a few draws of each activation."""
+        channel, (activations, labels) = Channel(self.stored, self.rule), self.held_out
+        signal = channel.signal(activations)
+        drawn = [accuracy(self.split.cloud(channel.sent(signal, rng)), labels) for _ in range(_DRAWS_FOR_ACCEPTANCE)]
+        return float(np.mean(torch.stack(drawn).tolist()))
+
+    def _turned_up(self, reached: float) -> float:
+        """The accuracy of the loudest noise, up to a factor, that exceeds the target; it takes the place of what was learned.
+
+        By bisection on the factor's logarithm, with the same draws of e for all.
+        """
+        seed, learned = self.rng.integers(2**63), self.parameters["log scales"].clone()
+        low, high = 0.0, math.log(_LOUDEST)
+        for _ in range(_HALVINGS):
+            middle = (low + high) / 2
+            self.parameters["log scales"].copy_(learned + middle)
+            found = self._reached(np.random.default_rng(seed))
+            if found > self.settings.min_accuracy:
+                low, reached = middle, found
+            else:
+                high = middle
+        self.parameters["log scales"].copy_(learned + low)
+        return reached
 
     def summary(self, activations: Tensor, labels: Tensor, private: Tensor | None = None) -> dict[str, Any]:
         """What has been reached, on test activations with their public and private labels, which nothing was chosen by."""
