@@ -85,7 +85,7 @@ class Gaussian(Elementwise):
         return Density(lambda t: (t.flatten(1)[:, sends] + mean) / scales, lambda sent: sent.flatten(1)[:, sends] / scales, 2)
 
     def bits(self, signal: Tensor, rule: str, rng: np.random.Generator, queries: int = 1) -> float:
-        """`gaussian_bits_at_most` of the elements that are sent; `signal`, (n, *activation shape), n > 9, says the covariance."""
+        """`gaussian_bits_at_most` of the elements that are sent; `signal`, (n, *activation shape), says the covariance."""
         sends = self.sends
         if not sends.any():
             return 0.0
