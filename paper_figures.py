@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from paper import attacked, defences, plots, published, rows
+from paper import attacked, defence_files, defences, plots, published, rows
 from shredder import figures
 from shredder.io import folders
 from shredder.io.cli import InputError, in_float32, require_at_least, script
@@ -36,11 +36,11 @@ FIGURES = {
     "defences": (defences.figure_defences, None),
 }
 # Those beyond the paper, which are not among `all`, and what is written beside their numbers.
-BEYOND = {"attacks": attacked.beside, "defences": defences.beside}
+BEYOND = {"attacks": attacked.beside, "defences": defence_files.beside}
 
 TITLES = {name: f"figure-{name}" for name in FIGURES} | {"table": "table-lenet", "defences": "table-defences"}
 # All that is written, some of it by each call.
-WRITTEN = (*(f"{title}.{end}" for title in TITLES.values() for end in ("csv", "png")), "attacks.md", *defences.FILES)
+WRITTEN = (*(f"{title}.{end}" for title in TITLES.values() for end in ("csv", "png")), "attacks.md", *defence_files.FILES)
 
 
 @dataclass(frozen=True)
