@@ -29,8 +29,8 @@ ATTACKS = {
 QUICK = ("isotropic", "randomised-response")
 # Inputs, and random directions of the activation, that Fisher information is a mean over.
 _INPUTS, _PROBES = 200, 32
-# Further results of step 1, under the names that tables have for them.
-LEARNED = {"level": "level", "held-out accuracy": "held-out accuracy", "bits at most, held-out": "bits at most, held-out"}
+# Results of step 1 that are columns.
+LEARNED = ("level", "held-out accuracy", "bits at most, held-out")
 Rows = list[dict[str, Any]]
 
 
@@ -147,7 +147,7 @@ def point_of(args: Any, defence: Defence, cut: str, dataset: str) -> dict[str, A
 def seen(point: dict[str, Any]) -> dict[str, Any]:
     """What steps and attacks say, in %, and bits."""
     learned, attacked, folder = point["learned"], point["attacked"], point["folder"] / "attacks"
-    row = {name: learned[of] for name, of in LEARNED.items() if of in learned}
+    row = {name: learned[name] for name in LEARNED if name in learned}
     row["public accuracy (%)"] = 100 * attacked["public accuracy"]
     row["bits at most"] = attacked["bits at most, one query"]
     row |= {name: value for name, value in attacked.items() if name == "bits at most, 1000 queries"}
