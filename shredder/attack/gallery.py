@@ -59,20 +59,23 @@ def _gallery(setting: Setting, side: Side, name: str) -> tuple[Tensor, Tensor]:
 
 def compared(channel: Channel, signal: Tensor, sent: Tensor) -> tuple[Tensor, Tensor]:
     """As `_gallery`, of the rows of `signal`, (n, ...), and what was sent of them."""
+    source, outside = channel.source, channel.source.outside(sent)
     if channel.laplace() is None:
-        density, source = channel.density(), channel.source
-        y, t = density.sent(sent).double(), density.own(signal).double()
+        density = channel.density()
+        likelihood = -torch.cdist(density.sent(sent).double(), density.own(signal).double()).square() / 2
+    else:
+        noises = (row - signal.flatten(1).double() for row in sent.flatten(1).double())
+        likelihood = torch.stack(
+            [torch.stack([_log_density(noise, *of) for of in _laplace(channel)]).amax(0) for noise in noises]
+        )
+    if outside.shape[1]:
         # What a device would send that sums in float32: each candidate's own rounding outside the directions.
-        _, mean = source.tensors(Draws(None, torch.zeros(1, signal.shape[1], dtype=torch.float64, device=signal.device)))
+        _, mean = source.tensors(Draws(None, torch.zeros(1, *signal.shape[1:], dtype=torch.float64, device=signal.device)))
         own = source.outside(mean.double() + source.as_activation(signal).double())
-        return -torch.cdist(y, t).square() / 2, by_distance(source.outside(sent), own)
-    likelihood, rounding = [], []
-    for row in sent.flatten(1).double():
-        noise = row - signal.flatten(1).double()
-        likelihood.append(torch.stack([_log_density(noise, *of) for of in _laplace(channel)]).amax(0))
-        # Noise of float32 is a float32 number again, once the right input is taken away.
-        rounding.append((noise.float().double() == noise).double().sum(1))
-    return torch.stack(likelihood), torch.stack(rounding)
+        return likelihood, by_distance(outside, own)
+    # Noise of float32 is a float32 number again, once the right input is taken away.
+    noises = (row - signal.flatten(1).double() for row in sent.flatten(1).double())
+    return likelihood, torch.stack([(noise.float().double() == noise).double().sum(1) for noise in noises])
 
 
 def by_distance(rounding: Tensor, own: Tensor) -> Tensor:
