@@ -21,9 +21,9 @@ reproduce: .venv/runtime
 	$(call steps,lenet,LeNet)
 	@$(BIN)/python -m paper.summary runs
 	$(call steps,alexnet,AlexNet)
-	@echo "=== The paper's figures, quick ones, from few points, and what informed adversaries read: a minute"
-	$(BIN)/python paper_figures.py --quick --figure all attacks
-	@cat runs/figures/attacks.md
+	@echo "=== The paper's figures, quick ones, from few points, and what informed adversaries read, of defences of others, too"
+	$(BIN)/python paper_figures.py --quick --figure all attacks defences
+	@cat runs/figures/attacks.md runs/figures/defences.md
 	@echo "=== Summary"
 	@$(BIN)/python -m paper.summary runs
 	@echo "notebooks: runs/lenet/mutual_info_ite.ipynb, runs/alexnet/mutual_info_ite.ipynb"

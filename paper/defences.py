@@ -101,6 +101,8 @@ DEFENCES = {
 
 def figure_defences(args: Any) -> Rows:
     """Each defence at each cutting point of `args.cuts`, over `args.seeds` seeds; of answers there is nothing to draw."""
+    if "lenet" not in args.networks:
+        return []
     dataset = "mnist-5k" if args.quick else args.dataset
     found = answers.lenet_answers(dataset, args.data_root)
     rows = []

@@ -13,9 +13,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from shredder.io.cli import InputError
 from shredder.io.device import moved
 from shredder.learn.bisection import Bisection, LevelledMethod
 from shredder.learn.learner import PrivateRows, Rows, Settings, half_cosine
+from shredder.noise.bounds import ELEMENTS_WITH_COVARIANCE
 from shredder.noise.dropout import ChannelDropout
 from shredder.noise.fresh import Fresh
 from shredder.noise.gaussian import Gaussian
@@ -100,7 +102,15 @@ class Pac(LevelledMethod):
     def prepared(
         self, split: SplitNetwork, learning_set: Rows, settings: Settings, rng: np.random.Generator
     ) -> dict[str, Tensor]:
-        """Mean, principal directions (D, r), and noise's scales (r,) at level 1, in units of the activation."""
+        """Mean, principal directions (D, r), and noise's scales (r,) at level 1, in units of the activation.
+
+        Raises InputError of more elements than a covariance is taken of.
+        """
+        if (d := learning_set[0][0].numel()) > ELEMENTS_WITH_COVARIANCE:
+            raise InputError(
+                f"--method pac: found activations of {d} elements, expected {ELEMENTS_WITH_COVARIANCE} at most, for it takes "
+                "their covariance"
+            )
         mean, covariance = moments(learning_set[0], covariance=True)
         values, vectors = torch.linalg.eigh(covariance)
         kept = values > _LEAST_SHARE * values[-1]

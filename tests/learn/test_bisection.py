@@ -184,6 +184,12 @@ def test_cloak_s_noise_is_loud_where_the_answer_does_not_look():
     torch.testing.assert_close(noise.additive.flatten()[1:], torch.zeros(3), atol=0.2, rtol=0)
 
 
+def test_activations_that_have_no_covariance_are_refused():
+    large = torch.zeros(20, 4001, 1, 1), torch.zeros(20, dtype=torch.long)
+    with pytest.raises(InputError, match="--method pac: found activations of 4001 elements, expected 4000 at most"):
+        Pac().prepared(SplitNetwork(TwoClasses(), "edge"), large, Settings(1, 1, 2, 1, 0.5, 500), np.random.default_rng(0))
+
+
 def test_members_are_refused():
     class Flags:
         members, method = 3, "isotropic"
