@@ -153,8 +153,6 @@ def seen(point: dict[str, Any]) -> dict[str, Any]:
     row["public accuracy (%)"] = 100 * attacked["public accuracy"]
     row["bits at most"] = attacked["bits at most, one query"]
     row |= {name: value for name, value in attacked.items() if name == "bits at most, 1000 queries"}
-    # Bits that a later version measures by the noise's own density.
-    row |= {name: value for name, value in attacked.items() if name.startswith("bits measured")}
     for column in AT_LEAST:
         row |= {name: attacked[name] for name in (column, f"{column}, standard error") if name in attacked}
     for line in table_at(folder / "attacks.csv"):
