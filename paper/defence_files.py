@@ -5,7 +5,7 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-from paper.attacked import AT_LEAST, lines_of
+from paper.attacked import lines_of
 from paper.defences import DEFENCES, TARGETS, Defence, Rows
 from shredder.io.cli import InputError
 
@@ -29,9 +29,7 @@ def grouped(rows: Rows) -> list[Rows]:
 
 def markdown(rows: Rows) -> str:
     """The rows as a table, a line for each defence and cutting point: means over seeds and, of several, their spread."""
-    table = [
-        ["defence, cut", "public (%)", "bits at most: one query, 1,000", "at least: label, image", "digit read, one query (%)"]
-    ]
+    table = [["defence, cut", "public (%)", "bits, measured", "at most: one query, 1,000", "digit read, one query (%)"]]
     table[0] += ["1,000 queries (%)", "dFIL (a pixel)"]
     for group in grouped(rows):
         name = f"{group[0]['defence']}, {group[0]['cutting point']}"
@@ -40,7 +38,8 @@ def markdown(rows: Rows) -> str:
             continue
         read = "best guess" if "best guess" in group[0] else "worst of one query"
         often = next((column for column in ("averaging 1000", "best guess, 1000 queries") if column in group[0]), "")
-        bits = ("bits at most", "bits at most, 1000 queries"), AT_LEAST
+        measured = "bits, test" if "bits, test" in group[0] else "measured information, input (bits)"
+        bits = (measured,), ("bits at most", "bits at most, 1000 queries")
         told = [", ".join(filter(None, (_mean(group, column) for column in columns))) for columns in bits]
         numbers = [_mean(group, read), _mean(group, often), _mean(group, "dFIL (a pixel)")]
         table.append([name, _mean(group, "public accuracy (%)"), *told, *numbers])

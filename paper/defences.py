@@ -153,6 +153,8 @@ def seen(point: dict[str, Any]) -> dict[str, Any]:
     row["public accuracy (%)"] = 100 * attacked["public accuracy"]
     row["bits at most"] = attacked["bits at most, one query"]
     row |= {name: value for name, value in attacked.items() if name == "bits at most, 1000 queries"}
+    for name in (name for name in attacked if name.startswith("measured information")):
+        row[name], row[f"{name}, upper end"], row[f"{name}, standard error"] = attacked[name]
     for column in AT_LEAST:
         row |= {name: attacked[name] for name in (column, f"{column}, standard error") if name in attacked}
     for line in table_at(folder / "attacks.csv"):

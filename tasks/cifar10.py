@@ -76,7 +76,7 @@ def learn(args: Any) -> dict[str, Any]:
     """Step 1's defaults. Draws lose more than accepted members do, so that these may lose less than the paper's 1.42 points."""
     settings = dict(LEARN.get(args.method, {}))
     if args.cutting_point == "relu2":  # there the cloud is most of the network, and is run for each member
-        settings |= {"members": 4, "epochs": 6, "min_epochs": 4, "images": 5000}
+        settings |= {"images": 5000} | ({"members": 4, "epochs": 6, "min_epochs": 4} if args.method != "fresh" else {})
     return {"images": 20_000, "max_accuracy_loss": 0.01, **settings}
 
 

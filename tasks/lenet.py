@@ -55,6 +55,8 @@ def learn(args: Any) -> dict[str, Any]:
     one_bit = args.form is None and args.cutting_point == "relu5" and labels == "gt5"
     if one_bit or args.form == "quantised":
         settings |= {"form": "quantised", "directions": 1}
+    elif args.method == "fresh" and args.cutting_point != "relu5":  # linear readings tell of the answer at twice the bits
+        settings |= {"hidden_units": 64, "learning_rate": 3e-3, "directions": 16}
     return {"public_labels": labels, "max_accuracy_loss": 0.0134, **settings}
 
 

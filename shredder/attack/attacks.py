@@ -90,7 +90,7 @@ def read(setting: Setting, kinds: Sequence[str], likelihood: bool = False) -> Re
     if likelihood and (density := setting.channel.density()):
         bayes = Likelihood(density.own(setting.learning.signal), setting.learning.private, density.power)
         held_out, test = (
-            density.sent(setting.channel.sent(side.signal, setting.rng("likelihood", name)))
+            density.sent(setting.channel.source.received(setting.channel.sent(side.signal, setting.rng("likelihood", name))))
             for name, side in (("held-out", setting.held_out), ("test", setting.test))
         )
         found.append(Trained(bayes, "likelihood", "Bayes' rule", bayes.tune(held_out, setting.held_out.private), test))
@@ -111,8 +111,8 @@ def averaged(setting: Setting, kind: str, q: int) -> Reading:
     Where the mean of q draws is all that they say, it is drawn as such. Else draws are averaged one by one, for fewer images
     than the other attacks have.
     """
-    if (source := setting.channel.source.averaged(q)) is not None:
-        of_mean = replace(setting, channel=replace(setting.channel, source=source))
+    if (channel := setting.channel.averaged(q)) is not None:
+        of_mean = replace(setting, channel=channel)
         return read(of_mean, of_mean.kinds("whitened" if kind == "likelihood" else kind), likelihood=kind == "likelihood")
     features = "undone" if kind == "likelihood" else kind
     sides = {name: getattr(setting, name).rows(slice(n)) for name, n in _IMAGES_AVERAGED.items()}

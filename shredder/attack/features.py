@@ -50,7 +50,7 @@ class Features:
         self.channel, self.undo, self.whiten, self.rank = channel, Undo(channel.moments(), signal), None, None
         density = channel.density()
         if density is not None and density.power == 2:
-            self.whiten = density.sent  # Normal noise of unit spread already
+            self.whiten = lambda sent: density.sent(channel.source.received(sent))  # Normal noise of unit spread already
         elif signal[0].numel() <= ELEMENTS_WITH_COVARIANCE:
             rows = moved(rng.integers(len(signal), size=_ROWS_FOR_COVARIANCE), signal.device)
             self.whiten = Whiten(signal[rows], channel.sent(signal[rows], rng))

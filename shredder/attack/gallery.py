@@ -62,7 +62,7 @@ def compared(channel: Channel, signal: Tensor, sent: Tensor) -> tuple[Tensor, Te
     source, outside = channel.source, channel.source.outside(sent)
     if channel.laplace() is None:
         density = channel.density()
-        likelihood = -torch.cdist(density.sent(sent).double(), density.own(signal).double()).square() / 2
+        likelihood = -torch.cdist(density.sent(source.received(sent)).double(), density.own(signal).double()).square() / 2
     else:
         noises = (row - signal.flatten(1).double() for row in sent.flatten(1).double())
         likelihood = torch.stack(

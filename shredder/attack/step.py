@@ -19,6 +19,7 @@ from shredder.io import folders
 from shredder.io.cli import InputError, in_float32, require_at_least
 from shredder.io.record import Record, key
 from shredder.metrics import clean_accuracy
+from shredder.noise.bracket import measured
 from shredder.noise.channel import Channel
 from shredder.noise.flags import NoiseArguments, noise_files
 from shredder.system import System, TaskArguments, with_noise
@@ -84,6 +85,8 @@ def _run(task: Task, args: Arguments, channel: Channel) -> None:
     clean = clean_accuracy(system.split, setting.test.clean, setting.test.public)
     results = {"task": task.name} | measures(found, setting, public_accuracy(setting), clean)
     held_out = torch.cat([setting.held_out.signal, setting.test.signal])
+    labels = (setting.test.public, setting.test.private if private_label_of(task, args)[0] else None)
+    results |= measured(channel, setting.test.signal, setting.rng("measured"), *labels)
     results |= bounds(channel, held_out, setting.rng("bounds"), system.dataset.input_bits) | rank_of_noise(setting)
     write(found, results, args.output, record)
 

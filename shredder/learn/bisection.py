@@ -14,8 +14,9 @@ from shredder.io import checkpoints
 from shredder.io.cli import InputError
 from shredder.learn.learner import CURVES, LOG, Method, OutOfReachError, Rows, Settings
 from shredder.metrics import ActivationMoments, accuracy, clean_accuracy, mean_and_spread
+from shredder.noise.bracket import measured
 from shredder.noise.channel import Channel
-from shredder.noise.stored import Stored
+from shredder.noise.protocol import Stored
 from shredder.split import SplitNetwork
 
 # Draws of every held-out activation that decide about a level.
@@ -160,8 +161,8 @@ class Bisection:
         snr = ActivationMoments(channel.source.as_activation(signal)).snr(*noise).mean().item()
         return float(np.mean(nats)), float(np.mean(reached)), snr
 
-    def summary(self, activations: Tensor, labels: Tensor) -> dict[str, Any]:
-        """What has been reached, on test activations and their public labels, which nothing was chosen by."""
+    def summary(self, activations: Tensor, labels: Tensor, private: Tensor | None = None) -> dict[str, Any]:
+        """What has been reached, on test activations with their public and private labels, which nothing was chosen by."""
         channel, split = Channel(self.stored, self.rule), self.split
         activations, labels = activations.to(split.device), labels.to(split.device)
         signal, of_held_out = channel.signal(activations), channel.signal(self.held_out[0])
@@ -179,7 +180,7 @@ class Bisection:
             "spread of test accuracy": spread,
             "bits at most, held-out": _or_none(channel.bits_at_most(of_held_out, self.rng)),
             "bits at most, test": _or_none(channel.bits_at_most(signal, self.rng)),
-        }
+        } | measured(channel, signal, self.rng, labels, private)
 
     def state(self) -> dict:
         """All that decides what comes next, in types that a checkpoint can hold."""

@@ -1,12 +1,14 @@
 """In which directions of the activation anything is sent: those that the cloud reads, without those that carry nothing."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from shredder.noise.fresh import Fresh
+from shredder.io.device import moved
+from shredder.noise.fresh import Fresh, read
 from shredder.split import SplitNetwork
 
 # Directions whose signal has less than this share of the noise's variance are not sent: they say next to nothing of these
@@ -49,6 +51,31 @@ def active_directions(split: SplitNetwork, activations: Tensor, n: int, rng: np.
         torch.manual_seed(int(rng.integers(2**63)))
         _, values, vectors = torch.svd_lowrank(jacobian, min(n + 10, *jacobian.shape), niter=4)
     return vectors[:, : min(n, int((values > 1e-5 * values[0]).sum()))].contiguous().to(activations.device)
+
+
+def initial_readings(
+    directions: Tensor, activations: Tensor, spread: Tensor, hidden_units: int, rng: np.random.Generator
+) -> dict[str, Tensor]:
+    """P, b and, where there are hidden units, H before learning.
+
+    Linear readings are the coordinates along the directions. Those of hidden units are random, and as spread out.
+
+    Parameters
+    ----------
+    directions : Tensor, (D, r)
+    activations : Tensor, (m, *activation shape)
+    spread : Tensor, (r,)
+        Standard deviations of their coordinates.
+    """
+    readings, hidden, (d, r) = directions.clone(), None, directions.shape
+    if hidden_units:
+        size = activations.square().mean().sqrt() * math.sqrt(d / 2)  # units of unit spread (He et al. 2015)
+        hidden = moved(rng.standard_normal((d + 1, hidden_units), dtype=np.float32), spread.device) / size
+        hidden[-1] = 0
+        readings = moved(rng.standard_normal((hidden_units, r), dtype=np.float32), spread.device)
+        readings *= spread / read(activations, readings, hidden).std(0).clamp(min=1e-6)
+    found = {"readings": readings, "offsets": read(activations, readings, hidden).mean(0)}
+    return found if hidden is None else found | {"hidden": hidden}
 
 
 def lean(fresh: Fresh, activations: Tensor) -> Fresh:

@@ -64,6 +64,8 @@ class MethodArguments:
     """distribution: learn tensors as they are, as the paper does."""
     directions: int | None = None
     """fresh: in how many directions, of those in which the cloud's answer changes most, anything is sent."""
+    hidden_units: int | None = None
+    """fresh: hidden units of what the device reads of the activation; 0, the default, where it reads linearly."""
     form: Form | None = None
     """fresh: what is sent in each direction before noise. linear: what the device reads of the activation there. saturated: its
     hyperbolic tangent. quantised: its sign, one bit, whose bound holds for any inputs. Default: saturated, unless the task says
@@ -102,6 +104,8 @@ def completed(args: Any, of_task: Mapping[str, Any]) -> Any:
     defaults = own | {name: value for name, value in of_task.items() if name in own or name not in flags}
     missing = {name: value for name, value in defaults.items() if getattr(args, name) is None or getattr(args, name) is False}
     args = dataclasses.replace(args, **missing)
-    require_at_least(args, scale=0, learning_rate=0, clustering_weight=0, alpha=0, gamma=0, max_sse=0, directions=1)
+    require_at_least(
+        args, scale=0, learning_rate=0, clustering_weight=0, alpha=0, gamma=0, max_sse=0, directions=1, hidden_units=0
+    )
     method.check(args)
     return args

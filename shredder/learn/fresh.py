@@ -13,12 +13,13 @@ from torch.nn import functional
 from shredder.io import checkpoints
 from shredder.io.cli import InputError
 from shredder.io.device import moved
-from shredder.learn.directions import active_directions, lean
+from shredder.learn.directions import active_directions, initial_readings, lean
 from shredder.learn.learner import CURVES, LOG, Method, OutOfReachError, PrivateRows, Rows, Settings, half_cosine
 from shredder.metrics import ActivationMoments, accuracy, clean_accuracy, mean_and_spread
 from shredder.noise.bounds import gaussian_bits
+from shredder.noise.bracket import bits_of_batch, measured
 from shredder.noise.channel import Channel
-from shredder.noise.fresh import Form, Fresh, formed
+from shredder.noise.fresh import Form, Fresh, formed, read
 from shredder.split import SplitNetwork
 
 # Draws of every held-out activation that decide about acceptance.
@@ -27,6 +28,8 @@ _DRAWS_FOR_ACCEPTANCE = 8
 _ROWS_TO_BEGIN_WITH = 5000
 # Share of the wrong answers that are allowed which learning itself stays below, so that held-out accuracy passes.
 _MARGIN = 0.9
+# Within so many bits of what a batch can show, its information has no gradient to speak of.
+_BITS_NOT_SHOWN = 2
 # What is left of the learning rate when noise may first be accepted.
 _FINAL_FRACTION = 0.02
 
@@ -43,17 +46,20 @@ class FreshMethod(Method):
         Adam's at the start; it falls along a half cosine.
     directions : int
         r, at most.
+    hidden_units : int
+        Of what the device reads; 0 for linear readings.
     """
 
     form: Form
     learning_rate: float
     directions: int
+    hidden_units: int = 0
 
     @classmethod
     def defaults(cls, args: Any) -> dict[str, Any]:
         """As for LeNet."""
         settings = {"members": 1, "parallel": 1, "epochs": 30, "min_epochs": 19, "batch_size": 500}
-        return settings | {"form": "saturated", "learning_rate": 1e-2, "directions": 64}
+        return settings | {"form": "saturated", "learning_rate": 1e-2, "directions": 64, "hidden_units": 0}
 
     @classmethod
     def check(cls, args: Any) -> None:
@@ -64,16 +70,17 @@ class FreshMethod(Method):
     @classmethod
     def of(cls, args: Any, private: PrivateRows | None) -> "FreshMethod":
         """From flags."""
-        return cls(args.form, args.learning_rate, args.directions)
+        return cls(args.form, args.learning_rate, args.directions, args.hidden_units)
 
 
 class FreshLearning:
-    """Minimises the bound in bits subject to an accuracy; the state is whole between two calls of `epoch`.
+    """Minimises the measured information subject to an accuracy; the state is whole between two calls of `epoch`.
 
-        P, mu, b, c, s follow the gradient of   bits(C_t, s) + nu * cross-entropy(cloud(a'));
+        P, H, mu, b, c, s follow the gradient of   bits + nu * cross-entropy(cloud(a'));
         ln nu rises while more answers are wrong than allowed, and falls while fewer are
 
-    so that no weight has to be found (a proxy-Lagrangian: the constraint on errors has no gradient, and cross-entropy stands in
+    where bits are those that the batch shows, `bits_of_batch`; or `gaussian_bits` while it shows nearly all that it can. So
+    that no weight has to be found (a proxy-Lagrangian: the constraint on errors has no gradient, and cross-entropy stands in
     for it; Cotter et al. 2019, "Optimization with non-differentiable constraints"). Wrong answers are counted in the batches,
     corrected by how much more of them the held-out rows have had: held-out rows steer nu, and decide acceptance.
     `shredder.learn.members.Learning` has the same face.
@@ -85,7 +92,7 @@ class FreshLearning:
         Activations, float32 (n, *activation shape), and their public labels, int64 (n,).
     method : FreshMethod
     settings : Settings
-        Of one member. A batch also estimates the covariance C_t.
+        Of one member. A batch also measures information.
     rng : np.random.Generator
     """
 
@@ -107,16 +114,15 @@ class FreshLearning:
         if self.batch_size <= n_directions:
             raise InputError(
                 f"--batch-size: found {self.batch_size} activations, expected more than --directions {n_directions}, "
-                "whose covariance they estimate"
+                "whose information they measure"
             )
         self.directions = active_directions(split, activations, n_directions, rng)
         projected = activations.flatten(1) @ self.directions
         mean, spread = projected.mean(0), projected.std(0).clamp(min=1e-3)
         self.parameters = {
-            "readings": self.directions.clone(),
+            **initial_readings(self.directions, activations, spread, method.hidden_units, rng),
             "additive": (self.directions @ mean).view_as(activations[0]),
-            "offsets": mean,
-            "log scales": (0.3 * spread).log(),
+            "log scales": spread.log(),
         }
         if form != "linear":
             self.parameters["log limits"] = (2 * spread).log()
@@ -152,8 +158,6 @@ class FreshLearning:
         epoch, settings = len(self.curves), self.settings
         n, size = len(self.learning_set[0]), self.batch_size
         n_updates, (total,) = n // size, self._numbers(0.0)
-        # Where no error is allowed, a tenth of one held-out answer is.
-        allowed = _MARGIN * max(1 - settings.min_accuracy, 0.1 / len(self.held_out[1]))
         rows = moved(self.rng.permutation(n), self.learning_set[0].device)[: n_updates * size].split(size)
         # Numbers stay on the device until the epoch's end: to look at one would be to wait for all that is under way.
         for update, some in enumerate(rows, start=epoch * n_updates):
@@ -167,11 +171,15 @@ class FreshLearning:
             self.optimizer.step()
             total += loss.detach() / n_updates
             self.wrong = 0.9 * self.wrong + 0.1 * wrong if update else wrong
-            # A twentieth a step at most; beyond e^7 cross-entropy decides alone.
-            excess = (self.wrong + self.gap) / allowed - 1
-            self.log_multiplier = (self.log_multiplier + 0.05 * excess.clamp(-1, 1)).clamp(max=7)
+            # A twentieth a step at most; beyond e^7 cross-entropy decides alone, below 1 bits do.
+            self.log_multiplier = (self.log_multiplier + 0.05 * self._excess()).clamp(0, 7)
         self._require_finite(total, update)
         self._validate(total.item())
+
+    def _excess(self) -> Tensor:
+        """By what share more answers are wrong than allowed, -1 to 1; where none may be, a tenth of a held-out one may."""
+        allowed = _MARGIN * max(1 - self.settings.min_accuracy, 0.1 / len(self.held_out[1]))
+        return ((self.wrong + self.gap) / allowed - 1).clamp(-1, 1)
 
     def _numbers(self, *values: float) -> Tensor:
         """As float64, (n,), where the network is."""
@@ -188,13 +196,16 @@ class FreshLearning:
         """What is minimised, float64 (), and the share of wrong answers, float64 ()."""
         p, (activations, labels) = self.parameters, (tensor[rows].to(self.split.device) for tensor in self.learning_set)
         scales, limits = p["log scales"].exp(), p["log limits"].exp() if "log limits" in p else None
-        t = formed(activations.flatten(1) @ p["readings"] - p["offsets"], limits, self.method.form)
+        t = formed(read(activations, p["readings"], p.get("hidden")) - p["offsets"], limits, self.method.form)
         e = moved(self.rng.standard_normal(t.shape, dtype=np.float32), t.device)
-        sent = p["additive"] + ((t + scales * e) @ self.directions.T).view_as(activations)
-        answers = self.split.cloud(sent)
-        # Also of two levels: their own bound is flat where noise is small, and grows with the same ratio c / s.
-        bits = gaussian_bits(torch.cov(t.double().T).reshape(len(scales), -1), scales.double())
-        loss = bits + self.log_multiplier.exp().float() * functional.nll_loss(answers, labels)
+        y = t + scales * e
+        answers = self.split.cloud(p["additive"] + (y @ self.directions.T).view_as(activations))
+        bits = bits_of_batch(t, y, scales)
+        bound = gaussian_bits(torch.cov(t.double().T).reshape(len(scales), -1), scales.double())
+        bits = torch.where(bits < math.log2(len(rows)) - _BITS_NOT_SHOWN, bits, bound.float())
+        # What is wrong now counts at once, which keeps the multiplier from swinging.
+        multiplier = (self.log_multiplier + self._excess()).exp().float()
+        loss = bits + multiplier * functional.nll_loss(answers, labels)
         return loss, 1 - accuracy(answers.detach(), labels)
 
     @torch.no_grad()
@@ -216,8 +227,8 @@ class FreshLearning:
                 f"the best held-out accuracy seen was {best:.4f}"
             )
 
-    def summary(self, activations: Tensor, labels: Tensor) -> dict[str, Any]:
-        """What has been reached, on test activations and their public labels, which nothing was chosen by."""
+    def summary(self, activations: Tensor, labels: Tensor, private: Tensor | None = None) -> dict[str, Any]:
+        """What has been reached, on test activations with their public and private labels, which nothing was chosen by."""
         channel, split = Channel(self.stored, self.rule), self.split
         activations, labels = activations.to(split.device), labels.to(split.device)
         noise, signal = channel.source, channel.signal(activations)
@@ -238,7 +249,7 @@ class FreshLearning:
             "bits at most, held-out": self.log[0][-1],
             "bits at most, test": channel.bits_at_most(signal, self.rng),
             "bits at most, any inputs": noise.bits_for_any_inputs(),
-        }
+        } | measured(channel, signal, self.rng, labels, private)
 
     def state(self) -> dict:
         """All that decides what comes next, in types that a checkpoint can hold."""

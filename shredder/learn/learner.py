@@ -11,7 +11,8 @@ from torch import Tensor
 
 from shredder.io.cli import InputError, require_at_least
 from shredder.noise.draws import Family
-from shredder.noise.stored import Collection, Stored
+from shredder.noise.protocol import Stored
+from shredder.noise.stored import Collection
 from shredder.split import SplitNetwork
 
 # Columns of the curves, one row for each member and epoch. Loss: mean over the epoch's batches; accuracy: held-out.
@@ -100,8 +101,8 @@ class Learner(Protocol):
     def restore(self, state: dict[str, Any]) -> None:
         """Continue from it, with the bits that would have followed. Raises ValueError, TypeError or KeyError."""
 
-    def summary(self, activations: Tensor, labels: Tensor) -> dict[str, Any]:
-        """What has been reached, on test activations and their public labels, which nothing was chosen by."""
+    def summary(self, activations: Tensor, labels: Tensor, private: Tensor | None = None) -> dict[str, Any]:
+        """What has been reached, on test activations with their public and private labels, which nothing was chosen by."""
 
 
 class Method(Protocol):

@@ -14,9 +14,11 @@ from shredder.io.device import moved
 from shredder.learn.adam import adam_step
 from shredder.learn.learner import CURVES, LOG, Batch, MemberMethod, OutOfReachError, Rows, Settings
 from shredder.metrics import ActivationMoments, clean_accuracy, mean_and_spread, noisy_accuracy
+from shredder.noise.bracket import measured
 from shredder.noise.channel import Channel
 from shredder.noise.draws import redraw_in_order
-from shredder.noise.stored import Collection, Stored
+from shredder.noise.protocol import Stored
+from shredder.noise.stored import Collection
 from shredder.split import SplitNetwork
 
 # Elements in the draws that a member is accepted by, if it is learned redrawn: a single draw of few elements may flatter it.
@@ -203,15 +205,16 @@ class Learning:
         judged = noisy_accuracy(self.split, *self.held_out, *drawn), self.held_out_moments.snr(*drawn)
         return tuple(values.view(n_draws, n_members).mean(0) for values in judged)
 
-    def summary(self, activations: Tensor, labels: Tensor) -> dict[str, Any]:
-        """What members have reached, on test activations and their public labels, which nothing was chosen by."""
+    def summary(self, activations: Tensor, labels: Tensor, private: Tensor | None = None) -> dict[str, Any]:
+        """What members have reached, on test activations with their public and private labels, which nothing was chosen by."""
         split, noise = self.split, (self.collection.multiplicative, self.collection.additive)
         accuracy, spread = mean_and_spread(noisy_accuracy(split, activations, labels, *noise))
-        moments, drawn_accuracy, drawn_spread = ActivationMoments(activations), None, None
+        moments, drawn_accuracy, drawn_spread, information = ActivationMoments(activations), None, None, {}
         if len(self.log) > 1:  # a single tensor has no element-wise spread
             channel = Channel(self.stored, self.rule)
             drawn = channel.source.tensors(channel.draws(len(self.log), self.rng))
             drawn_accuracy, drawn_spread = mean_and_spread(noisy_accuracy(split, activations, labels, *drawn))
+            information = measured(channel, activations, self.rng, labels, private)
         return {
             "members": len(self.log),
             "learned parameters of a member": sum(self.accepted[name][0].numel() for name in self.learned),
@@ -231,7 +234,7 @@ class Learning:
             "spread of test accuracy": spread,
             f"average test accuracy, {self.rule} draws": drawn_accuracy,
             f"spread of test accuracy, {self.rule} draws": drawn_spread,
-        }
+        } | information
 
     def state(self) -> dict:
         """All that decides what comes next, in types that a checkpoint can hold."""

@@ -121,7 +121,8 @@ def _run(task: Task, args: Arguments) -> None:
         raise
 
     results: dict[str, Any] = {"task": task.name, "draw": learning.rule, "weights (SHA-256)": sha256(args.weights)}
-    results |= learning.summary(test_activations, system.labels.public(test_classes))
+    labels = system.labels.public(test_classes), None if system.labels.private is None else system.private_of(test_classes)
+    results |= learning.summary(test_activations, *labels)
     finish(learning, args.output, record, results | {"accuracy to exceed": target.min_accuracy})
     _remove(files)
 

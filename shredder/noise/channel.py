@@ -1,14 +1,17 @@
 """What crosses the cut, as whoever knows the defence sees it: stored noise and the rule by which queries draw from it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from shredder.noise.densities import Density, PairDensity
 from shredder.noise.draws import Draws
-from shredder.noise.moments import Density, LaplaceNoise, Moments
-from shredder.noise.stored import Stored
+from shredder.noise.moments import LaplaceNoise, Moments
+from shredder.noise.protocol import Stored
+from shredder.noise.tensors import noisy
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,11 @@ class Channel:
         """The same with a new draw for each row."""
         return self.applied(signal, self.draws(len(signal), rng))
 
+    def unrounded(self, signal: Tensor, rng: np.random.Generator) -> Tensor:
+        """What a' says of each row of `signal` with a new draw, before it is rounded to its grid: float64 (n, F)."""
+        w, n, _ = self.draws(len(signal), rng)
+        return noisy(signal.double(), None if w is None else w.double(), n.double()).flatten(1)
+
     @property
     def bounded(self) -> bool:
         """Whether a bound is claimed of what is sent, which then lies on a grid."""
@@ -67,6 +75,15 @@ class Channel:
     def density(self) -> Density | None:
         """The density of a' given t, where it is that of independent Laplace or Normal values."""
         return self.source.density(self.rule)
+
+    def pair_densities(self, signal: Tensor) -> Sequence[PairDensity]:
+        """p(a' | t_j) given each member, for signals t_j, (K, ...)."""
+        return self.source.pair_densities(signal, self.rule)
+
+    def averaged(self, queries: int) -> "Channel | None":
+        """The channel of the mean of so many draws for one input, where that mean is all that they say; else None."""
+        source = self.source.averaged(queries)
+        return None if source is None else replace(self, source=source)
 
     def bits_at_most(self, signal: Tensor, rng: np.random.Generator, queries: int = 1) -> float | None:
         """Upper bound on the mutual information of input and `queries` a' of it, in bits; None where no theorem gives one.

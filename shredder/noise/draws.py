@@ -16,6 +16,8 @@ from shredder.noise.tensors import laplace_fit
 # Purpose of draws that are judged. They are not the queries': the SNR of a query's own noise, beside what was sent, would tell
 # its input, which no bound counts.
 JUDGED = 1
+# Of draws by which information is measured.
+MEASURED = 2
 Family = Literal["normal", "laplace"]
 
 

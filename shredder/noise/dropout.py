@@ -1,5 +1,6 @@
 """Channels of the activation left out at random, others for every query: no noise, and no bound."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,9 +11,10 @@ from torch import Tensor
 from shredder.io.device import moved
 from shredder.io.files import npy
 from shredder.noise import draws
+from shredder.noise.densities import PairDensity, channels_kept
 from shredder.noise.draws import Draws
 from shredder.noise.moments import Moments
-from shredder.noise.stored import Elementwise
+from shredder.noise.protocol import Elementwise
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,10 @@ class ChannelDropout(Elementwise):
     def density(self, rule: str) -> None:
         """It has none: what is kept is sent as it is."""
         return
+
+    def pair_densities(self, signal: Tensor, rule: str) -> Sequence[PairDensity]:
+        """Of which channels are kept, and what they hold."""
+        return [channels_kept(signal, self.kept)]
 
     def bits(self, signal: Tensor, rule: str, rng: np.random.Generator, queries: int = 1) -> None:
         """None: no theorem gives a bound."""

@@ -9,7 +9,7 @@ from shredder.io.cli import InputError
 from shredder.io.files import sha256
 from shredder.io.record import RECORD, path_in, read_record, require_intact, require_whole
 from shredder.noise.load import load_folder, load_fresh, load_noise
-from shredder.noise.stored import Stored
+from shredder.noise.protocol import Stored
 
 # Flags of single files, and of the folder of fresh noise, from elsewhere.
 SINGLE = ("additive", "multiplicative", "distributions", "orders", "fresh")
@@ -31,7 +31,7 @@ class NoiseArguments:
     orders: Path | None = None
     """For each distribution the elements of the activation, from the one that receives the largest value down, int64 (N, D)."""
     fresh: Path | None = None
-    """A folder of seven fresh-*.npy; instead of all of the above."""
+    """A folder of fresh-*.npy; instead of all of the above."""
     skip_rows: int = 0
     """Leading rows of the files to leave out; the authors' own files need 1."""
     draw: str | None = None

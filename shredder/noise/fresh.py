@@ -1,6 +1,7 @@
 """Noise drawn anew for every query, along the directions that the cloud reads, with a bound on what it lets through."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -12,8 +13,9 @@ from torch import Tensor
 from shredder.io.cli import InputError
 from shredder.io.files import npy
 from shredder.noise import bounds
+from shredder.noise.densities import Density, PairDensity
 from shredder.noise.draws import Draws
-from shredder.noise.moments import Density, Moments
+from shredder.noise.moments import Moments
 from shredder.noise.rounding import bits_left, grid_of, standard_normal, to_grid
 
 # What is sent of a reading u: u itself, c * tanh(u / c), or c * sign(u).
@@ -24,7 +26,9 @@ _ROWS_AT_ONCE = 256
 
 @dataclass(frozen=True)
 class Fresh:
-    """a' = mu + Q y,   y = t + s * e rounded to a grid,   t = form of P^T a - b,   e standard normal for every query.
+    """a' = mu + Q y,   y = t + s * e rounded to a grid,   t = form of P^T h - b,   e standard normal for every query,
+
+    where h is the activation a, or max(0, H^T (a, 1)) of hidden units.
 
     What leaves the device is y, one number a direction; a' is made of y alone, and the same y gives the same bits. So
     I(x; a') <= I(x; y) <= I(t; t + s * e) by data processing, however a' is rounded: `shredder.noise.rounding` says what the
@@ -35,7 +39,7 @@ class Fresh:
     ----------
     form : "linear", "saturated" or "quantised"
         How t follows from a reading u, see `formed`.
-    readings : Tensor, float32, (D, r)
+    readings : Tensor, float32, (D, r) or (hidden units, r)
         P: what the device reads of the flattened activation. diag(w) Q is an element-wise w, seen along the directions.
     directions : Tensor, float32, (D, r)
         Q: r orthonormal directions of the flattened activation, in which it is sent.
@@ -43,6 +47,8 @@ class Fresh:
         mu.
     offsets, limits, scales : Tensor, float32, (r,)
         b, c and s, in units of the activation. The linear form has no limits: they are infinite.
+    hidden : Tensor or None, float32, (D + 1, hidden units)
+        H, its last row the units' thresholds.
     """
 
     form: Form
@@ -52,8 +58,11 @@ class Fresh:
     offsets: Tensor
     limits: Tensor
     scales: Tensor
+    hidden: Tensor | None = None
 
-    NAMES = tuple(f"fresh-{name}.npy" for name in ("form", "readings", "directions", "additive", "offsets", "limits", "scales"))
+    NAMES = tuple(
+        f"fresh-{name}.npy" for name in ("form", "readings", "directions", "additive", "offsets", "limits", "scales", "hidden")
+    )
     rules = ("fresh",)
     formula = "mu + Q y"
 
@@ -82,7 +91,7 @@ class Fresh:
 
     def signal(self, activations: Tensor) -> Tensor:
         """t of each activation, float32 (n, r): all that is sent of it but for noise."""
-        return formed(activations.flatten(1) @ self.readings - self.offsets, self.limits, self.form)
+        return formed(read(activations, self.readings, self.hidden) - self.offsets, self.limits, self.form)
 
     def draw(self, n_queries: int, rule: str, rng: np.random.Generator) -> Draws:
         """s * e of each query, float64 (n_queries, r)."""
@@ -140,7 +149,11 @@ class Fresh:
 
     def density(self, rule: str) -> Density:
         """Of y, in units of the scales."""
-        return Density(lambda t: t / self.scales, lambda sent: self.received(sent) / self.scales, 2)
+        return Density(lambda t: t / self.scales, lambda received: received / self.scales, 2)
+
+    def pair_densities(self, signal: Tensor, rule: str) -> Sequence[PairDensity]:
+        """Of y."""
+        return [self.density(rule).prepared(signal)]
 
     def bits(self, signal: Tensor, rule: str, rng: np.random.Generator, queries: int = 1) -> float:
         """Quantised: `bits_for_any_inputs`. Else `gaussian_bits_at_most`; `signal`, (n, r), n > 9, says the covariance."""
@@ -166,11 +179,18 @@ class Fresh:
         return replace(self, scales=self.scales / math.sqrt(queries))
 
     def files(self, folder: Path) -> dict[Path, bytes]:
-        """One `.npy` file for each field."""
+        """One `.npy` file for each field that there is."""
         return {
             folder / f"fresh-{name}.npy": npy(np.asarray(value.cpu() if isinstance(value, Tensor) else value))
             for name, value in vars(self).items()
+            if value is not None
         }
+
+
+def read(activations: Tensor, readings: Tensor, hidden: Tensor | None) -> Tensor:
+    """P^T h of activations, (n, ...): (n, r)."""
+    flat = activations.flatten(1)
+    return (flat if hidden is None else torch.addmm(hidden[-1], flat, hidden[:-1]).relu()) @ readings
 
 
 def formed(coordinates: Tensor, limits: Tensor, form: Form) -> Tensor:

@@ -1,6 +1,7 @@
 """Normal noise of its own scale on every element, drawn anew for every query; elements too loud to be worth sending are not."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,10 +11,11 @@ from torch import Tensor
 
 from shredder.io.files import npy
 from shredder.noise import bounds, draws
+from shredder.noise.densities import Density, PairDensity
 from shredder.noise.draws import Draws
-from shredder.noise.moments import Density, Moments
+from shredder.noise.moments import Moments
+from shredder.noise.protocol import Elementwise
 from shredder.noise.rounding import bits_left, grid_of, standard_normal
-from shredder.noise.stored import Elementwise
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,11 @@ class Gaussian(Elementwise):
         """Of the elements that are sent, in units of their scales."""
         sends = self.sends
         scales, mean = self.scales.flatten()[sends], self.additive.flatten()[sends]
-        return Density(lambda t: (t.flatten(1)[:, sends] + mean) / scales, lambda sent: sent.flatten(1)[:, sends] / scales, 2)
+        return Density(lambda t: (t.flatten(1)[:, sends] + mean) / scales, lambda received: received[:, sends] / scales, 2)
+
+    def pair_densities(self, signal: Tensor, rule: str) -> Sequence[PairDensity]:
+        """Of the elements that are sent."""
+        return [self.density(rule).prepared(signal)]
 
     def bits(self, signal: Tensor, rule: str, rng: np.random.Generator, queries: int = 1) -> float:
         """`gaussian_bits_at_most` of the elements that are sent; `signal`, (n, *activation shape), says the covariance."""

@@ -15,7 +15,8 @@ from shredder.io.files import read_array
 from shredder.noise.dropout import ChannelDropout
 from shredder.noise.fresh import Form, Fresh
 from shredder.noise.gaussian import Gaussian
-from shredder.noise.stored import Collection, Distributions, Stored
+from shredder.noise.protocol import Stored
+from shredder.noise.stored import Collection, Distributions
 
 
 def load_folder(folder: Path, names: Mapping[str, str], shape: tuple[int, ...], skip_rows: int = 0) -> Stored:
@@ -143,11 +144,16 @@ def _load_tensors(path: Path, flag: str, shape: tuple[int, ...]) -> Tensor:
 
 def load_fresh(folder: Path, shape: tuple[int, ...]) -> Fresh:
     """Read what `--method fresh` has written to `folder`, and check everything about it. Raises InputError."""
-    arrays = {field.name: read_array(folder / f"fresh-{field.name}.npy", "--fresh") for field in fields(Fresh)}
+    paths = {field.name: folder / f"fresh-{field.name}.npy" for field in fields(Fresh)}
+    if not (with_hidden := paths["hidden"].exists()):  # readings are linear
+        del paths["hidden"]
+    arrays = {name: read_array(path, "--fresh") for name, path in paths.items()}
     form = str(arrays.pop("form"))
     _require_fresh(form in get_args(Form), folder, "form", repr(form), f"one of {', '.join(get_args(Form))}")
     r = arrays["directions"].shape[-1] if arrays["directions"].ndim else 0
-    expected = {"additive": shape} | {name: (math.prod(shape), r) for name in ("readings", "directions")}
+    d = math.prod(shape)
+    units = arrays["hidden"].shape[-1] if with_hidden and arrays["hidden"].ndim else d
+    expected = {"additive": shape, "directions": (d, r), "readings": (units, r), "hidden": (d + 1, units)}
     for name, array in arrays.items():
         found = f"{array.dtype} {array.shape}"
         of_shape = expected.get(name, (r,))

@@ -1,9 +1,7 @@
 """What is known of noise without drawing it: moments, densities, Laplace values in a known order."""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -12,6 +10,7 @@ from torch import Tensor
 from shredder.io.device import moved
 from shredder.noise import bounds
 from shredder.noise.bounds import ELEMENTS_WITH_COVARIANCE
+from shredder.noise.densities import PairDensity, laplace_in_order
 from shredder.noise.order_statistics import laplace_order_covariance, order_statistics
 
 
@@ -72,6 +71,10 @@ class LaplaceNoise:
             found.append(bounds.laplace_bits_at_most(flat, self.scale, rng, queries))
         return min(found, default=math.inf)
 
+    def prepared(self, signal: Tensor) -> PairDensity:
+        """The density of a' for these signals, (K, ...), of noise that has an order."""
+        return laplace_in_order(signal, self.location, self.scale, self.order)
+
     @property
     def _order_statistics(self) -> list[Tensor]:
         """Mean and variance of each element's standard value, (D,)."""
@@ -81,22 +84,6 @@ class LaplaceNoise:
     @property
     def _ranks(self) -> Tensor:
         return self.order.argsort()
-
-
-class Density(NamedTuple):
-    """p(a' | t) ~ exp(-sum_i |sent(a')_i - own(t)_i|^power / power).
-
-    Attributes
-    ----------
-    own, sent : callable
-        Of t and of a', (n, *activation shape): coordinates in which noise has unit scale, (n, F).
-    power : int
-        1 for Laplace noise, 2 for Normal.
-    """
-
-    own: Callable[[Tensor], Tensor]
-    sent: Callable[[Tensor], Tensor]
-    power: int
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,8 +20,9 @@ from shredder.io.files import RowFile, csv_table, require_space
 from shredder.io.record import RECORD, Record, report
 from shredder.io.terminal import progress
 from shredder.metrics import ActivationMoments, clean_accuracy, mean_and_spread, noisy_accuracy
+from shredder.noise import bracket
 from shredder.noise.channel import Channel
-from shredder.noise.draws import JUDGED, query_generator
+from shredder.noise.draws import JUDGED, MEASURED, query_generator
 from shredder.noise.flags import NoiseArguments
 from shredder.split import SplitNetwork
 from shredder.system import System, TaskArguments, with_noise
@@ -100,6 +101,7 @@ def _run(task: Task, args: Arguments, channel: Channel) -> None:
             average, spread = mean_and_spread(columns[f"{name}_accuracy"])
             results |= {f"average {name} accuracy": average, f"spread of {name} accuracy": spread}
         results["public accuracy of the queries as served"] = n_right / files["labels"].rows
+        results |= information(channel, files, system, args.seed)
         table = csv_table(columns, zip(*(values.tolist() for values in columns.values()), strict=True))
         written = {file.path: file for file in files.values()} | {args.output / "draws.csv": table}
         record.write(args.output / RECORD, written, results)
@@ -184,6 +186,16 @@ def judge(
                 bar.update(len(accuracy[0]))
     names = ("snr", *(f"{name}_accuracy" for name in networks))
     return dict(zip(names, torch.cat(columns, dim=1).cpu(), strict=True)), int(n_right)
+
+
+def information(channel: Channel, files: dict[str, RowFile], system: System, seed: int | None) -> dict[str, Any]:
+    """What a query says, measured on the first queries' activations with draws of their own."""
+    clean, private, public = (
+        torch.from_numpy(files[name].array()[: bracket.INPUTS].copy()).to(system.split.device)
+        for name in ("original_activations", "labels", "public_labels")
+    )
+    labels = public[:, 0], private[:, 0] if system.labels.private else None
+    return bracket.measured(channel, channel.signal(clean), query_generator(seed, MEASURED), *labels)
 
 
 def write_noisy(

@@ -130,7 +130,9 @@ def test_bayes_rule_with_the_density_is_the_best_reader():
         best = {"fresh": stats.norm.cdf(1), "elementwise-laplace": 1 - math.exp(-1 / b) / 2}[channel.rule]
         density = channel.density()
         bayes = Likelihood(density.own(channel.signal(setting.learning.clean)), setting.learning.private, density.power)
-        features = density.sent(channel.sent(channel.signal(setting.test.clean), np.random.default_rng(1)))
+        features = density.sent(
+            channel.source.received(channel.sent(channel.signal(setting.test.clean), np.random.default_rng(1)))
+        )
         assert bayes.tune(features, setting.test.private) < math.log(2) and bayes.temperature == 1
         accuracy = (bayes(features).argmax(1) == setting.test.private).double().mean().item()
         assert accuracy == pytest.approx(best, abs=0.02)

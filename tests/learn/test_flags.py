@@ -23,7 +23,7 @@ FLAGS = {field.name for field in dataclasses.fields(MethodArguments)}
 VALUES = {
     "location": 0.25, "scale": 3.5, "learning_rate": 0.125, "clustering": "raw", "clustering_weight": 0.75, "alpha": 0.375,
     "gamma": 0.625, "learn_redrawn": True, "no_learn_redrawn": True, "private_labels": True, "directions": 3,
-    "form": "linear", "max_sse": 0.875,
+    "form": "linear", "max_sse": 0.875, "hidden_units": 6,
 }  # fmt: skip
 # Which of them mean something to a method.
 OWN = {
@@ -32,7 +32,7 @@ OWN = {
     "distribution": {
         "scale", "alpha", "learning_rate", "learn_redrawn", "no_learn_redrawn", "private_labels", "gamma", "max_sse",
     },
-    "fresh": {"form", "learning_rate", "directions"},
+    "fresh": {"form", "learning_rate", "directions", "hidden_units"},
     "isotropic": set(), "isotropic-laplace": set(), "pac": set(), "dropout": set(),
     "cloak": {"alpha", "learning_rate"},
 }  # fmt: skip
@@ -140,7 +140,7 @@ def test_defaults_of_lenet(method, dataset):
     [
         ({}, "quantised", 1),
         ({"public_labels": "digits"}, "saturated", 64),
-        ({"cutting_point": "s4"}, "saturated", 64),
+        ({"cutting_point": "s4"}, "saturated", 16),
         ({"form": "linear"}, "linear", 64),
         ({"form": "quantised", "cutting_point": "s4"}, "quantised", 1),
         ({"directions": 5}, "quantised", 5),

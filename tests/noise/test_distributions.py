@@ -20,7 +20,6 @@ import train_noise_lenet as train
 from models.lenet import WEIGHTS, pretrained_lenet
 from shredder.io.cli import InputError
 from shredder.io.files import write_together
-from shredder.io.record import path_in
 from shredder.learn.learner import Batch, PrivateRows
 from shredder.learn.methods import Distribution
 from shredder.noise.draws import redraw_in_order

@@ -5,9 +5,11 @@ import math
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 
 from shredder.io.cli import InputError
 from shredder.io.files import npy, write_together
+from shredder.noise.bracket import bracket
 from shredder.noise.channel import Channel
 from shredder.noise.dropout import ChannelDropout
 from shredder.noise.gaussian import Gaussian
@@ -85,6 +87,25 @@ def test_louder_dropout_keeps_a_part_of_what_quieter_keeps():
         for p in (0.7, 0.4)
     )
     assert (few <= many).all() and few.sum() < many.sum()
+
+
+@pytest.mark.parametrize("s", [2.0, 4.0])
+def test_normal_noise_on_normal_elements_is_measured(s):
+    """Of an element of which nothing is sent nothing is told."""
+    channel = Channel(gaussian(s, 2 * s, math.inf, math.inf, mean=0.5), RULE)
+    found = bracket(channel, channel.signal(activations(4000)), np.random.default_rng(1))
+    exact = sum(math.log2(1 + v**-2) / 2 for v in (s, 2 * s))
+    assert found.lower <= found.upper and abs(found.lower - exact) < 4 * found.error
+
+
+@pytest.mark.parametrize("p", [0.3, 0.8])
+def test_what_channels_tell_that_are_kept_is_measured(p):
+    """Inputs that are 0 or 2 in the second channel: a channel that loses the 2 with probability 1 - p, h(p / 2) - h(p) / 2."""
+    levels = torch.tensor([[1.0, 0.0], [1.0, 2.0]])[torch.from_numpy(np.random.default_rng(0).integers(2, size=4000))]
+    channel = Channel(ChannelDropout(torch.tensor([0.5, p]), (2, 1, 1)), "dropout")
+    found = bracket(channel, levels.view(-1, 2, 1, 1), np.random.default_rng(1))
+    exact = stats.entropy([p / 2, 1 - p / 2], base=2) - stats.entropy([p, 1 - p], base=2) / 2
+    assert found.lower <= found.upper and abs(found.lower - exact) < 4 * found.error
 
 
 BROKEN = [

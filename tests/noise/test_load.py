@@ -12,7 +12,8 @@ from shredder.io.files import sha256, write_together
 from shredder.io.record import RECORD
 from shredder.noise.flags import NoiseArguments, handed, noise_files, source_of
 from shredder.noise.load import KINDS, load_folder, names_of_files
-from shredder.noise.stored import Collection, Distributions, Stored
+from shredder.noise.protocol import Stored
+from shredder.noise.stored import Collection, Distributions
 from tests.noise.test_stored import SHAPE, STORED, N
 
 every_kind = pytest.mark.parametrize("name", STORED)

@@ -14,8 +14,9 @@ from shredder.noise.dropout import ChannelDropout
 from shredder.noise.fresh import Fresh
 from shredder.noise.gaussian import Gaussian
 from shredder.noise.load import KINDS, load_folder
+from shredder.noise.protocol import Stored
 from shredder.noise.rounding import to_grid
-from shredder.noise.stored import Collection, Distributions, Stored
+from shredder.noise.stored import Collection, Distributions
 from shredder.noise.tensors import noisy
 
 SHAPE = (2, 2, 2)
@@ -212,7 +213,7 @@ def test_densities_know_where_the_noise_lies_and_its_unit(name, rule):
     if density is None:
         return
     _, signal, _, sent = drawn(name, rule, MANY // 10)
-    noise = (density.sent(sent) - density.own(signal)).double()
+    noise = (density.sent(stored.received(sent)) - density.own(signal)).double()
     # Under exp(-|e|^k / k) the mean of |e|^k is 1, and its own variance k.
     k = density.power
     size = {"gaussian": D - 1}.get(name, R if isinstance(stored, Fresh) else D)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -68,24 +69,24 @@ def test_every_defence_cut_and_seed_has_a_row(tmp_path, monkeypatch):
 ROWS = [
     {"defence": "isotropic", "cutting point": "relu5", "dataset": "mnist", "seed": seed, "public accuracy (%)": 98.0 + seed,
      "bits at most": 40.0, "bits at most, 1000 queries": 1234.5, "worst of one query": 97.0, "dFIL (a pixel)": 0.25,
-     "bits at least, image": 6.0}
+     "measured information, input (bits)": 9.0}
     for seed in range(2)
 ] + [
     {"defence": "dropout", "cutting point": "s4", "dataset": "mnist", "seed": 0, "public accuracy (%)": 98.0,
      "bits at most": "none", "worst of one query": 97.0},
     {"defence": "pac", "cutting point": "s4", "dataset": "mnist", "seed": 0, "unreached": "too loud"},
     {"defence": "randomised-response", "cutting point": "s4", "dataset": "mnist", "public accuracy (%)": 98.0,
-     "bits at most": 0.9, "best guess": 20.0, "best guess, 1000 queries": 21.0},
+     "bits at most": 0.9, "bits, test": 0.85, "best guess": 20.0, "best guess, 1000 queries": 21.0},
 ]  # fmt: skip
 
 
 def test_the_table_has_means_spreads_and_what_was_missed():
     lines = markdown(ROWS).splitlines()
     assert all(line.count("|") == 8 for line in lines)
-    assert lines[2] == "| isotropic, relu5 | 98.5 +- 0.71 | 40 +- 0, 1,234 +- 0 | 6 +- 0 | 97 +- 0 |  | 0.25 +- 0 |"
-    assert lines[3] == "| dropout, s4 | 98 | none |  | 97 |  |  |"
+    assert lines[2] == "| isotropic, relu5 | 98.5 +- 0.71 | 9 +- 0 | 40 +- 0, 1,234 +- 0 | 97 +- 0 |  | 0.25 +- 0 |"
+    assert lines[3] == "| dropout, s4 | 98 |  | none | 97 |  |  |"
     assert lines[4].startswith("| pac, s4 | not reached: too loud |")
-    assert lines[5] == "| randomised-response, s4 | 98 | 0.9 |  | 20 | 21 |  |"
+    assert lines[5] == "| randomised-response, s4 | 98 | 0.85 | 0.9 | 20 | 21 |  |"
 
 
 def test_a_file_for_each_defence_keeps_attacks_from_outside(tmp_path):
@@ -116,7 +117,8 @@ def test_a_quick_table_from_steps_to_files(tmp_path, monkeypatch):
     assert table.count("\n") == 4 and "not reached" not in table
     (row,) = json.loads((tmp_path / "out" / "defence-isotropic.json").read_text())["rows"]
     # Much passes, and it is read.
-    assert 30 < row["bits at most"] < 60 and row["bits at least, private label"] > 2 and 97 < row["public accuracy (%)"] < 100
+    assert 9 < row["measured information, input (bits)"] <= math.log2(1000) < 30 < row["bits at most"] < 60
+    assert row["bits at least, private label"] > 2 and 97 < row["public accuracy (%)"] < 100
     assert row["floor"] < 25 < 90 < row["worst of one query"] <= 100 and 0.1 < row["dFIL (a pixel)"] < 1
     listed = json.loads((tmp_path / "out" / "run.json").read_text())["files"]
     assert {"table-defences.csv", "defences.md", "defence-isotropic.json", "defence-randomised-response.json"} == set(listed)
