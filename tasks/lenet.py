@@ -51,12 +51,11 @@ def learn(args: Any) -> dict[str, Any]:
     settings = dict(LEARN.get((args.method, args.recipe or "suite"), {}))
     if args.dataset == "mnist-5k":
         settings |= {name: EPOCH_FACTOR[args.method] * settings[name] for name in ("epochs", "min_epochs") if name in settings}
-    # Behind the last convolution one threshold nearly answers whether a digit exceeds 5, and one bit is all that is sent.
-    one_bit = args.form is None and args.cutting_point == "relu5" and labels == "gt5"
-    if one_bit or args.form == "quantised":
-        settings |= {"form": "quantised", "directions": 1}
-    elif args.method == "fresh" and args.cutting_point != "relu5":  # linear readings tell of the answer at twice the bits
-        settings |= {"hidden_units": 64, "learning_rate": 3e-3, "directions": 16}
+    # Whether a digit exceeds 5 is one bit, and that is all that is sent. Behind the last convolution a threshold will do.
+    if (args.form is None and labels == "gt5") or args.form in ("quantised", "flipped"):
+        settings |= {"form": args.form or "quantised", "directions": 1}
+    if args.method == "fresh" and args.cutting_point != "relu5":
+        settings |= {"hidden_units": 64, "learning_rate": 3e-3}
     return {"public_labels": labels, "max_accuracy_loss": 0.0134, **settings}
 
 

@@ -61,8 +61,9 @@ def compared(channel: Channel, signal: Tensor, sent: Tensor) -> tuple[Tensor, Te
     """As `_gallery`, of the rows of `signal`, (n, ...), and what was sent of them."""
     source, outside = channel.source, channel.source.outside(sent)
     if channel.laplace() is None:
-        density = channel.density()
-        likelihood = -torch.cdist(density.sent(source.received(sent)).double(), density.own(signal).double()).square() / 2
+        likelihood = None
+        for add in channel.pair_densities(signal):
+            likelihood = add(source.received(sent).double(), likelihood)
     else:
         noises = (row - signal.flatten(1).double() for row in sent.flatten(1).double())
         likelihood = torch.stack(
@@ -70,7 +71,8 @@ def compared(channel: Channel, signal: Tensor, sent: Tensor) -> tuple[Tensor, Te
         )
     if outside.shape[1]:
         # What a device would send that sums in float32: each candidate's own rounding outside the directions.
-        _, mean = source.tensors(Draws(None, torch.zeros(1, *signal.shape[1:], dtype=torch.float64, device=signal.device)))
+        kept = torch.ones(1, *signal.shape[1:], dtype=torch.float64, device=signal.device)
+        _, mean = source.tensors(Draws(kept, torch.zeros_like(kept)))
         own = source.outside(mean.double() + source.as_activation(signal).double())
         return likelihood, by_distance(outside, own)
     # Noise of float32 is a float32 number again, once the right input is taken away.

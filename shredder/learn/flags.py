@@ -68,8 +68,8 @@ class MethodArguments:
     """fresh: hidden units of what the device reads of the activation; 0, the default, where it reads linearly."""
     form: Form | None = None
     """fresh: what is sent in each direction before noise. linear: what the device reads of the activation there. saturated: its
-    hyperbolic tangent. quantised: its sign, one bit, whose bound holds for any inputs. Default: saturated, unless the task says
-    otherwise."""
+    hyperbolic tangent. quantised: its sign, one bit, whose bound holds for any inputs. flipped: the same bit, flipped by chance
+    instead of Normal noise, in one direction. Default: saturated, unless the task says otherwise."""
     max_sse: float | None = None
     """distribution: accept a tensor whose histogram is within this sum of squared errors of the Laplace fitted to it."""
 

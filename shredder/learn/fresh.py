@@ -16,10 +16,10 @@ from shredder.io.device import moved
 from shredder.learn.directions import active_directions, initial_readings, lean
 from shredder.learn.learner import CURVES, LOG, Method, OutOfReachError, PrivateRows, Rows, Settings, half_cosine
 from shredder.metrics import ActivationMoments, accuracy, clean_accuracy, mean_and_spread
-from shredder.noise.bounds import gaussian_bits
-from shredder.noise.bracket import bits_of_batch, measured
+from shredder.noise.bracket import measured
 from shredder.noise.channel import Channel
 from shredder.noise.fresh import Form, Fresh, formed, read
+from shredder.noise.load import CLASSES
 from shredder.split import SplitNetwork
 
 # Draws of every held-out activation that decide about acceptance.
@@ -28,8 +28,6 @@ _DRAWS_FOR_ACCEPTANCE = 8
 _ROWS_TO_BEGIN_WITH = 5000
 # Share of the wrong answers that are allowed which learning itself stays below, so that held-out accuracy passes.
 _MARGIN = 0.9
-# Within so many bits of what a batch can show, its information has no gradient to speak of.
-_BITS_NOT_SHOWN = 2
 # What is left of the learning rate when noise may first be accepted.
 _FINAL_FRACTION = 0.02
 
@@ -40,7 +38,7 @@ class FreshMethod(Method):
 
     Attributes
     ----------
-    form : "linear", "saturated" or "quantised"
+    form : "linear", "saturated", "quantised" or "flipped"
         See `shredder.noise.fresh.formed`.
     learning_rate : float
         Adam's at the start; it falls along a half cosine.
@@ -66,6 +64,8 @@ class FreshMethod(Method):
         """There is one noise, and no members."""
         if args.members != 1:
             raise InputError(f"--members: found {args.members}, expected 1, for fresh noise has no members")
+        if args.form == "flipped" and args.directions != 1:
+            raise InputError(f"--directions: found {args.directions}, expected 1 with --form flipped, which sends one bit")
 
     @classmethod
     def of(cls, args: Any, private: PrivateRows | None) -> "FreshMethod":
@@ -79,10 +79,10 @@ class FreshLearning:
         P, H, mu, b, c, s follow the gradient of   bits + nu * cross-entropy(cloud(a'));
         ln nu rises while more answers are wrong than allowed, and falls while fewer are
 
-    where bits are those that the batch shows, `bits_of_batch`; or `gaussian_bits` while it shows nearly all that it can. So
-    that no weight has to be found (a proxy-Lagrangian: the constraint on errors has no gradient, and cross-entropy stands in
-    for it; Cotter et al. 2019, "Optimization with non-differentiable constraints"). Wrong answers are counted in the batches,
-    corrected by how much more of them the held-out rows have had: held-out rows steer nu, and decide acceptance.
+    where bits are those that the batch shows (`Fresh.learnable`), so that no weight has to be found (a proxy-Lagrangian: the
+    constraint on errors has no gradient, and cross-entropy stands in for it; Cotter et al. 2019, "Optimization with
+    non-differentiable constraints"). Wrong answers are counted in the batches, corrected by how much more of them the held-out
+    rows have had: held-out rows steer nu, and decide acceptance.
     `shredder.learn.members.Learning` has the same face.
 
     Parameters
@@ -122,7 +122,7 @@ class FreshLearning:
         self.parameters = {
             **initial_readings(self.directions, activations, spread, method.hidden_units, rng),
             "additive": (self.directions @ mean).view_as(activations[0]),
-            "log scales": spread.log(),
+            "log scales": (0.3 * spread).log(),
         }
         if form != "linear":
             self.parameters["log limits"] = (2 * spread).log()
@@ -144,7 +144,7 @@ class FreshLearning:
         found = {name: parameter.detach().clone() for name, parameter in self.parameters.items()}
         scales = found.pop("log scales").exp()
         limits = found.pop("log limits").exp() if "log limits" in found else torch.full_like(scales, math.inf)
-        whole = Fresh(self.method.form, directions=self.directions, limits=limits, scales=scales, **found)
+        whole = CLASSES[self.method.form](self.method.form, directions=self.directions, limits=limits, scales=scales, **found)
         return lean(whole, self.learning_set[0][:_ROWS_TO_BEGIN_WITH].to(self.split.device))
 
     def epoch(self) -> None:
@@ -198,11 +198,8 @@ class FreshLearning:
         scales, limits = p["log scales"].exp(), p["log limits"].exp() if "log limits" in p else None
         t = formed(read(activations, p["readings"], p.get("hidden")) - p["offsets"], limits, self.method.form)
         e = moved(self.rng.standard_normal(t.shape, dtype=np.float32), t.device)
-        y = t + scales * e
+        y, bits = CLASSES[self.method.form].learnable(t, e, limits, scales)
         answers = self.split.cloud(p["additive"] + (y @ self.directions.T).view_as(activations))
-        bits = bits_of_batch(t, y, scales)
-        bound = gaussian_bits(torch.cov(t.double().T).reshape(len(scales), -1), scales.double())
-        bits = torch.where(bits < math.log2(len(rows)) - _BITS_NOT_SHOWN, bits, bound.float())
         # What is wrong now counts at once, which keeps the multiplier from swinging.
         multiplier = (self.log_multiplier + self._excess()).exp().float()
         loss = bits + multiplier * functional.nll_loss(answers, labels)

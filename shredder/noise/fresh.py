@@ -13,13 +13,16 @@ from torch import Tensor
 from shredder.io.cli import InputError
 from shredder.io.files import npy
 from shredder.noise import bounds
+from shredder.noise.bracket import bits_of_batch
 from shredder.noise.densities import Density, PairDensity
 from shredder.noise.draws import Draws
 from shredder.noise.moments import Moments
 from shredder.noise.rounding import bits_left, grid_of, standard_normal, to_grid
 
-# What is sent of a reading u: u itself, c * tanh(u / c), or c * sign(u).
-Form = Literal["linear", "saturated", "quantised"]
+# What is sent of a reading u before noise: u itself, c * tanh(u / c), or c * sign(u). The last is also what may be flipped.
+Form = Literal["linear", "saturated", "quantised", "flipped"]
+# Within so many bits of what a batch can show, its information has no gradient to speak of.
+_BITS_NOT_SHOWN = 2
 # Rows that directions are added to at once on a processor: they stay in the cache.
 _ROWS_AT_ONCE = 256
 
@@ -38,7 +41,7 @@ class Fresh:
     Attributes
     ----------
     form : "linear", "saturated" or "quantised"
-        How t follows from a reading u, see `formed`.
+        How t follows from a reading u, see `formed`. "flipped" is `Flipped`.
     readings : Tensor, float32, (D, r) or (hidden units, r)
         P: what the device reads of the flattened activation. diag(w) Q is an element-wise w, seen along the directions.
     directions : Tensor, float32, (D, r)
@@ -82,7 +85,7 @@ class Fresh:
     @property
     def for_any_inputs(self) -> bool:
         """Two levels are all that a quantised t has."""
-        return self.form == "quantised"
+        return self.form in ("quantised", "flipped")
 
     @property
     def grid(self) -> Tensor:
@@ -95,10 +98,14 @@ class Fresh:
 
     def draw(self, n_queries: int, rule: str, rng: np.random.Generator) -> Draws:
         """s * e of each query, float64 (n_queries, r)."""
-        if rule not in self.rules:
-            raise InputError(f"--draw {rule}: fresh is the rule of what --method fresh learned, and its only one")
+        self.require(rule)
         noise = self.scales.double() * standard_normal((n_queries, len(self.scales)), rng, self.scales.device)
         return Draws(None, noise, self.grid[None])
+
+    def require(self, rule: str) -> None:
+        """Raise InputError of another rule than fresh."""
+        if rule not in self.rules:
+            raise InputError(f"--draw {rule}: fresh is the rule of what --method fresh learned, and its only one")
 
     def released(self, signal: Tensor, noise: Tensor) -> Tensor:
         """y of t and s * e, each (n, r): float64 (n, r)."""
@@ -177,6 +184,17 @@ class Fresh:
     def averaged(self, queries: int) -> "Fresh":
         """The mean of q draws is all that they say, and itself a draw at scale s / sqrt(q)."""
         return replace(self, scales=self.scales / math.sqrt(queries))
+
+    @staticmethod
+    def learnable(t: Tensor, e: Tensor, limits: Tensor | None, scales: Tensor) -> tuple[Tensor, Tensor]:
+        """What is sent of t and e, (b, r), in a batch: y, (b, r), and its information, in bits, both with a gradient.
+
+        The latter is what the batch shows, or the Gaussian bound while it shows nearly all that it can.
+        """
+        y = t + scales * e
+        shown = bits_of_batch(t, y, scales)
+        bound = bounds.gaussian_bits(torch.cov(t.double().T).reshape(len(scales), -1), scales.double())
+        return y, torch.where(shown < math.log2(len(t)) - _BITS_NOT_SHOWN, shown, bound.float())
 
     def files(self, folder: Path) -> dict[Path, bytes]:
         """One `.npy` file for each field that there is."""

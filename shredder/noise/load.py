@@ -13,6 +13,7 @@ from torch import Tensor
 from shredder.io.cli import InputError
 from shredder.io.files import read_array
 from shredder.noise.dropout import ChannelDropout
+from shredder.noise.flipped import Flipped
 from shredder.noise.fresh import Form, Fresh
 from shredder.noise.gaussian import Gaussian
 from shredder.noise.protocol import Stored
@@ -168,7 +169,8 @@ def load_fresh(folder: Path, shape: tuple[int, ...]) -> Fresh:
         _require_fresh((arrays[name] > 0).all(), folder, name, arrays[name].min(), "numbers above 0")
     q = arrays["directions"].astype(np.float64)
     _require_fresh(np.allclose(q.T @ q, np.eye(r), atol=1e-4), folder, "directions", "other columns", "orthonormal ones")
-    return Fresh(form, **{name: torch.from_numpy(array) for name, array in arrays.items()})
+    _require_fresh(form != "flipped" or r == 1, folder, "form", f"flipped with {r} directions", "one direction")
+    return CLASSES[form](form, **{name: torch.from_numpy(array) for name, array in arrays.items()})
 
 
 def _require_fresh(condition: bool, folder: Path, name: str, found: object, expected: str) -> None:
@@ -223,6 +225,8 @@ def _require_no_rows_to_skip(skip_rows: int) -> None:
         raise InputError(f"--skip-rows: found {skip_rows}, expected 0, for this noise has no members")
 
 
+# What noise of a form is.
+CLASSES: dict[str, type[Fresh]] = dict.fromkeys(get_args(Form), Fresh) | {"flipped": Flipped}
 # What methods may store, and how it is read from a folder. The first file of a kind tells it from the others.
 KINDS: dict[type[Stored], Callable[[Path, Mapping[str, str], tuple[int, ...], int], Stored]] = {
     Fresh: _fresh,

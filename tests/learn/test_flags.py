@@ -140,7 +140,7 @@ def test_defaults_of_lenet(method, dataset):
     [
         ({}, "quantised", 1),
         ({"public_labels": "digits"}, "saturated", 64),
-        ({"cutting_point": "s4"}, "saturated", 16),
+        ({"cutting_point": "s4"}, "quantised", 1),
         ({"form": "linear"}, "linear", 64),
         ({"form": "quantised", "cutting_point": "s4"}, "quantised", 1),
         ({"directions": 5}, "quantised", 5),

@@ -179,7 +179,7 @@ def bad(name: str, **changes) -> Stored:
 @pytest.mark.parametrize(
     ("stored", "message"),
     [
-        (bad("linear", form="cubic"), "fresh-form.npy: found 'cubic', expected one of linear, saturated, quantised"),
+        (bad("linear", form="cubic"), "fresh-form.npy: found 'cubic', expected one of linear, saturated, quantised, flipped"),
         (bad("linear", limits=torch.ones(3)), "fresh-limits.npy: found finite limits, expected infinite ones"),
         (bad("saturated", limits=torch.full((3,), torch.inf)), "fresh-limits.npy: found NaN or infinity, expected finite"),
         (bad("quantised", limits=torch.tensor([1.0, 0, 1])), "fresh-limits.npy: found 0.0, expected numbers above 0"),

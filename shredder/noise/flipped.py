@@ -1,0 +1,106 @@
+"""Randomised response on what the device reads: one bit is sent, and flipped by chance, with a bound in bits."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy import stats
+from torch import Tensor
+from torch.special import entr
+
+from shredder.io.device import moved
+from shredder.noise.densities import PairDensity
+from shredder.noise.draws import Draws
+from shredder.noise.fresh import Fresh
+from shredder.noise.moments import Moments
+
+
+@dataclass(frozen=True)
+class Flipped(Fresh):
+    """a' = mu + Q w t,   t = -c or c as of the quantised form, in one direction;   w = -1 with probability f, else 1.
+
+        f = Phi(-c / s)
+
+    as if noise of scale s were added to t, and the sum's sign sent (Warner 1965, "Randomized response"). The sign of t + s * e
+    says less than t + s * e does, and answers as often.
+    """
+
+    formula = "mu + Q w t"
+
+    @property
+    def flips(self) -> float:
+        """f."""
+        return torch.special.ndtr(-self.limits.double() / self.scales.double()).item()
+
+    def draw(self, n_queries: int, rule: str, rng: np.random.Generator) -> Draws:
+        """w of each query, float32 (n_queries, 1). What is sent is a multiple of c. Raises InputError of another rule."""
+        self.require(rule)
+        w = 1 - 2.0 * (rng.random((n_queries, 1)) < self.flips)
+        w = moved(w, self.scales.device).float()
+        return Draws(w, torch.zeros_like(w), self.limits.double()[None])
+
+    def sent(self, signal: Tensor, drawn: Draws) -> Tensor:
+        """a' of t, (n, 1), under a draw for each, float32 (n, *activation shape)."""
+        return self.embedded(drawn.multiplicative * signal)
+
+    def tensors(self, drawn: Draws) -> tuple[Tensor, Tensor]:
+        """w, the same for all elements, and mu, float32 (Q, *activation shape)."""
+        w = drawn.multiplicative.view(-1, *[1] * len(self.shape))
+        return w.expand(-1, *self.shape), self.additive.expand(len(w), *self.shape)
+
+    def moments(self, rule: str) -> Moments:
+        """Of w t, with one element."""
+        f = torch.full((1, 1), self.flips, dtype=torch.float64, device=self.scales.device)
+        zero = torch.zeros_like(f)
+        return Moments(1 - 2 * f, 4 * f * (1 - f), zero, zero)
+
+    def density(self, rule: str) -> None:
+        """It is none of Normal values."""
+        return
+
+    def pair_densities(self, signal: Tensor, rule: str) -> Sequence[PairDensity]:
+        """1 - f where a' has the sign of t, else f."""
+        log_flipped, log_kept = math.log(self.flips), math.log1p(-self.flips)
+        signs = torch.sign(signal[:, 0])
+
+        def add(received: Tensor, total: Tensor | None) -> Tensor:
+            same = torch.sign(received[:, :1]) == signs
+            density = torch.where(same, log_kept, log_flipped).double()
+            return density if total is None else torch.logaddexp(total, density)
+
+        return [add]
+
+    def bits_for_any_inputs(self, queries: int = 1) -> float:
+        """What the binary symmetric channel carries in so many uses of one input, in bits; 1 - h(f) in one.
+
+            I = sum_k b_f(k) log2(2 b_f(k) / (b_f(k) + b_{1-f}(k))),   b_f(k) the chance of k flips among the queries
+
+        reached where both levels are equally frequent (Cover and Thomas 2006, section 7.1.4).
+        """
+        flipped = np.arange(queries + 1)
+        log_of, log_other = (stats.binom.logpmf(flipped, queries, f) for f in (self.flips, 1 - self.flips))
+        return float((np.exp(log_of) * (1 - np.logaddexp(0, log_other - log_of) / math.log(2))).sum())
+
+    def averaged(self, queries: int) -> None:
+        """A mean of signs is none."""
+        return
+
+    @staticmethod
+    def learnable(t: Tensor, e: Tensor, limits: Tensor, scales: Tensor) -> tuple[Tensor, Tensor]:
+        """What is sent, c * sign(t + s * e), (b, 1), with the gradient of c * tanh; and its information, in bits:
+
+        I = h(p (1 - f) + (1 - p) f) - h(f),   p the share of t that is positive
+        """
+        y = t + scales * e
+        soft, hard = limits * torch.tanh(y / limits), torch.where(y < 0, -limits, limits)
+        # Its logarithm, for rare flips are no number of float32.
+        f, p = torch.special.log_ndtr(-limits.double() / scales.double()).exp(), (t > 0).double().mean()
+        bits = _binary_entropy(p * (1 - f) + (1 - p) * f) - _binary_entropy(f)
+        return hard + (soft - soft.detach()), bits.sum().float()
+
+
+def _binary_entropy(p: Tensor) -> Tensor:
+    """h(p), in bits."""
+    return (entr(p) + entr(1 - p)) / math.log(2)
