@@ -13,7 +13,7 @@ $(error TORCH: found $(TORCH), expected cpu, cuda or auto)
 endif
 BIN := .venv/bin
 
-.PHONY: reproduce full cifar10 figures attacks test lint bench
+.PHONY: reproduce full cifar10 figures attacks defences test lint bench
 .DEFAULT_GOAL := reproduce
 
 ## The paper's three steps on 5,000 embedded digits, for LeNet and AlexNet, its figures from few points, and what attacks read.
@@ -21,9 +21,9 @@ reproduce: .venv/runtime
 	$(call steps,lenet,LeNet)
 	@$(BIN)/python -m paper.summary runs
 	$(call steps,alexnet,AlexNet)
-	@echo "=== The paper's figures, quick ones, from few points, and what informed adversaries read: a minute"
-	$(BIN)/python paper_figures.py --quick --figure all attacks
-	@cat runs/figures/attacks.md
+	@echo "=== The paper's figures, quick ones, from few points, and what informed adversaries read, of defences of others, too"
+	$(BIN)/python paper_figures.py --quick --figure all attacks defences
+	@cat runs/figures/attacks.md runs/figures/defences.md
 	@echo "=== Summary"
 	@$(BIN)/python -m paper.summary runs
 	@echo "notebooks: runs/lenet/mutual_info_ite.ipynb, runs/alexnet/mutual_info_ite.ipynb"
@@ -49,6 +49,11 @@ figures: .venv/runtime
 ## What informed adversaries read under each method, at every cutting point, on the embedded digits: two hours.
 attacks: .venv/runtime
 	$(BIN)/python paper_figures.py --figure attacks --output runs/attacks
+
+## Defences of others at equal accuracy, at every cutting point, on the embedded digits; SEEDS of them each.
+SEEDS ?= 1
+defences: .venv/runtime
+	$(BIN)/python paper_figures.py --figure defences --seeds $(SEEDS) --output runs/defences --points runs/defences/points
 
 # Steps 1 to 3 of the task $(1), which is called $(2), in runs/$(1).
 define steps

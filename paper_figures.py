@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from paper import attacked, plots, published, rows
+from paper import attacked, defence_files, defences, plots, published, rows
 from shredder import figures
 from shredder.io import folders
 from shredder.io.cli import InputError, in_float32, require_at_least, script
@@ -33,26 +33,35 @@ FIGURES = {
     "v2-4": (rows.figure_v2_4, plots.normalised_private_error),
     "table": (rows.table, None),
     "attacks": (attacked.figure_attacks, plots.attacks),
+    "defences": (defences.figure_defences, None),
 }
+# Those beyond the paper, which are not among `all`, and what is written beside their numbers.
+BEYOND = {"attacks": attacked.beside, "defences": defence_files.beside}
 
-TITLES = {name: f"figure-{name}" if draw else "table-lenet" for name, (_, draw) in FIGURES.items()}
+TITLES = {name: f"figure-{name}" for name in FIGURES} | {"table": "table-lenet", "defences": "table-defences"}
 # All that is written, some of it by each call.
-WRITTEN = (*(f"{title}.{end}" for title in TITLES.values() for end in ("csv", "png")), "attacks.md")
+WRITTEN = (*(f"{title}.{end}" for title in TITLES.values() for end in ("csv", "png")), "attacks.md", *defence_files.FILES)
 
 
 @dataclass(frozen=True)
 class Arguments:
     """Draw the paper's figures from runs."""
 
-    figure: tuple[Literal["5", "6", "7", "8", "9", "v2-4", "table", "attacks", "all"], ...] = ("all",)
-    """The paper's numbers; 9 is 9a. table: the rows for LeNet of v3 Table 3 and v2 Table 1. attacks: beyond the paper, what an
-    informed adversary reads; it is not among `all`."""
+    figure: tuple[Literal["5", "6", "7", "8", "9", "v2-4", "table", "attacks", "defences", "all"], ...] = ("all",)
+    """The paper's numbers; 9 is 9a. table: the rows for LeNet of v3 Table 3 and v2 Table 1. Beyond the paper, and not among
+    `all`: attacks, what an informed adversary reads; defences, what a user would pick instead (docs/defences.md)."""
     quick: bool = False
     """LeNet on 5,000 embedded digits, and few points; else on full MNIST. AlexNet reads a few embedded digits in both."""
     networks: tuple[Literal["lenet", "alexnet"], ...] = ("lenet", "alexnet")
     """Networks to draw where a figure has both."""
     data_root: Path = Path("data")
     """Folder of torchvision's MNIST; downloaded there if absent."""
+    dataset: Literal["mnist-5k", "mnist"] = "mnist-5k"
+    """Defences: the digits that they are learned and judged on."""
+    cuts: tuple[Literal["relu5", "s4", "s2"], ...] = ("relu5", "s4", "s2")
+    """Defences: where LeNet is cut."""
+    seeds: int = 1
+    """Defences: how many seeds, from --seed on."""
     wifi: float = published.UPLOAD["Wi-Fi"]
     """Figure 6: upload rate of Wi-Fi, in Mbit/s. The default is a mean for the United States (arXiv 1801.08618)."""
     wifi_round_trip: float = 10.0
@@ -77,16 +86,18 @@ def main(args: Arguments) -> None:
     """Make the points that are missing, draw, write."""
     args = dataclasses.replace(args, device=with_float64(args.device))
     record = Record(args)
-    require_at_least(args, seed=0, wifi_round_trip=0, lte_round_trip=0)
+    require_at_least(args, seed=0, seeds=1, wifi_round_trip=0, lte_round_trip=0)
     for name in ("wifi", "lte"):
         if not 0 < getattr(args, name) < math.inf:
             raise InputError(f"--{name}: found {getattr(args, name)}, expected a rate above 0 Mbit/s")
     if not args.networks:
         raise InputError("--networks: found none, expected lenet, alexnet or both")
+    if not args.cuts:
+        raise InputError("--cuts: found none, expected relu5, s4, s2 or some of them")
     if not args.figure:
         raise InputError("--figure: found none, expected one or more, or all")
     seconds, files = {}, {}
-    for name in [name for name in FIGURES if name in args.figure or ("all" in args.figure and name != "attacks")]:
+    for name in [name for name in FIGURES if name in args.figure or ("all" in args.figure and name not in BEYOND)]:
         begin, (make, draw) = time.perf_counter(), FIGURES[name]
         of_figure = make(args)
         if not of_figure:
@@ -95,8 +106,8 @@ def main(args: Arguments) -> None:
         title = TITLES[name]
         content = csv_table(columns, [[row.get(column, "") for column in columns] for row in of_figure])
         written = {args.output / f"{title}.csv": content}
-        if name == "attacks":
-            written[args.output / "attacks.md"] = attacked.markdown(of_figure).encode()
+        if name in BEYOND:
+            written |= {args.output / file: content for file, content in BEYOND[name](of_figure, args.output).items()}
         if figure := draw and draw(of_figure):
             written[args.output / f"{title}.png"] = figures.png(figure)
         write_together(written)

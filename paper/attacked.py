@@ -126,6 +126,11 @@ def seen(point: dict[str, Any]) -> dict[str, Any]:
     return row
 
 
+def beside(rows: Rows, folder: Path) -> dict[str, bytes]:
+    """What is written beside figure and numbers, by name."""
+    return {"attacks.md": markdown(rows).encode()}
+
+
 def table_at(path: Path) -> list[dict[str, str]]:
     """Rows of a CSV file."""
     with open(path, newline="") as file:
@@ -159,10 +164,11 @@ def markdown(rows: Rows) -> str:
         )
         of_paper = [_both(row, "MI estimate before (nats)", "after (nats)"), *(_both(row, name) for name in LABEL_ATTACKS[:3])]
         tables[1].append([name, *of_paper, _both(row, "PA", "PI"), _both(row, "SSIM, noisy", "SSIM, clean")])
-    return "\n\n".join("\n".join(_lines(table)) for table in tables) + "\n"
+    return "\n\n".join("\n".join(lines_of(table)) for table in tables) + "\n"
 
 
-def _lines(table: list[list[str]]) -> list[str]:
+def lines_of(table: list[list[str]]) -> list[str]:
+    """A table in Markdown, its first row the names of the columns."""
     first, *others = (f"| {' | '.join(cells)} |" for cells in table)
     return [first, "|---" * len(table[0]) + "|", *others]
 

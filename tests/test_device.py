@@ -26,7 +26,7 @@ from shredder.split import SplitNetwork
 from shredder.task import read_task
 from tests.accelerator import DEVICE, Accelerator, SilentCopyError
 
-METHODS = ["additive", "self-supervised", "distribution", "fresh"]
+METHODS = ["additive", "self-supervised", "distribution", "fresh", "isotropic", "pac", "cloak", "dropout"]
 QUICK = {"images": 2000, "members": 4, "parallel": 4, "epochs": 3, "min_epochs": 1, "min_accuracy": 0.0}
 
 
@@ -261,7 +261,7 @@ def test_convolutions_are_of_float32(monkeypatch):
 def test_cuda_learns_samples_and_attacks_as_the_processor_does(tmp_path, method):
     """Draws are the same, so that noise differs by rounding, and accuracies by what rounding moves."""
     found = {}
-    flags = QUICK | ({"members": 1, "parallel": 1} if method == "fresh" else {})
+    flags = QUICK | ({"members": 1, "parallel": 1} if METHODS.index(method) >= 3 else {})
     for device in ("cpu", "cuda"):
         folder, results = tmp_path / device, {}
         train_noise.main(train_noise.Arguments(task="lenet", method=method, device=device, output=folder / "noise", **flags))

@@ -34,7 +34,7 @@ from shredder.task import Dataset, Labels, Task, read_task, tensors
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "extending.md").read_text()
 BLOCKS = re.findall(r"```python\n(.*?)```", PAGE, re.S)
-NETWORK, TASK, WEIGHTS, METHOD, ATTACK, ESTIMATOR, USE = BLOCKS
+NETWORK, TASK, WEIGHTS, METHOD, DEFENCE, ATTACK, ESTIMATOR, USE = BLOCKS
 QUICK = {"members": 3, "parallel": 3, "epochs": 2, "min_epochs": 0, "min_accuracy": 0.0}
 FRESH = {"members": 1, "parallel": 1, "directions": 3, "batch_size": 200}
 N = 200
@@ -44,7 +44,7 @@ N = 200
 def place(tmp_path_factory):
     """A folder with the page's two files, and the weights that the second of them makes."""
     folder = tmp_path_factory.mktemp("mine")
-    (folder / "my_task.py").write_text("\n\n".join((NETWORK, TASK, METHOD, ATTACK)))
+    (folder / "my_task.py").write_text("\n\n".join((NETWORK, TASK, METHOD, DEFENCE, ATTACK)))
     (folder / "my_weights.py").write_text(WEIGHTS)
     with mock.patch.object(sys, "path", [str(folder), *sys.path]), torch.random.fork_rng():
         with mock.patch.dict(METHODS), mock.patch.dict(ATTACKS):
@@ -280,6 +280,21 @@ def test_all_attacks_with_the_page_s_among_them(steps):
     assert single[reached["worst attack on one query"]] == max(single.values())
 
 
+def test_the_page_s_defence_is_as_loud_as_it_may_be(place, steps):
+    """Noise in proportion to each element's spread, the loudest that keeps the accuracy; then as any other."""
+    learn, sample, attacked = steps
+    flags = {"members": 1, "parallel": 1, "epochs": 20, "min_epochs": 12, "min_accuracy": 0.85}
+    learned, noise = learn(method="proportional", images=1000, **flags), arrays("runs/loudest/noise")
+    assert 0.85 < learned["held-out accuracy"] < 0.87 and learned["quietest level that failed"] < 1.01 * learned["level"]
+    assert sample()["a' is"] == "a + mu + s * e"
+    found = arrays("runs/loudest/sample")
+    drawn = (found["noisy_activations"] - found["original_activations"]) / noise["gaussian-scales"]
+    assert abs(drawn.std() - 1) < 5 / np.sqrt(2 * drawn.size) and not noise["gaussian-additive"].any()
+    reached = attacked(attacks=("trained",))
+    # The attack's bound rests on fewer rows, and is larger.
+    assert 1 < reached["bits at most, one query"] / learned["bits at most, test"] < 2
+
+
 # The estimator.
 
 
@@ -495,7 +510,7 @@ def test_a_file_with_postponed_annotations(place, tmp_path):
 
 
 def test_each_block_is_short():
-    for block, most in {NETWORK: 18, TASK: 20, WEIGHTS: 13, METHOD: 14, ATTACK: 12, ESTIMATOR: 8, USE: 4}.items():
+    for block, most in {NETWORK: 18, TASK: 20, WEIGHTS: 13, METHOD: 14, DEFENCE: 10, ATTACK: 12, ESTIMATOR: 8, USE: 4}.items():
         code = [line for line in block.splitlines() if line.strip() and not re.match(r"\s*(from |import |\"\"\")", line)]
         assert len(code) <= most
     assert max(map(len, PAGE.splitlines())) < 120

@@ -264,7 +264,7 @@ def test_another_step_s_folder(tiny_noise, tmp_path):
         with_noise(sample.Arguments(noise=tmp_path))
     assert line(error) == (
         f"--noise {tmp_path}: found no noise among the files of its run.json, expected one of fresh-form.npy, "
-        "distributions.npy, additive.npy"
+        "distributions.npy, additive.npy, gaussian-scales.npy, dropout-kept.npy"
     )
 
 

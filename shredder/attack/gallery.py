@@ -59,22 +59,25 @@ def _gallery(setting: Setting, side: Side, name: str) -> tuple[Tensor, Tensor]:
 
 def compared(channel: Channel, signal: Tensor, sent: Tensor) -> tuple[Tensor, Tensor]:
     """As `_gallery`, of the rows of `signal`, (n, ...), and what was sent of them."""
+    source, outside = channel.source, channel.source.outside(sent)
     if channel.laplace() is None:
-        source, likelihood = channel.source, None
+        likelihood = None
         for add in channel.pair_densities(signal):
             likelihood = add(source.received(sent).double(), likelihood)
+    else:
+        noises = (row - signal.flatten(1).double() for row in sent.flatten(1).double())
+        likelihood = torch.stack(
+            [torch.stack([_log_density(noise, *of) for of in _laplace(channel)]).amax(0) for noise in noises]
+        )
+    if outside.shape[1]:
         # What a device would send that sums in float32: each candidate's own rounding outside the directions.
-        kept = torch.ones(1, signal.shape[1], dtype=torch.float64, device=signal.device)
+        kept = torch.ones(1, *signal.shape[1:], dtype=torch.float64, device=signal.device)
         _, mean = source.tensors(Draws(kept, torch.zeros_like(kept)))
         own = source.outside(mean.double() + source.as_activation(signal).double())
-        return likelihood, by_distance(source.outside(sent), own)
-    likelihood, rounding = [], []
-    for row in sent.flatten(1).double():
-        noise = row - signal.flatten(1).double()
-        likelihood.append(torch.stack([_log_density(noise, *of) for of in _laplace(channel)]).amax(0))
-        # Noise of float32 is a float32 number again, once the right input is taken away.
-        rounding.append((noise.float().double() == noise).double().sum(1))
-    return torch.stack(likelihood), torch.stack(rounding)
+        return likelihood, by_distance(outside, own)
+    # Noise of float32 is a float32 number again, once the right input is taken away.
+    noises = (row - signal.flatten(1).double() for row in sent.flatten(1).double())
+    return likelihood, torch.stack([(noise.float().double() == noise).double().sum(1) for noise in noises])
 
 
 def by_distance(rounding: Tensor, own: Tensor) -> Tensor:

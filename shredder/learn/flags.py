@@ -8,6 +8,7 @@ from typing import Any
 from tyro.conf import FlagCreatePairsOff
 
 from shredder.io.cli import InputError, require_at_least
+from shredder.learn.defences import Cloak, Dropout, Isotropic, IsotropicLaplace, Pac
 from shredder.learn.fresh import FreshMethod
 from shredder.learn.learner import Method
 from shredder.learn.methods import Additive, Distribution, SelfSupervised
@@ -20,6 +21,11 @@ METHODS: dict[str, type[Method]] = {
     "self-supervised": SelfSupervised,
     "distribution": Distribution,
     "fresh": FreshMethod,
+    "isotropic": Isotropic,
+    "isotropic-laplace": IsotropicLaplace,
+    "pac": Pac,
+    "cloak": Cloak,
+    "dropout": Dropout,
 }
 
 
@@ -30,7 +36,9 @@ class MethodArguments:
     method: str | None = None
     """additive: v1, cross-entropy alone. self-supervised: v2, with multiplicative tensors and a clustering term.
     distribution: v3, Laplace distributions and the order of their values. fresh: beyond the paper, noise drawn anew for every
-    query, with a bound in bits on what it lets through. Default: the task's."""
+    query, with a bound in bits on what it lets through. Defences of others, as loud as the accuracy allows (docs/defences.md):
+    isotropic, isotropic-laplace: noise of one scale. pac: along principal directions. cloak: learned mean and scale of each
+    element. dropout: channels left out. Default: the task's."""
     recipe: str | None = None
     """Learning rates, weights and epochs: suite, ours, the default; or authors (v2: their released code; v3: the paper)."""
     location: float | None = None
@@ -38,13 +46,13 @@ class MethodArguments:
     scale: float | None = None
     """Scale b of the Laplace distribution that additive tensors start from; a smaller one hides less."""
     learning_rate: float | None = None
-    """additive, distribution, fresh: Adam's at the start, in units of what it learns for each update."""
+    """additive, distribution, fresh, cloak: Adam's at the start, in units of what it learns for each update."""
     clustering: Clustering | None = None
     """self-supervised: the clustering term, normalised: (pos - neg) / (pos + neg), the default, or raw: pos - neg."""
     clustering_weight: float | None = None
     """self-supervised: weight of the clustering term."""
     alpha: float | None = None
-    """distribution: weight of sum|n|, which makes noise grow; a tenth after every 500 updates."""
+    """distribution: weight of sum|n|, which makes noise grow; a tenth after every 500 updates. cloak: of mean log sigma."""
     private_labels: bool = False
     """distribution: also make the private network's answer worse."""
     gamma: float | None = None

@@ -26,6 +26,8 @@ _NEIGHBOURS, _INPUTS_LOOKED_AT, _FEW = (64, 2), 512, 1 / 8
 # By so much of its scale a value may lie before its predecessor, for float64 rounds.
 _OUT_OF_ORDER = 1e-9
 _NUMBERS_AT_ONCE = 2**22
+# Of polynomials that tell rows apart.
+_BASE = 0x5851F42D4C957F2D
 
 
 class Density(NamedTuple):
@@ -163,6 +165,40 @@ def verbatim(signal: Tensor, w: Tensor | None, n: Tensor) -> PairDensity:
     return add
 
 
+def channels_kept(signal: Tensor, kept: Tensor) -> PairDensity:
+    """Of channels that are sent as t / p with probability p, or 0, independently of each other.
+
+        p(a' | t) = prod over channels of   p where a' is t / p,   1 - p where a' is 0,   1 where both are 0,   else 0
+
+    Parameters
+    ----------
+    kept : Tensor, (channels,)
+        p.
+    """
+    w = (1 / kept).double()
+    flat = signal.flatten(2) if signal.dim() > 2 else signal[..., None]
+    own, own_silent = _channel_codes(flat.double() * w[:, None])
+    of_kept, of_left = kept.double().log(), torch.log1p(-kept.double())
+
+    def add(received: Tensor, total: Tensor | None) -> Tensor:
+        theirs, silent = _channel_codes(received.unflatten(1, (len(w), -1)))
+        density = received.new_zeros(len(received), len(own))
+        for c in range(len(w)):
+            left = torch.where(own_silent[:, c], 0.0, of_left[c])
+            same = torch.where(own[:, c] == theirs[:, c, None], of_kept[c], -math.inf)
+            density += torch.where(silent[:, c, None], left, same)
+        return density if total is None else torch.logaddexp(total, density)
+
+    return add
+
+
+def _channel_codes(channels: Tensor) -> tuple[Tensor, Tensor]:
+    """A number for the content of each channel, float64 (n, C, M) to int64 (n, C); and where it is 0 throughout."""
+    rows = (channels + 0.0).contiguous().view(torch.int64)  # -0 is 0
+    powers = torch.full((rows.shape[2],), _BASE, dtype=torch.int64, device=rows.device).cumprod(0)
+    return (rows * powers).sum(2), (channels == 0).all(2)
+
+
 def _ordered(z: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
     """ln density of those of D standard Normal values, ascending, that are known; and whether they ascend; each (P,).
 
@@ -206,7 +242,7 @@ class _Equal:
     """
 
     def __init__(self, rows: Tensor):
-        self.powers = torch.full((rows.shape[1],), 0x5851F42D4C957F2D, dtype=torch.int64, device=rows.device).cumprod(0)
+        self.powers = torch.full((rows.shape[1],), _BASE, dtype=torch.int64, device=rows.device).cumprod(0)
         self.codes, self.columns = (rows * self.powers).sum(1).sort()
 
     def pairs(self, others: Tensor) -> tuple[Tensor, Tensor]:

@@ -12,8 +12,10 @@ from torch import Tensor
 
 from shredder.io.cli import InputError
 from shredder.io.files import read_array
+from shredder.noise.dropout import ChannelDropout
 from shredder.noise.flipped import Flipped
 from shredder.noise.fresh import Form, Fresh
+from shredder.noise.gaussian import Gaussian
 from shredder.noise.protocol import Stored
 from shredder.noise.stored import Collection, Distributions
 
@@ -186,9 +188,41 @@ def _distributions(folder: Path, names: Mapping[str, str], shape: tuple[int, ...
 
 
 def _fresh(folder: Path, names: Mapping[str, str], shape: tuple[int, ...], skip_rows: int) -> Fresh:
-    if skip_rows:
-        raise InputError(f"--skip-rows: found {skip_rows}, expected 0, for fresh noise has no members")
+    _require_no_rows_to_skip(skip_rows)
     return load_fresh(folder, shape)
+
+
+def _gaussian(folder: Path, names: Mapping[str, str], shape: tuple[int, ...], skip_rows: int) -> Gaussian:
+    _require_no_rows_to_skip(skip_rows)
+    scales, additive = (read_array(folder / name, "--noise") for name in Gaussian.NAMES)
+    for name, array in zip(Gaussian.NAMES, (scales, additive), strict=True):
+        _require_like(folder / name, array, shape)
+    _require(np.isfinite(additive).all(), folder / Gaussian.NAMES[1], "NaN or infinity", "finite numbers")
+    _require((scales > 0).all(), folder / Gaussian.NAMES[0], scales.min(), "numbers above 0; infinity where nothing is sent")
+    return Gaussian(torch.from_numpy(additive), torch.from_numpy(scales))
+
+
+def _dropout(folder: Path, names: Mapping[str, str], shape: tuple[int, ...], skip_rows: int) -> ChannelDropout:
+    _require_no_rows_to_skip(skip_rows)
+    path = folder / ChannelDropout.NAMES[0]
+    kept = read_array(path, "--noise")
+    _require_like(path, kept, shape[:1])
+    _require(((kept > 0) & (kept <= 1)).all(), path, f"{kept.min()} to {kept.max()}", "shares above 0, and at most 1")
+    return ChannelDropout(torch.from_numpy(kept), shape)
+
+
+def _require_like(path: Path, array: np.ndarray, shape: tuple[int, ...]) -> None:
+    _require(array.dtype == np.float32 and array.shape == shape, path, f"{array.dtype} {array.shape}", f"float32 {shape}")
+
+
+def _require(condition: bool, path: Path, found: object, expected: str) -> None:
+    if not condition:
+        raise InputError(f"--noise {path}: found {found}, expected {expected}")
+
+
+def _require_no_rows_to_skip(skip_rows: int) -> None:
+    if skip_rows:
+        raise InputError(f"--skip-rows: found {skip_rows}, expected 0, for this noise has no members")
 
 
 # What noise of a form is.
@@ -198,4 +232,6 @@ KINDS: dict[type[Stored], Callable[[Path, Mapping[str, str], tuple[int, ...], in
     Fresh: _fresh,
     Distributions: _distributions,
     Collection: _collection,
+    Gaussian: _gaussian,
+    ChannelDropout: _dropout,
 }

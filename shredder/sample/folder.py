@@ -11,7 +11,7 @@ from numpy.lib.recfunctions import rename_fields
 from shredder.io.cli import InputError
 from shredder.io.reading import RunRecord, in_parts, map_array, read_table
 from shredder.io.record import require_intact
-from shredder.noise.load import load_noise
+from shredder.noise.load import load_noise, names_of_files
 
 # Files of one tensor for each member, and the flags that name them.
 _STORED = ("distributions", "orders", "additive", "multiplicative")
@@ -35,7 +35,7 @@ class Sample:
         Column snr, linear, and public_accuracy and perhaps private_accuracy in [0, 1].
     record : RunRecord
     noise : mapping
-        By flag: the files of the noise, or the folder of fresh noise; None where it is no longer there.
+        By flag: the files of the noise, or a folder (`fresh`; `folder` of other noise); None where it is no longer there.
     image_shape, shape : tuple of int
         Of one input and of one activation, which has D elements.
     """
@@ -162,8 +162,9 @@ def load_learned(sample: Sample) -> Learned:
     if gone or not places:
         named = record.argument("noise") or ", ".join(record.arguments[flag] for flag in gone) or "no noise"
         return Learned(missing=f"{record.path} names {named}, found nowhere: how the noise was learned is not shown")
-    folder, tensors = places.get("fresh") or next(iter(places.values())).parent, {}
-    if "fresh" not in places:
+    folder, tensors = places.get("fresh") or places.get("folder"), {}
+    if folder is None:
+        folder = next(iter(places.values())).parent
         for place in places.values():
             require_intact(place)
         files = [places.get(flag) for flag in ("additive", "multiplicative", "distributions", "orders")]
@@ -236,6 +237,8 @@ def _noise(record: RunRecord) -> dict[str, Path | None]:
     if any(name.startswith("fresh-") for name in names):
         return {"fresh": folder}
     places = {flag: folder / f"{flag}.npy" for flag in _STORED if f"{flag}.npy" in names}
+    if not places and names & set(names_of_files()):
+        return {"folder": folder}
     return {flag: path if path.exists() else None for flag, path in places.items()} or {"noise": None}
 
 

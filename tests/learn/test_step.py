@@ -100,17 +100,23 @@ def test_a_named_script_has_the_same_defaults(script, task, method):
 # One folder, another method.
 
 
-def test_what_another_method_has_left_does_not_stay(own, tmp_path):
+def test_what_another_method_has_left_does_not_stay(own, tmp_path, monkeypatch):
+    monkeypatch.setattr("shredder.learn.defences._UPDATES", 50)
     of_fresh = ("form", "readings", "directions", "additive", "offsets", "limits", "scales")
     expected = {
         "self-supervised": {"additive.npy", "multiplicative.npy"},
         "distribution": {"distributions.npy", "orders.npy"},
         "fresh": {f"fresh-{name}.npy" for name in of_fresh},
         "additive": {"additive.npy"},
+        **{method: {"gaussian-scales.npy", "gaussian-additive.npy"} for method in ("isotropic", "cloak")},
+        "isotropic-laplace": {"additive.npy"},
+        "pac": {f"fresh-{name}.npy" for name in of_fresh},
+        "dropout": {"dropout-kept.npy"},
     }
     assert expected.keys() == METHODS.keys()
     for method in expected:
-        small = {"members": 1, "directions": 2, "max_accuracy_loss": 0.99} if method == "fresh" else {"members": 2}
+        small = {"members": 2} if method in ("self-supervised", "distribution", "additive") else {"members": 1}
+        small |= {"directions": 2, "max_accuracy_loss": 0.99} if method == "fresh" else {}
         more = {"max_sse": 1e3, "max_accuracy_loss": 0.99} if method == "distribution" else {}
         train_noise.main(train_noise.Arguments(task=own, method=method, output=tmp_path / "noise", **small | more))
         assert names(tmp_path / "noise") == expected[method] | LOGS

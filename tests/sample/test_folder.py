@@ -479,6 +479,17 @@ def test_methods_that_keep_no_tensors(folder, noise, method, names, folder_alone
     assert sample.formula == {"fresh": "mu + Q y", "distribution": "a + n"}[method]
 
 
+@pytest.mark.parametrize("name", ["gaussian-scales", "dropout-kept"])
+def test_a_defence_s_folder_is_found_with_its_curves(folder, noise, name):
+    """Of any noise that a folder may hold: what it was learned by is shown."""
+    (noise / "additive.npy").unlink()
+    np.save(noise / f"{name}.npy", np.ones(4, np.float32))
+    edit(folder, "results", **{"a' is": "w * a"})
+    sample = load_sample(folder)
+    learned = load_learned(sample)
+    assert (learned.additive, learned.missing, learned.min_accuracy) == (None, "", 0.9) and sample.formula == "w * a"
+
+
 def test_a_notebook_shows_one_line():
     pytest.importorskip("IPython")
     from IPython.core.interactiveshell import InteractiveShell
