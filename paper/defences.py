@@ -2,21 +2,13 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
-
-import numpy as np
-import torch
-from torch import Tensor
 
 from paper import answers
 from paper.attacked import AT_LEAST, table_at
 from paper.points import lenet_point
 from shredder.attack.step import Arguments as Attack
-from shredder.io import kept
-from shredder.io.record import key
-from shredder.system import System, with_noise
 
 # Held-out public accuracy that every defence exceeds at each cutting point. What fresh noise reached there set them.
 TARGETS = {"relu5": 0.985, "s4": 0.982, "s2": 0.963}
@@ -27,8 +19,6 @@ ATTACKS = {
     "s2": (("trained", "member", "reconstruction"), {"mnist-5k": 12, "mnist": 5}),
 }
 QUICK = ("isotropic", "randomised-response")
-# Inputs, and random directions of the activation, that Fisher information is a mean over.
-_INPUTS, _PROBES = 200, 32
 # Results of step 1 that are columns.
 LEARNED = ("level", "held-out accuracy", "bits at most, held-out")
 Rows = list[dict[str, Any]]
@@ -47,8 +37,6 @@ class Defence(NamedTuple):
         Further ones at earlier cutting points of mnist-5k, whose epochs are short.
     answer : callable or None
         Of a defence whose device computes everything: from rows and target to the row's numbers. It has no flags.
-    smooth : bool
-        Whether the noise has a density in which the signal is differentiable: the Fisher information is had of it.
     """
 
     what: str
@@ -57,7 +45,6 @@ class Defence(NamedTuple):
     learn: Mapping[str, Any] = MappingProxyType({})
     early: Mapping[str, Any] = MappingProxyType({})
     answer: Callable[[dict[str, answers.Answers], float], dict[str, Any]] | None = None
-    smooth: bool = True
 
 
 _COVARIANCE = "inputs with the covariance that held-out and test activations suggest, at 99 % confidence"
@@ -86,7 +73,7 @@ DEFENCES = {
     "dropout": Defence(
         "A random subset of channels for each query, as they are.",
         "dropout at inference; Srivastava et al. 2014", "none: what is kept is sent as it is",
-        {"method": "dropout"}, smooth=False,
+        {"method": "dropout"},
     ),
     "randomised-response": Defence(
         "The answer, flipped by chance. The device computes the whole network.",
@@ -141,8 +128,8 @@ def point_of(args: Any, defence: Defence, cut: str, dataset: str) -> dict[str, A
     if "unreached" in point:
         return {"unreached": point["unreached"]}
     row = seen(point)
-    if defence.smooth:
-        row["dFIL (a pixel)"] = fisher_of(args, point["folder"])
+    if (information := point["attacked"]["Fisher information (dFIL)"]) != "none":
+        row["dFIL (a pixel)"] = information
     return row
 
 
@@ -165,46 +152,3 @@ def seen(point: dict[str, Any]) -> dict[str, Any]:
     if (folder / "reconstruction.csv").exists():
         row |= {f"SSIM, {line['images']}": float(line["SSIM"]) for line in table_at(folder / "reconstruction.csv")}
     return row
-
-
-def fisher_of(args: Any, folder: Path) -> float:
-    """dFIL of a point's noise over test inputs, kept beside its attacks."""
-    task, chosen, channel = with_noise(Attack(noise=folder / "noise", data_root=args.data_root, device=args.device))
-
-    def make() -> dict[str, float]:
-        system, own = System(task, chosen), channel.density().own
-        (images,) = system.images(test=_INPUTS)
-        inputs = images.make(list(range(_INPUTS))).to(chosen.device)
-        edge = system.split.edge
-        return {"dFIL": fisher_information(lambda x: own(channel.signal(edge(x))), inputs, np.random.default_rng(args.seed))}
-
-    return kept.once(folder / "fisher.kept", key(chosen, sorted((folder / "noise").glob("*.npy"))), make)["dFIL"]
-
-
-def fisher_information(own: Callable[[Tensor], Tensor], inputs: Tensor, rng: np.random.Generator) -> float:
-    """Fisher information of noise of unit scale, Normal or Laplace, about an input, a pixel (dFIL; Guo et al. 2022).
-
-        dFIL = E[tr(J^T J)] / d,   J = d own(x) / d x,   tr(J^T J) = E_v |J^T v|^2,   v_i = +-1 at random
-
-    (Hutchinson 1990). Its reciprocal bounds the mean squared error a pixel of an unbiased guess of the input from below. Noise
-    of scale s on t has the information J^T J / s^2, for Laplace noise as well, so that own = t / s.
-
-    Parameters
-    ----------
-    own : callable
-        From inputs to coordinates in which noise has unit scale, (n, F).
-    inputs : Tensor, float32, (n, *input shape)
-        Of d elements each.
-
-    Returns
-    -------
-    float
-        In units of one over a pixel's square.
-    """
-    inputs = inputs.clone().requires_grad_()
-    found, total = own(inputs), 0.0
-    for _ in range(_PROBES):
-        v = torch.from_numpy(rng.choice(np.array([-1, 1], np.float32), size=found.shape)).to(found.device)
-        (gradient,) = torch.autograd.grad((found * v).sum(), inputs, retain_graph=True)
-        total += gradient.double().square().sum().item()
-    return total / _PROBES / inputs.numel()

@@ -13,13 +13,14 @@ from shredder.attack.networks import Budget
 from shredder.attack.report import bounds, measures, rank_of_noise, write, written
 from shredder.attack.run import attacked, chosen
 from shredder.attack.setting import Setting, Side
+from shredder.attack.terms import of_input, of_label
 from shredder.inputs.activations import edge_pass
 from shredder.inputs.images import Images, held_out
 from shredder.io import folders
 from shredder.io.cli import InputError, in_float32, require_at_least
 from shredder.io.record import Record, key
 from shredder.metrics import clean_accuracy
-from shredder.noise.bracket import measured
+from shredder.noise.bracket import MEASURED, measured
 from shredder.noise.channel import Channel
 from shredder.noise.flags import NoiseArguments, noise_files
 from shredder.system import System, TaskArguments, with_noise
@@ -27,6 +28,10 @@ from shredder.task import Task
 
 # Arguments that decide what is read of clean activations.
 OF_CLEAN = ("task", "dataset", "images", "cutting_point", "public_labels", "device", "epochs", "seconds_per_attack", "seed")
+
+
+# Inputs that Fisher information is a mean over.
+_INPUTS = 200
 
 
 @dataclass(frozen=True)
@@ -86,7 +91,12 @@ def _run(task: Task, args: Arguments, channel: Channel) -> None:
     results = {"task": task.name} | measures(found, setting, public_accuracy(setting), clean)
     held_out = torch.cat([setting.held_out.signal, setting.test.signal])
     labels = (setting.test.public, setting.test.private if private_label_of(task, args)[0] else None)
-    results |= measured(channel, setting.test.signal, setting.rng("measured"), *labels)
+    _, inputs = next(test.first(min(len(test), _INPUTS)).batches())
+    found_bits = measured(channel, setting.test.signal, setting.rng("measured"), *labels)
+    results |= found_bits | of_input(channel, system.split, inputs.to(system.split.device), setting.rng("Fisher"))
+    if labels[1] is not None:
+        _, *of_private = found_bits[MEASURED.format("private label, given the public one")]
+        results |= of_label(*of_private, *labels)
     results |= bounds(channel, held_out, setting.rng("bounds"), system.dataset.input_bits) | rank_of_noise(setting)
     write(found, results, args.output, record)
 

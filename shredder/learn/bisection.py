@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from shredder.io import checkpoints
 from shredder.io.cli import InputError
+from shredder.learn.judging import DRAWS, accuracies
 from shredder.learn.learner import CURVES, LOG, Method, OutOfReachError, Rows, Settings
 from shredder.metrics import ActivationMoments, accuracy, clean_accuracy, mean_and_spread
 from shredder.noise.bracket import measured
@@ -19,8 +20,6 @@ from shredder.noise.channel import Channel
 from shredder.noise.protocol import Stored
 from shredder.split import SplitNetwork
 
-# Draws of every held-out activation that decide about a level.
-_DRAWS_FOR_ACCEPTANCE = 8
 # Until one level has passed and another has failed, the next is so many times as loud or quiet.
 _STRIDE = 4.0
 
@@ -153,11 +152,11 @@ class Bisection:
         channel, rng = Channel(self.method.stored(self.prepared, level), self.rule), np.random.default_rng(self.of_draws)
         activations, labels = self.held_out
         signal, reached, nats = channel.signal(activations), [], []
-        for _ in range(_DRAWS_FOR_ACCEPTANCE):
+        for _ in range(DRAWS):
             answers = self.split.cloud(channel.sent(signal, rng))
             reached.append(accuracy(answers, labels).item())
             nats.append(functional.nll_loss(answers, labels).item())
-        noise = channel.source.tensors(channel.draws(_DRAWS_FOR_ACCEPTANCE, rng))
+        noise = channel.source.tensors(channel.draws(DRAWS, rng))
         snr = ActivationMoments(channel.source.as_activation(signal)).snr(*noise).mean().item()
         return float(np.mean(nats)), float(np.mean(reached)), snr
 
@@ -166,9 +165,7 @@ class Bisection:
         channel, split = Channel(self.stored, self.rule), self.split
         activations, labels = activations.to(split.device), labels.to(split.device)
         signal, of_held_out = channel.signal(activations), channel.signal(self.held_out[0])
-        with torch.no_grad():
-            drawn = [accuracy(split.cloud(channel.sent(signal, self.rng)), labels) for _ in range(_DRAWS_FOR_ACCEPTANCE)]
-        average, spread = mean_and_spread(torch.stack(drawn))
+        average, spread = mean_and_spread(accuracies(split, channel, (activations, labels), self.rng))
         return {
             "level": self.passed,
             "levels tried": len(self.curves),

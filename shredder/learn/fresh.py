@@ -14,6 +14,7 @@ from shredder.io import checkpoints
 from shredder.io.cli import InputError
 from shredder.io.device import moved
 from shredder.learn.directions import active_directions, initial_readings, lean
+from shredder.learn.judging import DRAWS, accuracies, loudest
 from shredder.learn.learner import CURVES, LOG, Method, OutOfReachError, PrivateRows, Rows, Settings, half_cosine
 from shredder.metrics import ActivationMoments, accuracy, clean_accuracy, mean_and_spread
 from shredder.noise.bracket import measured
@@ -22,16 +23,12 @@ from shredder.noise.fresh import Form, Fresh, formed, read
 from shredder.noise.load import CLASSES
 from shredder.split import SplitNetwork
 
-# Draws of every held-out activation that decide about acceptance.
-_DRAWS_FOR_ACCEPTANCE = 8
 # Activations that say where learning begins.
 _ROWS_TO_BEGIN_WITH = 5000
 # Share of the wrong answers that are allowed which learning itself stays below, so that held-out accuracy passes.
 _MARGIN = 0.9
 # Share of the updates in which bits come to count: before the answer is found in it, noise would drown it.
 _ONSET = 0.1
-# Noise that reaches its accuracy is made louder by so much at most; steps of the search.
-_LOUDEST, _HALVINGS = 8.0, 8
 # What is left of the learning rate when noise may first be accepted.
 _FINAL_FRACTION = 0.02
 
@@ -211,14 +208,17 @@ class FreshLearning:
 
     @torch.no_grad()
     def _validate(self, loss: float) -> None:
-        epoch, reached = len(self.curves) + 1, self._reached(self.rng)
+        epoch, seed = len(self.curves) + 1, int(self.rng.integers(2**62))
+        learned = self.parameters["log scales"].clone()
+        reached = self._reached(learned, seed)
         self.gap = 0.8 * self.gap + 0.2 * (1 - reached - self.wrong)
         accepted = epoch > self.settings.min_epochs and reached > self.settings.min_accuracy
-        if accepted:
-            reached = self._turned_up(reached)
+        if accepted:  # and as loud as the accuracy allows
+            factor = loudest(lambda factor: self._reached(learned + math.log(factor), seed) > self.settings.min_accuracy)
+            reached = self._reached(learned + math.log(factor), seed)
         channel = Channel(self.stored, self.rule)
         signal = channel.signal(self.held_out[0])
-        noise = channel.source.tensors(channel.draws(_DRAWS_FOR_ACCEPTANCE, self.rng))
+        noise = channel.source.tensors(channel.draws(DRAWS, self.rng))
         snr = ActivationMoments(channel.source.as_activation(signal)).snr(*noise).mean().item()
         self.curves.append((0, epoch, loss, reached, snr, channel.bits_at_most(signal, self.rng)))
         if accepted:
@@ -230,39 +230,18 @@ class FreshLearning:
                 f"the best held-out accuracy seen was {best:.4f}"
             )
 
-    def _reached(self, rng: np.random.Generator) -> float:
-        """Held-out accuracy, over a few draws of each activation."""
-        channel, (activations, labels) = Channel(self.stored, self.rule), self.held_out
-        signal = channel.signal(activations)
-        drawn = [accuracy(self.split.cloud(channel.sent(signal, rng)), labels) for _ in range(_DRAWS_FOR_ACCEPTANCE)]
-        return float(np.mean(torch.stack(drawn).tolist()))
-
-    def _turned_up(self, reached: float) -> float:
-        """The accuracy of the loudest noise, up to a factor, that exceeds the target; it takes the place of what was learned.
-
-        By bisection on the factor's logarithm, with the same draws of e for all.
-        """
-        seed, learned = self.rng.integers(2**63), self.parameters["log scales"].clone()
-        low, high = 0.0, math.log(_LOUDEST)
-        for _ in range(_HALVINGS):
-            middle = (low + high) / 2
-            self.parameters["log scales"].copy_(learned + middle)
-            found = self._reached(np.random.default_rng(seed))
-            if found > self.settings.min_accuracy:
-                low, reached = middle, found
-            else:
-                high = middle
-        self.parameters["log scales"].copy_(learned + low)
-        return reached
+    def _reached(self, log_scales: Tensor, seed: int) -> float:
+        """Held-out accuracy under noise of these scales, which it has from now on; the same draws of e for the same seed."""
+        self.parameters["log scales"].copy_(log_scales)
+        found = accuracies(self.split, Channel(self.stored, self.rule), self.held_out, np.random.default_rng(seed))
+        return float(np.mean(found.tolist()))
 
     def summary(self, activations: Tensor, labels: Tensor, private: Tensor | None = None) -> dict[str, Any]:
         """What has been reached, on test activations with their public and private labels, which nothing was chosen by."""
         channel, split = Channel(self.stored, self.rule), self.split
         activations, labels = activations.to(split.device), labels.to(split.device)
         noise, signal = channel.source, channel.signal(activations)
-        with torch.no_grad():
-            drawn = [accuracy(split.cloud(channel.sent(signal, self.rng)), labels) for _ in range(_DRAWS_FOR_ACCEPTANCE)]
-        average, spread = mean_and_spread(torch.stack(drawn))
+        average, spread = mean_and_spread(accuracies(split, channel, (activations, labels), self.rng))
         ratio = signal.var(0) / noise.scales.square()
         return {
             "directions": len(noise.scales),

@@ -5,14 +5,12 @@ import json
 import math
 from pathlib import Path
 
-import numpy as np
 import pytest
-import torch
 
 import paper_figures
 from paper import defence_files, defences
 from paper.defence_files import ENTRY, OUTSIDE, beside, markdown
-from paper.defences import DEFENCES, TARGETS, figure_defences, fisher_information
+from paper.defences import DEFENCES, TARGETS, figure_defences
 from shredder.io.cli import InputError
 from shredder.learn.flags import METHODS
 
@@ -26,27 +24,6 @@ def arguments(tmp_path, **fields):
     return paper_figures.Arguments(
         quick=True, figure=("defences",), points=tmp_path / "points", output=tmp_path / "out", device="cpu", **fields
     )
-
-
-def test_fisher_information_of_a_linear_edge():
-    """own = x W / s: tr(J^T J) / d = |W|^2 / (s^2 d), of any probes on average; with one row they agree exactly."""
-    rng = np.random.default_rng(0)
-    w = torch.from_numpy(rng.standard_normal((12, 5))).float()
-    inputs = torch.from_numpy(rng.standard_normal((40, 3, 4))).float()
-    exact = w.square().sum().item() / 0.25 / 12
-    assert fisher_information(lambda x: x.flatten(1) @ w / 0.5, inputs, rng) == pytest.approx(exact, rel=0.05)
-    one = fisher_information(lambda x: x.flatten(1) @ w[:, :1] / 0.5, inputs, rng)
-    assert one == pytest.approx(w[:, 0].square().sum().item() / 0.25 / 12, rel=1e-5)
-
-
-def test_a_guess_errs_as_the_cramer_rao_bound_says():
-    """Normal noise on an orthonormal edge: the unbiased guess a' has the mean squared error 1 / dFIL."""
-    s, rng = 0.3, np.random.default_rng(1)
-    q = torch.from_numpy(np.linalg.qr(rng.standard_normal((6, 6)))[0]).float()
-    inputs = torch.from_numpy(rng.standard_normal((5000, 6))).float()
-    noise = torch.from_numpy(rng.standard_normal((5000, 6))).float() * s
-    error = ((inputs @ q + noise) @ q.T - inputs).square().mean().item()
-    assert error == pytest.approx(1 / fisher_information(lambda x: x @ q / s, inputs, rng), rel=0.05)
 
 
 def test_every_defence_cut_and_seed_has_a_row(tmp_path, monkeypatch):
