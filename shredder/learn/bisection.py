@@ -36,13 +36,13 @@ class LevelledMethod(Method):
     """
 
     rule: str
-    # How many levels are tried: epochs at most, and more than min_epochs.
-    tried: ClassVar[Mapping[str, int]] = {"epochs": 40, "min_epochs": 15}
+    # There is one noise. Levels are tried, epochs at most and more than min_epochs: sixteen tell the loudest to a thousandth.
+    own_settings: ClassVar[Mapping[str, int]] = {"members": 1, "parallel": 1, "epochs": 40, "min_epochs": 15}
 
     @classmethod
     def defaults(cls, args: Any) -> dict[str, Any]:
-        """Of one noise, whose sixteen levels tell the loudest to about a thousandth."""
-        return {"members": 1, "parallel": 1, "batch_size": 500, **cls.tried}
+        """Without flags of its own."""
+        return {"batch_size": 500, **cls.own_settings}
 
     @classmethod
     def check(cls, args: Any) -> None:

@@ -102,6 +102,7 @@ def completed(args: Any, of_task: Mapping[str, Any]) -> Any:
             only = "without --private-labels" if name == "gamma" else f"with --method {args.method}"
             raise InputError(f"--{name.replace('_', '-')}: found {given}, which means nothing {only}")
     defaults = own | {name: value for name, value in of_task.items() if name in own or name not in flags}
+    defaults |= method.own_settings
     missing = {name: value for name, value in defaults.items() if getattr(args, name) is None or getattr(args, name) is False}
     args = dataclasses.replace(args, **missing)
     require_at_least(

@@ -3,6 +3,7 @@
 import json
 import math
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -53,6 +54,8 @@ class FreshMethod(Method):
     learning_rate: float
     directions: int
     hidden_units: int = 0
+
+    own_settings = MappingProxyType({"members": 1, "parallel": 1})
 
     @classmethod
     def defaults(cls, args: Any) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
@@ -114,10 +115,13 @@ class Method(Protocol):
         What `--recipe` may be, the default first.
     learning : type
         A Learner, made of split, learning set, held-out rows, the method, settings and a generator.
+    own_settings : mapping of str to value
+        Defaults of the settings that a task's do not replace, for they were made for members.
     """
 
     recipes: ClassVar[tuple[str, ...]] = ("suite",)
     learning: ClassVar[type[Learner]]
+    own_settings: ClassVar[Mapping[str, Any]] = MappingProxyType({})
 
     @classmethod
     def defaults(cls, args: Any) -> dict[str, Any]:

@@ -283,3 +283,12 @@ def test_every_method_learns_and_answers_as_the_protocols_say(name, rows, tmp_pa
     assert channel.sent(channel.signal(rows[2][0]), np.random.default_rng(0)).shape == (50, 2, 4, 4)
     summary = first.summary(*rows[2])
     assert summary["clean test accuracy"] > 0.95 and 0 <= summary["average test accuracy"] <= 1
+
+
+@pytest.mark.parametrize("method", [name for name, of in METHODS.items() if of.own_settings])
+def test_what_a_task_has_for_members_is_not_for_a_single_noise(method):
+    own, of_task = METHODS[method].own_settings, {"members": 20, "parallel": 20, "epochs": 3, "min_epochs": 2, "batch_size": 7}
+    found = completed(Arguments(method=method), of_task)
+    assert found.members == found.parallel == 1 and found.batch_size == 7
+    assert all(getattr(found, name) == value for name, value in own.items())
+    assert completed(Arguments(method=method, epochs=9, min_epochs=5), of_task).epochs == 9
