@@ -64,7 +64,8 @@ def test_what_was_given_goes_before_the_task_s_defaults_and_these_before_the_met
     own = {name: VALUES[name] for name in OWN[method] - {"no_learn_redrawn", "private_labels", "gamma"}}
     of_task = completed(Arguments(method=method), own | {"epochs": 77, "parallel": 7, "max_accuracy_loss": 0.5})
     assert {name: getattr(of_task, name) for name in own} == own
-    assert (of_task.epochs, of_task.parallel, of_task.max_accuracy_loss) == (77, 7, 0.5)
+    expected = {"epochs": 77, "parallel": 7, "max_accuracy_loss": 0.5} | METHODS[method].own_settings
+    assert {name: getattr(of_task, name) for name in expected} == expected
     given = {"epochs": 88, "parallel": 8, "max_accuracy_loss": 0.0, "scale": 0.5} if "scale" in own else {"epochs": 88}
     args = completed(Arguments(method=method, **given), own | {"epochs": 77, "parallel": 7, "max_accuracy_loss": 0.5})
     assert {name: getattr(args, name) for name in given} == given
