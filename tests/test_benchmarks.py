@@ -7,7 +7,7 @@ import timeit
 import pytest
 
 import ite
-from benchmarks import attacking, distances, epochs, learning, mutual_information, neighbors, sampling, startup, steps
+from benchmarks import attacking, bracket, distances, epochs, learning, mutual_information, neighbors, sampling, startup, steps
 
 
 def results_of(path) -> dict[str, float]:
@@ -52,6 +52,17 @@ def test_epochs(tmp_path, monkeypatch, quick_digits):
     assert [found[f"fresh, 0.05 times, seed {seed}"] for seed in (0, 1)] == ["missed"] * 2
     of_v3 = [found[f"v3, {multiple} times, seed 1: average held-out accuracy"] for multiple in ("0.01", "0.02")]
     assert all(0 < accuracy < 1 for accuracy in of_v3)
+
+
+def test_bracket(tmp_path):
+    output = tmp_path / "bracket.json"
+    bracket.main(bracket.Arguments(inputs=300, many_inputs=400, elements=600, naive_inputs=40, output=output))
+    found = results_of(output)
+    for name in ("fresh, 300 inputs, 1 direction", "fresh, 400 inputs, 64 directions"):
+        lower, upper, error, exact = (found[f"{name}: {of}"] for of in ("bits, lower", "upper", "standard error", "exact"))
+        assert exact == pytest.approx(2, abs=1e-4) and lower <= upper and lower - 4 * error < exact < upper + 4 * error
+    assert found["Laplace, 300 inputs, 600 elements: bits, lower"] == pytest.approx(math.log2(300), abs=1e-3)
+    assert 1 < found["a double loop, 40 inputs, 1 direction: bits, lower"] < 3
 
 
 def test_sampling(tmp_path, quick_digits):
