@@ -5,6 +5,7 @@
 Reads the run records below the folder; what is not there is left out.
 """
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,6 +15,7 @@ from tyro.conf import Positional
 from paper import published
 from shredder.io.cli import script
 from shredder.io.record import RECORD, read_record
+from shredder.noise.bracket import MEASURED
 
 HALVES = "over random halves"
 WIDE = f"{HALVES}, first 51,984 columns"
@@ -50,6 +52,11 @@ def lines(runs: Path) -> list[tuple[str, str, str]]:
             if f"mutual information lost {how} (%)" not in measured:
                 ours += ", not told from chance"
             found.append((f"{name}: estimate of mutual information (nats)", ours, nats))
+        if MEASURED.format("input") in sampled:
+            lower, shown = sampled[MEASURED.format("input")][0], math.log2(sampled["inputs it is measured on"])
+            found.append(
+                (f"{name}: information measured, at least (bits)", f"{lower:.2f} of {shown:.2f} to be seen", "not measured")
+            )
         if "average private accuracy" in sampled:
             ours = f"{100 * sampled['average private accuracy']:.1f}"
             found.append((f"{name}: digit read by a network untrained on noise (%)", ours, "14.1 (released code)"))
