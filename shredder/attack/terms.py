@@ -5,7 +5,6 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from scipy.optimize import brentq
 from torch import Tensor
 
 from shredder.noise.channel import Channel
@@ -42,6 +41,8 @@ def accuracy_at_most(bits: float, shares: np.ndarray) -> float:
     float
         In [0, 1]. With 0 bits the best guess given the condition alone; 1 where bits reach the label's entropy.
     """
+    from scipy.optimize import brentq  # takes a third of a second to import, so only where it is asked for
+
     weights = shares.sum(1)
     given = [row / weight for row, weight in zip(shares, weights, strict=True) if weight > 0]
     weights = weights[weights > 0]

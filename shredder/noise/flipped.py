@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy import stats
 from torch import Tensor
 from torch.special import entr
 
@@ -79,6 +78,8 @@ class Flipped(Fresh):
 
         reached where both levels are equally frequent (Cover and Thomas 2006, section 7.1.4).
         """
+        from scipy import stats  # takes most of a second to import, so only where it is asked for
+
         flipped = np.arange(queries + 1)
         log_of, log_other = (stats.binom.logpmf(flipped, queries, f) for f in (self.flips, 1 - self.flips))
         return float((np.exp(log_of) * (1 - np.logaddexp(0, log_other - log_of) / math.log(2))).sum())
