@@ -51,6 +51,8 @@ class Features:
         density = channel.density()
         if density is not None and density.power == 2:
             self.whiten = lambda sent: density.sent(channel.source.received(sent))  # Normal noise of unit spread already
+        elif channel.source.rank is not None:  # a flipped sign, along its direction
+            self.whiten = channel.source.received
         elif signal[0].numel() <= ELEMENTS_WITH_COVARIANCE:
             rows = moved(rng.integers(len(signal), size=_ROWS_FOR_COVARIANCE), signal.device)
             self.whiten = Whiten(signal[rows], channel.sent(signal[rows], rng))

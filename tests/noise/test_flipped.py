@@ -7,6 +7,7 @@ import pytest
 import torch
 from scipy import stats
 
+from shredder.attack.features import Features
 from shredder.attack.gallery import compared, hits
 from shredder.io.cli import InputError
 from shredder.io.files import npy, write_together
@@ -93,6 +94,15 @@ def test_of_a_gallery_nobody_is_told_by_more_than_the_bit():
     channel, signal = Channel(noise, "fresh"), noise.signal(activations(200))
     likelihood, rounding = compared(channel, signal, channel.sent(signal, np.random.default_rng(0)))
     assert hits(likelihood, rounding, 0.0).mean() < 0.02 and hits(likelihood, rounding, 1e6).mean() < 0.02
+
+
+def test_an_adversary_has_the_bit_and_no_more():
+    noise = flipped()
+    channel, signal = Channel(noise, "fresh"), noise.signal(activations(300))
+    features, sent = Features(channel, signal, np.random.default_rng(0)), channel.sent(signal, np.random.default_rng(1))
+    assert features.kinds == ["raw", "whitened", "undone", "whitened and rounding", "undone and rounding"]
+    for kind, found in features.each(features.kinds, sent):
+        assert len(found) == 300 and found.isfinite().all() and len(found.unique(dim=0)) == 2, kind
 
 
 def test_files(tmp_path):
