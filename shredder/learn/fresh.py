@@ -60,7 +60,7 @@ class FreshMethod(Method):
     @classmethod
     def defaults(cls, args: Any) -> dict[str, Any]:
         """As for LeNet."""
-        settings = {"members": 1, "parallel": 1, "epochs": 30, "min_epochs": 19, "batch_size": 500}
+        settings = {**cls.own_settings, "epochs": 30, "min_epochs": 19, "batch_size": 500}
         return settings | {"form": "saturated", "learning_rate": 1e-2, "directions": 64, "hidden_units": 0}
 
     @classmethod
@@ -112,7 +112,7 @@ class FreshLearning:
         self.split, self.learning_set = split, learning_set
         self.held_out = tuple(tensor.to(split.device) for tensor in held_out)
         self.method, self.settings, self.rng = method, settings, rng
-        form, n_directions = method.form, method.directions
+        n_directions = method.directions
         activations = learning_set[0][:_ROWS_TO_BEGIN_WITH].to(split.device)
         self.batch_size = min(settings.batch_size, len(activations))
         if self.batch_size <= n_directions:
@@ -128,7 +128,7 @@ class FreshLearning:
             "additive": (self.directions @ mean).view_as(activations[0]),
             "log scales": spread.log(),
         }
-        if form != "linear":
+        if method.form != "linear":
             self.parameters["log limits"] = (2 * spread).log()
         for parameter in self.parameters.values():
             parameter.requires_grad_()
@@ -185,8 +185,7 @@ class FreshLearning:
         allowed = _MARGIN * max(1 - self.settings.min_accuracy, 0.1 / len(self.held_out[1]))
         return ((self.wrong + self.gap) / allowed - 1).clamp(-1, 1)
 
-    def _numbers(self, *values: float) -> Tensor:
-        """As float64, (n,), where the network is."""
+    def _numbers(self, *values: float) -> Tensor:  # as float64, (n,), where the network is
         return moved(np.array(values), self.split.device)
 
     def _require_finite(self, loss: Tensor, update: int) -> None:

@@ -14,7 +14,7 @@ from shredder.io.device import moved
 from shredder.learn.adam import adam_step
 from shredder.learn.learner import CURVES, LOG, Batch, MemberMethod, OutOfReachError, Rows, Settings
 from shredder.metrics import ActivationMoments, clean_accuracy, mean_and_spread, noisy_accuracy
-from shredder.noise.bracket import measured
+from shredder.noise.bracket import INPUTS, measured
 from shredder.noise.channel import Channel
 from shredder.noise.draws import redraw_in_order
 from shredder.noise.protocol import Stored
@@ -214,7 +214,7 @@ class Learning:
             channel = Channel(self.stored, self.rule)
             drawn = channel.source.tensors(channel.draws(len(self.log), self.rng))
             drawn_accuracy, drawn_spread = mean_and_spread(noisy_accuracy(split, activations, labels, *drawn))
-            information = measured(channel, activations, self.rng, labels, private)
+            information = measured(channel, activations[:INPUTS].to(split.device), self.rng, labels, private)
         return {
             "members": len(self.log),
             "learned parameters of a member": sum(self.accepted[name][0].numel() for name in self.learned),

@@ -170,6 +170,7 @@ ALEXNET = {
 def test_defaults_of_alexnet(method):
     args = with_defaults(alexnet.task, train_noise_alexnet.Arguments(method=method))
     expected = ALEXNET[method] | {"public_labels": "digits", "max_accuracy_loss": 0.0195, "min_accuracy": None, "parallel": 20}
+    expected |= METHODS[method].own_settings
     assert {name: getattr(args, name) for name in expected} == expected
 
 
