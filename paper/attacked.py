@@ -116,13 +116,15 @@ def seen(point: dict[str, Any]) -> dict[str, Any]:
         row |= {f"worst of one query, {end}": 100 * attacked[f"the worst's 95 % interval, {end}"] for end in ("low", "high")}
         row |= {name: attacked[name] for name in ("PA", "PI")}
     for column in AT_LEAST:
-        row |= {name: attacked[name] for name in (column, f"{column}, standard error") if name in attacked}
+        names = (column, *(f"{column}, {of}" for of in ("standard error", "low", "high")))
+        row |= {name: attacked[name] for name in names if name in attacked}
     for name, value in attacked.items():
         if name.startswith("identified among"):
             row["candidates"] = int(name.split()[2].rstrip(","))
             row[f"identified{name.split(',')[1]} (%)"] = 100 * value
     if (folder / "reconstruction.csv").exists():
         row |= {f"SSIM, {line['images']}": float(line["SSIM"]) for line in table_at(folder / "reconstruction.csv")}
+        row |= {"SSIM, best": attacked["its SSIM"], "best reconstruction": attacked["best reconstruction"]}
     return row
 
 
@@ -143,7 +145,7 @@ def markdown(rows: Rows) -> str:
     read += ["bits at least: label, image", "floor, ceiling (%)", "worst attack: one query, 1,000 (%)"]
     read += ["identified: exact, with rounding (%)"]
     measured = ["method, draw, cut", "MI estimate before, after (nats)", "untrained (%)", "trained (%)", "member (%)", "PA, PI"]
-    measured += ["SSIM: noisy, clean"]
+    measured += ["SSIM: best, clean"]
     tables = [[read], [measured]]
     for row in rows:
         name = row["method"] if row["draw"] == "fresh" else f"{row['method']}, {row['draw']}"
@@ -156,14 +158,14 @@ def markdown(rows: Rows) -> str:
                 name,
                 _both(row, "public accuracy (%)", "without noise (%)"),
                 _both(row, "bits at most", "bits at most, 1000 queries"),
-                ", ".join(_with_error(row, column) for column in AT_LEAST if column in row),
+                ", ".join(_with_interval(row, column) for column in AT_LEAST if column in row),
                 _both(row, "floor", "ceiling"),
                 _worst(row),
                 _both(row, "identified by exact arithmetic (%)", "identified with rounding (%)"),
             ]
         )
         of_paper = [_both(row, "MI estimate before (nats)", "after (nats)"), *(_both(row, name) for name in LABEL_ATTACKS[:3])]
-        tables[1].append([name, *of_paper, _both(row, "PA", "PI"), _both(row, "SSIM, noisy", "SSIM, clean")])
+        tables[1].append([name, *of_paper, _both(row, "PA", "PI"), _both(row, "SSIM, best", "SSIM, clean")])
     return "\n\n".join("\n".join(lines_of(table)) for table in tables) + "\n"
 
 
@@ -177,8 +179,8 @@ def _both(row: dict[str, Any], *columns: str) -> str:
     return ", ".join(_text(row[column]) for column in columns if column in row)
 
 
-def _with_error(row: dict[str, Any], column: str) -> str:
-    return f"{row[column]:.2f} +- {row[f'{column}, standard error']:.2f}"
+def _with_interval(row: dict[str, Any], column: str) -> str:
+    return f"{row[column]:.2f} ({row[f'{column}, low']:.2f} to {row[f'{column}, high']:.2f})"
 
 
 def _worst(row: dict[str, Any]) -> str:

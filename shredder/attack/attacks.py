@@ -3,21 +3,21 @@
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from shredder.attack.networks import ROWS_AT_ONCE, Critic, Decoder, Likelihood, Reader, Training, perceptron, train_side_by_side
+from shredder.attack.networks import Likelihood, Reader, Training, perceptron, train_side_by_side
 from shredder.attack.reading import Reading
 from shredder.attack.setting import Setting
 from shredder.metrics import accuracy
 
 Plan = tuple[tuple[int, ...], float]  # widths of hidden layers, and a learning rate
-# Plans of the readers that are tried, and of the decoders; the best on held-out data count.
+# Plans of the readers that are tried; the best on held-out data counts.
 READERS: tuple[Plan, ...] = (((512, 512), 2e-3), ((1024,), 4e-3), ((256, 256, 256), 1e-3))
-DECODERS: tuple[Plan, ...] = (((512, 512), 1e-3), ((512, 512), 2e-3))
 # Rows from which the spread of features is taken, and those that are averaged over many queries.
 _ROWS_FOR_SPREAD = 20_000
 _IMAGES_AVERAGED = {"learning": 1000, "held_out": 200, "test": 500}
@@ -57,12 +57,18 @@ def perceptrons(
 
 
 def side_by_side(
-    setting: Setting, networks: Sequence[Initialised], target: Literal["private", "images"], purpose: str, groups: int = 1
+    setting: Setting,
+    networks: Sequence[Initialised],
+    target: Literal["private", "images"],
+    purpose: str,
+    groups: int = 1,
+    of_each_kind: bool = True,
 ) -> list[Trained]:
     """Train networks side by side: all of them learn from the same draws, a new one for each row and epoch.
 
     `target` names what they guess, `groups` how many such calls divide the budget's seconds; networks divide these further.
-    Each network ends as it was after the epoch with its smallest held-out loss.
+    After a third of the budget the best `of_each_kind` goes on, or the best of all. Each network ends as it was after the epoch
+    with its smallest held-out loss.
     """
     kinds, rng = list(dict.fromkeys(network.kind for network in networks)), setting.rng(purpose)
     learning, held_out = (getattr(side, target) for side in (setting.learning, setting.held_out))
@@ -71,7 +77,8 @@ def side_by_side(
     for network, kind, rate, _ in networks:
         budget = setting.budget.shared(groups * len(networks), rate)
         trainings.append((kind, Training(network, (judged_on[kind], held_out), budget, setting.rng(purpose, kind, rate))))
-    train_side_by_side(trainings, lambda wanted: setting.inputs_of_each(wanted, setting.learning, rng), learning)
+    draw = partial(setting.inputs_of_each, side=setting.learning, rng=rng)
+    train_side_by_side(trainings, draw, learning, of_each_kind)
     losses = [training.finish() for _, training in trainings]
     test = dict(setting.inputs_of_each(kinds, setting.test, setting.rng(purpose, "test")))
     return [
@@ -157,34 +164,6 @@ def untrained(setting: Setting) -> Reading:
         answers = split.cloud(channel.sent(channel.signal(activations), setting.rng("untrained")))
     nats = functional.nll_loss(answers, private, reduction="none")
     return Reading(private, (answers.argmax(1) == private).long(), nats, math.nan, "its own", "the private network as it is")
-
-
-def reconstructed(setting: Setting, kinds: Sequence[str]) -> dict[str, Tensor | str]:
-    """Images that decoders guess from test activations: of clean ones, and of the best `kind` of noisy ones; each (n, P)."""
-    images = setting.learning.images
-    networks = perceptrons(setting, Decoder, DECODERS, ("clean", *kinds), images.shape[1], "reconstruct")
-    found = sorted(side_by_side(setting, networks, "images", "reconstruct", groups=2), key=lambda trained: trained.held_out)
-    of_clean = next(trained for trained in found if trained.kind == "clean")
-    of_noisy = next(trained for trained in found if trained.kind != "clean")
-    with torch.no_grad():
-        clean, noisy = (trained.network(trained.test).clamp(0, 1) for trained in (of_clean, of_noisy))
-    return {"clean": clean, "noisy": noisy, "mean": images.mean(0).expand_as(noisy), "kind": of_noisy.kind}
-
-
-def image_bits_at_least(setting: Setting, kind: str, width: int = 64) -> tuple[float, float]:
-    """InfoNCE on test rows, in bits, and its standard error over them.
-
-    A lower bound on I(x; a'), up to the log of the 256 images that are told apart.
-    """
-    rng, images = setting.rng("InfoNCE", "spread"), setting.learning.images[:_ROWS_FOR_SPREAD]
-    features = setting.inputs(kind, setting.learning.rows(slice(_ROWS_FOR_SPREAD)), rng)
-    critic = Critic(perceptron(features, (256,), width, rng), perceptron(images, (256,), width, rng))
-    network = Initialised(critic, kind, setting.budget.learning_rate, "critic")
-    (trained,) = side_by_side(setting, [network], "images", "InfoNCE", groups=2)
-    with torch.no_grad():
-        nats = trained.network.rows(trained.test, setting.test.images)
-    told = math.log(min(ROWS_AT_ONCE, len(setting.test.signal))) - nats
-    return told.mean().item() / math.log(2), told.std().item() / math.sqrt(len(told)) / math.log(2)
 
 
 def _classes(setting: Setting) -> int:

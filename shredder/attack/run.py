@@ -7,9 +7,10 @@ It returns a dict that JSON can hold: `rows`, of attacks.csv, by name (see `row`
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from shredder.attack.attacks import averaged, image_bits_at_least, read, reconstructed, untrained
+from shredder.attack.attacks import averaged, read, untrained
 from shredder.attack.gallery import identified
-from shredder.attack.reading import Reading, floor, quality
+from shredder.attack.reading import Reading, floor
+from shredder.attack.reconstruct import image_bits_at_least, reconstructed
 from shredder.attack.setting import Setting
 from shredder.io.cli import InputError
 from shredder.metrics import clean_accuracy
@@ -21,7 +22,6 @@ KINDS = {
     "trained": ("raw", "whitened", "raw and rounding", "whitened and rounding"),
     "member": ("undone", "undone and rounding"),
 }
-_PICTURES = 10
 
 
 class Attack(NamedTuple):
@@ -45,6 +45,7 @@ def row(setting: Setting, reading: Reading, ceiling: float) -> dict[str, Any]:
     """A reading as a row of attacks.csv, and what else is kept of it."""
     low, high = reading.interval()
     bits, bits_error = reading.bits_at_least()
+    bits_low, bits_high = reading.bits_interval(setting.rng("bootstrap"))
     return {
         "private_accuracy": reading.accuracy,
         "low": low,
@@ -54,6 +55,8 @@ def row(setting: Setting, reading: Reading, ceiling: float) -> dict[str, Any]:
         "correct, of": [int(reading.correct.sum()), len(reading.correct)],
         "bits at least": bits,
         "bits error": bits_error,
+        "bits low": bits_low,
+        "bits high": bits_high,
         "held-out nats": reading.held_out_nats,
         "kind": reading.kind,
         "reader": reading.reader,
@@ -122,23 +125,10 @@ def rounding(setting: Setting) -> Outcome:
 
 
 def reconstruction(setting: Setting) -> Outcome:
-    """Quality of guessed images, and bits that InfoNCE shows about them."""
-    truth = setting.test.images
-    side = round(truth.shape[1] ** 0.5)
-    guesses = reconstructed(setting, setting.kinds())
-    kind = guesses.pop("kind")
-    shown = {"input": truth, "from clean": guesses["clean"], "from noisy": guesses["noisy"], "mean image": guesses["mean"]}
-    bits, error = image_bits_at_least(setting, kind)
-    return {
-        "kind": kind,
-        "bits at least (InfoNCE)": bits,
-        "bits error": error,
-        "images": [{"images": name} | quality(truth, images, side) for name, images in guesses.items()],
-        "pictures": {
-            name: [[round(pixel, 3) for pixel in image] for image in images[:_PICTURES].tolist()]
-            for name, images in shown.items()
-        },
-    }
+    """Quality of guessed images, and bits that are shown about them."""
+    bits, error, low, high = image_bits_at_least(setting)
+    found = {"bits at least (InfoNCE)": bits, "bits error": error, "bits low": low, "bits high": high}
+    return reconstructed(setting) | found
 
 
 ATTACKS = {

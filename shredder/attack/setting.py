@@ -1,7 +1,7 @@
 """What an attack is given: the channel, data of its own to learn from, and the test rows that it is judged on."""
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,6 +40,22 @@ class Side:
 
 
 @dataclass(frozen=True)
+class Examples:
+    """What inputs of the edge look like.
+
+    Attributes
+    ----------
+    inputs : Tensor, float32, (m, *input shape)
+        Some of the adversary's own, as the edge takes them.
+    pictures : callable
+        From inputs to pictures of them, float32 (m, h, h) in [0, 1].
+    """
+
+    inputs: Tensor
+    pictures: Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
 class Setting:
     """All that an attack sees.
 
@@ -56,6 +72,8 @@ class Setting:
     seed : int
     keeper, ceilings : Keeper
         Of finished attacks; of what is read of clean activations, whatever the noise.
+    examples : Examples or None
+        Of inputs; None where no attack is to look for one.
     """
 
     channel: Channel
@@ -68,6 +86,7 @@ class Setting:
     seed: int
     keeper: Keeper
     ceilings: Keeper
+    examples: Examples | None = None
 
     def rng(self, *purpose: str | int) -> np.random.Generator:
         """A generator of its own for each purpose, so that attacks do not depend on which others were run."""

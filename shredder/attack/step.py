@@ -12,7 +12,7 @@ from shredder.attack.keeper import Keeper
 from shredder.attack.networks import Budget
 from shredder.attack.report import bounds, measures, rank_of_noise, write, written
 from shredder.attack.run import attacked, chosen
-from shredder.attack.setting import Setting, Side
+from shredder.attack.setting import Examples, Setting, Side
 from shredder.inputs.activations import edge_pass
 from shredder.inputs.images import Images, held_out
 from shredder.io import folders
@@ -25,6 +25,8 @@ from shredder.noise.flags import NoiseArguments, noise_files
 from shredder.system import System, TaskArguments, with_noise
 from shredder.task import Task
 
+# Inputs that an attack is shown as the edge takes them.
+_EXAMPLES = 100
 # Arguments that decide what is read of clean activations.
 OF_CLEAN = ("task", "dataset", "images", "cutting_point", "public_labels", "device", "epochs", "seconds_per_attack", "seed")
 
@@ -105,7 +107,17 @@ def setting_of(system: System, channel: Channel, train: Images, test: Images, ke
         private = split, torch.cat([activations for _, _, activations in edge_pass(split, test)])
     budget = Budget(args.epochs, args.seconds_per_attack)
     learning, judging = known.rows(slice(n, None)), known.rows(slice(n))
-    return Setting(channel, system.split, learning, judging, judged, private, budget, args.seed, keeper, ceilings)
+    examples = examples_of(system, train, n)
+    return Setting(channel, system.split, learning, judging, judged, private, budget, args.seed, keeper, ceilings, examples)
+
+
+def examples_of(system: System, train: Images, first: int) -> Examples:
+    """Inputs of the adversary's own from row `first` of the training images on."""
+    batches, found, wanted = train.batches(first), [], _EXAMPLES
+    while wanted > 0 and (batch := next(batches, None)) is not None:
+        found.append(batch[1][:wanted].to(system.split.device))
+        wanted -= len(found[-1])
+    return Examples(torch.cat(found), system.task.pictures)
 
 
 def side_of(system: System, channel: Channel, images: Images) -> Side:

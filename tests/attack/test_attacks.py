@@ -12,7 +12,7 @@ import torch
 from scipy import stats
 from torch import nn
 
-from shredder.attack import attacks, networks
+from shredder.attack import attacks, networks, reconstruct
 from shredder.attack.keeper import Keeper
 from shredder.attack.networks import Budget, Likelihood, Reader, Training
 from shredder.attack.reading import floor, quality
@@ -37,7 +37,8 @@ USUAL_READERS = attacks.READERS
 def small_networks(monkeypatch):
     """Networks for activations of four elements: wider layers read as much of them, in five times the time."""
     monkeypatch.setattr(attacks, "READERS", (((128, 128), 4e-3), ((128,), 8e-3), ((64, 64, 64), 4e-3)))
-    monkeypatch.setattr(attacks, "DECODERS", (((128, 128), 1e-3), ((128, 128), 2e-3)))
+    monkeypatch.setattr(reconstruct, "DECODERS", (((128, 128), 1e-3), ((128, 128), 2e-3)))
+    monkeypatch.setattr(reconstruct, "CONVOLUTIONS", ((8, 1e-3), (8, 3e-3)))
 
 
 def largest_of_four() -> SplitNetwork:
@@ -91,10 +92,9 @@ def test_at_infinite_noise_every_attack_sits_at_the_floor(draw):
         assert reading.bits_at_least()[0] < 0.02
     for q in (10, 100):
         assert attacks.averaged(setting, "undone", q).accuracy < guessing + 0.06
-    guesses = attacks.reconstructed(setting, setting.kinds())
-    error = {name: quality(setting.test.images, guesses[name], 8)["mean squared error"] for name in ("clean", "noisy", "mean")}
+    error = {row["images"]: row["mean squared error"] for row in reconstruct.reconstructed(setting)["images"]}
     assert error["clean"] < 1e-3 and error["noisy"] > 0.95 * error["mean"]
-    assert attacks.image_bits_at_least(setting, "undone")[0] < 0.05
+    assert reconstruct.image_bits_at_least(setting)[0] < 0.05
 
 
 def signs(channel: Channel) -> Setting:
@@ -182,7 +182,8 @@ def test_the_bound_lies_above_what_attacks_show(name, scale):
     setting = toy(channels(scale)[name], epochs=8)
     bound = setting.channel.bits_at_most(setting.test.signal, np.random.default_rng(0))
     label_bits, label_error = attacks.read(setting, setting.kinds("undone"), likelihood=True).bits_at_least()
-    image_bits, image_error = attacks.image_bits_at_least(setting, "undone")
+    image_bits, image_error, low, high = reconstruct.image_bits_at_least(setting)
+    assert low < image_bits < high
     assert -0.05 < label_bits <= bound + 2 * label_error and -0.1 < image_bits <= bound + 2 * image_error
     if name == "linear":  # an image is its class here, and noise of this kind both read about equally well
         assert image_bits == pytest.approx(label_bits, abs=0.2)
@@ -194,9 +195,9 @@ def test_same_seed_same_reading():
     first, second = (attacks.read(setting, ["clean"]) for setting in settings)
     assert torch.equal(first.nats, second.nats) and torch.equal(first.correct, second.correct)
     assert len({attacks.averaged(setting, "undone", 10).nats.mean().item() for setting in settings}) == 1
-    assert len({attacks.image_bits_at_least(setting, "raw") for setting in settings}) == 1
-    guesses = [attacks.reconstructed(setting, setting.kinds()) for setting in settings]
-    assert torch.equal(guesses[0]["noisy"], guesses[1]["noisy"])
+    assert len({reconstruct.image_bits_at_least(setting) for setting in settings}) == 1
+    first, second = (reconstruct.reconstructed(setting) for setting in settings)
+    assert first["images"] == second["images"] and first["pictures"] == second["pictures"]
     seeds = [replace(settings[0], seed=seed) for seed in (0, 0, 1)]
     nats = [attacks.read(setting, setting.kinds("raw"), likelihood=True).nats.mean().item() for setting in seeds]
     assert nats[0] == nats[1] != nats[2]
@@ -384,7 +385,8 @@ def test_attacks_are_chosen_by_name(names, private_labels, expected):
 
 
 def test_measures_by_hand():
-    row = {"floor": 0.2, "ceiling": 1.0, "bits at least": 0.5, "bits error": 0.01, "held-out nats": 1.0}
+    row = {"floor": 0.2, "ceiling": 1.0, "bits at least": 0.5, "bits error": 0.01, "bits low": 0.48, "bits high": 0.52}
+    row |= {"held-out nats": 1.0}
     rows = {
         "trained": row | {"private_accuracy": 0.6, "correct, of": (600, 1000)},
         "member": row | {"private_accuracy": 0.58, "correct, of": (580, 1000)},
@@ -393,7 +395,13 @@ def test_measures_by_hand():
     }
     found = {name: {"rows": {name: row}, "seconds": 1.0} for name, row in rows.items()}
     found["averaging"] = {"rows": {"averaging 1000": row | {"private_accuracy": 0.9}}, "seconds": 1.0}
-    found["reconstruction"] = {"bits at least (InfoNCE)": 0.4, "bits error": 0.02, "seconds": 1.0}
+    found["reconstruction"] = {
+        "bits at least (InfoNCE)": 0.4,
+        "bits error": 0.02,
+        "bits low": 0,
+        "bits high": 1,
+        "seconds": 1.0,
+    }
     found["rounding"] = {"results": {"rounding gains (standard errors)": 2.0}, "seconds": 1.0}
     setting = toy(Channel(linear_fresh([1.0]), "fresh"))
     share = (setting.test.private == setting.learning.private.mode().values).double().mean().item()

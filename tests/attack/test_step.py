@@ -124,7 +124,8 @@ def test_shipped_tensors_are_read_by_the_member_attack(tmp_path, capsys):
 
 def test_alexnets_images_are_attacked(tmp_path, monkeypatch):
     """With one decoder, of what is sent as it is, and no bound for a thousand queries, which alone takes ten seconds."""
-    monkeypatch.setattr("shredder.attack.attacks.DECODERS", (((512, 512), 2e-3),))
+    monkeypatch.setattr("shredder.attack.reconstruct.DECODERS", (((512, 512), 2e-3),))
+    monkeypatch.setattr("shredder.attack.reconstruct.CONVOLUTIONS", ((16, 2e-3),))
     monkeypatch.setattr("shredder.attack.setting.Setting.kinds", lambda self, *wanted: ["raw"])
     monkeypatch.setattr("shredder.attack.report.QUERIES", (10,))
     attack.main(attack.Arguments(task="alexnet", images=300, epochs=12, output=tmp_path))
