@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Literal, NamedTuple
 
@@ -18,10 +17,8 @@ from shredder.metrics import accuracy
 Plan = tuple[tuple[int, ...], float]  # widths of hidden layers, and a learning rate
 # Plans of the readers that are tried; the best on held-out data counts.
 READERS: tuple[Plan, ...] = (((512, 512), 2e-3), ((1024,), 4e-3), ((256, 256, 256), 1e-3))
-# Rows from which the spread of features is taken, and those that are averaged over many queries.
+# Rows from which the spread of features is taken.
 _ROWS_FOR_SPREAD = 20_000
-_IMAGES_AVERAGED = {"learning": 1000, "held_out": 200, "test": 500}
-_ROWS_AT_A_TIME = 20_000
 
 
 class Initialised(NamedTuple):
@@ -92,7 +89,7 @@ def read(setting: Setting, kinds: Sequence[str], likelihood: bool = False) -> Re
     With `likelihood`, Bayes' rule over the adversary's own rows is tried as well where the noise's density is known.
     """
     purpose = "/".join(["read", *kinds])
-    networks = perceptrons(setting, Reader, READERS, kinds, _classes(setting), purpose)
+    networks = perceptrons(setting, Reader, READERS, kinds, classes(setting), purpose)
     found = side_by_side(setting, networks, "private", purpose)
     if likelihood and (density := setting.channel.density()):
         bayes = Likelihood(density.own(setting.learning.signal), setting.learning.private, density.power)
@@ -110,40 +107,6 @@ def judged(trained: Trained, labels: Tensor) -> Reading:
         answers = trained.network(trained.test)
     nats = functional.cross_entropy(answers, labels, reduction="none")
     return Reading(labels, (answers.argmax(1) == labels).long(), nats, trained.held_out, trained.kind, trained.name)
-
-
-def averaged(setting: Setting, kind: str, q: int) -> Reading:
-    """The same input queried q times: the mean of its features over q draws, read by a network trained on such means.
-
-    Where the mean of q draws is all that they say, it is drawn as such. Else draws are averaged one by one, for fewer images
-    than the other attacks have.
-    """
-    if (channel := setting.channel.averaged(q)) is not None:
-        of_mean = replace(setting, channel=channel)
-        return read(of_mean, of_mean.kinds("whitened" if kind == "likelihood" else kind), likelihood=kind == "likelihood")
-    features = "undone" if kind == "likelihood" else kind
-    sides = {name: getattr(setting, name).rows(slice(n)) for name, n in _IMAGES_AVERAGED.items()}
-    means = {name: _means(setting, features, side.signal, q, name) for name, side in sides.items()}
-    found = []
-    for number, (widths, learning_rate) in enumerate(READERS[:2]):
-        rng = setting.rng("averaging", q, number)
-        network = Reader(perceptron(means["learning"], widths, _classes(setting), rng))
-        held_out = means["held_out"], sides["held_out"].private
-        training = Training(network, held_out, setting.budget.shared(2, learning_rate), rng)
-        while training.goes_on:
-            training.epoch(means["learning"], sides["learning"].private)
-        name = f"layers of {' '.join(map(str, widths))}"
-        found.append(Trained(network, f"mean of {q}, {kind}", name, training.finish(), means["test"]))
-    return judged(min(found, key=lambda trained: trained.held_out), sides["test"].private)
-
-
-def _means(setting: Setting, kind: str, signal: Tensor, q: int, name: str) -> Tensor:
-    """Mean features of each row of `signal` over q draws."""
-    rng, means = setting.rng("averaging", q, name), []
-    for some in signal.split(max(1, _ROWS_AT_A_TIME // q)):
-        sent = setting.channel.sent(some.repeat_interleave(q, 0), rng)
-        means.append(setting.features.of(kind, sent).unflatten(0, (len(some), q)).mean(1))
-    return torch.cat(means)
 
 
 def public_accuracy(setting: Setting, n_draws: int = 10) -> float:
@@ -166,5 +129,6 @@ def untrained(setting: Setting) -> Reading:
     return Reading(private, (answers.argmax(1) == private).long(), nats, math.nan, "its own", "the private network as it is")
 
 
-def _classes(setting: Setting) -> int:
+def classes(setting: Setting) -> int:
+    """How many values the private label has."""
     return int(setting.learning.private.max()) + 1

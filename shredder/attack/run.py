@@ -7,7 +7,8 @@ It returns a dict that JSON can hold: `rows`, of attacks.csv, by name (see `row`
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from shredder.attack.attacks import averaged, read, untrained
+from shredder.attack.attacks import read, untrained
+from shredder.attack.averaging import averaged
 from shredder.attack.gallery import identified
 from shredder.attack.reading import Reading, floor
 from shredder.attack.reconstruct import image_bits_at_least, reconstructed
@@ -94,11 +95,8 @@ def averaging(setting: Setting) -> Outcome:
     single = [of_one(setting, name) for name in KINDS]
     best = min(single, key=lambda found: found["held-out nats"])
     rows = {"averaging 1": best}
-    for q in QUERIES:
-        made = setting.keeper.once(
-            f"averaging-{q}", lambda q=q: row(setting, averaged(setting, best["kind"], q), best["ceiling"])
-        )
-        rows[f"averaging {q}"] = made
+    for q, reading in averaged(setting, best["kind"], QUERIES).items():
+        rows[f"averaging {q}"] = row(setting, reading, best["ceiling"])
     return {"rows": rows}
 
 

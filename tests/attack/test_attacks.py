@@ -12,7 +12,7 @@ import torch
 from scipy import stats
 from torch import nn
 
-from shredder.attack import attacks, networks, reconstruct
+from shredder.attack import attacks, averaging, networks, reconstruct
 from shredder.attack.keeper import Keeper
 from shredder.attack.networks import Budget, Likelihood, Reader, Training
 from shredder.attack.reading import floor, quality
@@ -91,7 +91,7 @@ def test_at_infinite_noise_every_attack_sits_at_the_floor(draw):
         assert reading.accuracy < guessing + 0.05, kind
         assert reading.bits_at_least()[0] < 0.02
     for q in (10, 100):
-        assert attacks.averaged(setting, "undone", q).accuracy < guessing + 0.06
+        assert averaging.averaged(setting, "undone", (q,))[q].accuracy < guessing + 0.06
     error = {row["images"]: row["mean squared error"] for row in reconstruct.reconstructed(setting)["images"]}
     assert error["clean"] < 1e-3 and error["noisy"] > 0.95 * error["mean"]
     assert reconstruct.image_bits_at_least(setting)[0] < 0.05
@@ -115,7 +115,7 @@ def test_averaging_fresh_noise_improves_as_theory_says():
     s = 4.0
     setting = signs(Channel(linear_fresh([s]), "fresh"))
     for q in (1, 10, 100):
-        reading = attacks.averaged(setting, "whitened", q)
+        reading = averaging.averaged(setting, "whitened", (q,))[q]
         assert reading.accuracy == pytest.approx(stats.norm.cdf(math.sqrt(q) / s), abs=0.025)
         bound = setting.channel.bits_at_most(setting.test.signal, np.random.default_rng(0), q)
         assert reading.bits_at_least()[0] <= bound + 0.02
@@ -143,7 +143,7 @@ def test_1000_queries_of_two_levels_say_one_bit():
     threshold = torch.tensor([-1.0, -1, 1, 1])[:, None] / 2
     fresh = replace(linear_fresh([1.0]), form="quantised", readings=threshold, limits=torch.ones(1))
     setting = toy(Channel(fresh, "fresh"))
-    reading = attacks.averaged(setting, "whitened", 1000)
+    reading = averaging.averaged(setting, "whitened", (1000,))[1000]
     assert 0.45 < reading.accuracy < 0.55
     assert 0.9 < reading.bits_at_least()[0] <= fresh.bits_for_any_inputs(1000) + 0.05
     assert attacks.read(setting, ["clean"]).accuracy == 1
@@ -154,7 +154,7 @@ def test_averaging_draws_one_by_one_improves_as_theory_says(monkeypatch):
     # Each element from Laplace(0, b): of four classes a coordinate apart, the mean of many draws tells all.
     tensors = torch.from_numpy(np.random.default_rng(0).laplace(0, 3, (40, *SHAPE))).float()
     setting = toy(Channel(Collection(None, tensors), "elementwise-laplace"), n=1000)
-    accuracies = [attacks.averaged(setting, "undone", q).accuracy for q in (1, 10, 1000)]
+    accuracies = [averaging.averaged(setting, "undone", (q,))[q].accuracy for q in (1, 10, 1000)]
     # Four values of spread 3 * sqrt(2) * sqrt(2) / sqrt(1000) = 0.19 around 0 or 1: the largest is the class's, but 1 in 1,000.
     assert accuracies[0] < 0.4 and accuracies[0] < accuracies[1] - 0.1 < accuracies[2] and accuracies[2] > 0.98
 
@@ -194,7 +194,7 @@ def test_same_seed_same_reading():
     settings = [toy(channel, 500, epochs=2) for _ in range(2)]
     first, second = (attacks.read(setting, ["clean"]) for setting in settings)
     assert torch.equal(first.nats, second.nats) and torch.equal(first.correct, second.correct)
-    assert len({attacks.averaged(setting, "undone", 10).nats.mean().item() for setting in settings}) == 1
+    assert len({averaging.averaged(setting, "undone", (10,))[10].nats.mean().item() for setting in settings}) == 1
     assert len({reconstruct.image_bits_at_least(setting) for setting in settings}) == 1
     first, second = (reconstruct.reconstructed(setting) for setting in settings)
     assert first["images"] == second["images"] and first["pictures"] == second["pictures"]
