@@ -45,7 +45,10 @@ def _one_by_one(setting: Setting, kind: str, queries: Sequence[int]) -> dict[int
     networks = perceptrons(setting, Reader, attacks.READERS, [kind], classes(setting), purpose)
     of_one = side_by_side(setting, networks, "private", purpose, groups=len(queries) + 1)
     sides, found = _sides(setting, max(queries)), {}
-    means = {name: mean_features(setting, kind, side.signal, queries, name) for name, side in sides.items()}
+    means = setting.once(
+        ("means", kind, *queries),
+        lambda: {name: mean_features(setting, kind, side.signal, queries, name) for name, side in sides.items()},
+    )
     for q in queries:
         of_means = {name: means[name][q] for name in sides}
         candidates = [_given_means(trained, sides["held_out"], of_means) for trained in of_one]

@@ -16,7 +16,9 @@ from shredder.noise.channel import Channel
 COLUMNS = ("attack", "private_accuracy", "low", "high", "floor", "ceiling", "seconds", "bits at least", "bits error")
 COLUMNS += ("bits low", "bits high", "kind", "reader")
 IMAGE_COLUMNS = ("images", "mean squared error", "PSNR (dB)", "SSIM", "low", "high", "of", "by")
-FILES = ("attacks.csv", "attacks.png", "reconstruction.csv", "reconstruction.png")
+SECRET_COLUMNS = ("secret", "floor", *(f"{q}{end}" for q in ("one query", "1000 queries") for end in ("", ", low", ", high")))
+SECRET_COLUMNS += ("clean", "bits at least", "bits low", "bits high", "of")
+FILES = ("attacks.csv", "attacks.png", "reconstruction.csv", "reconstruction.png", "secrets.csv")
 
 
 def written() -> tuple[str, ...]:
@@ -25,7 +27,7 @@ def written() -> tuple[str, ...]:
         *FILES,
         *(
             f"attacks/{name}.kept"
-            for name in ("ceiling", "clean-reconstruction", *ATTACKS, *(f"averaging-{q}" for q in QUERIES))
+            for name in ("ceiling", "clean-reconstruction", "clean-secrets", *ATTACKS, *(f"averaging-{q}" for q in QUERIES))
         ),
     )
 
@@ -127,7 +129,7 @@ def rank_of_noise(setting: Setting) -> dict[str, str]:
 
 
 def write(found: Mapping[str, Outcome], results: dict[str, Any], folder: Path, record: Record) -> None:
-    """Write attacks.csv and reconstruction.csv with their figures; remove what other noise has left."""
+    """Write attacks.csv, reconstruction.csv and secrets.csv with their figures; remove what other noise has left."""
     from shredder import figures  # matplotlib takes half a second to import, so only where something is drawn
 
     written: dict[Path, bytes | None] = dict.fromkeys(folder / name for name in FILES)
@@ -137,9 +139,12 @@ def write(found: Mapping[str, Outcome], results: dict[str, Any], folder: Path, r
         written[folder / "attacks.csv"] = csv_table(COLUMNS, table)
         written[folder / "attacks.png"] = figures.png(figures.private_label(rows))
     for outcome in found.values():
-        if "images" in outcome:
-            table = [[row[column] for column in IMAGE_COLUMNS] for row in outcome["images"]]
-            written[folder / "reconstruction.csv"] = csv_table(IMAGE_COLUMNS, table)
+        for name, columns, file in (
+            ("images", IMAGE_COLUMNS, "reconstruction.csv"),
+            ("secrets", SECRET_COLUMNS, "secrets.csv"),
+        ):
+            if name in outcome:
+                written[folder / file] = csv_table(columns, [[row[column] for column in columns] for row in outcome[name]])
         if "pictures" in outcome:
             pictures = {title: _square(images) for title, images in outcome["pictures"].items()}
             written[folder / "reconstruction.png"] = figures.png(figures.reconstructions(pictures))

@@ -1,7 +1,7 @@
 """The attacks by name. Each is a function of the setting; what it returns is kept, and goes into the tables by `report`.
 
 It returns a dict that JSON can hold: `rows`, of attacks.csv, by name (see `row`); `images`, rows of reconstruction.csv;
-`pictures`, by title; `results`, of run.json. A new attack is a function and an entry in `ATTACKS`.
+`secrets`, of secrets.csv; `pictures`, by title; `results`, of run.json. A new attack is a function and an entry in `ATTACKS`.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,6 +12,7 @@ from shredder.attack.averaging import averaged
 from shredder.attack.gallery import identified
 from shredder.attack.reading import Reading, floor
 from shredder.attack.reconstruct import image_bits_at_least, reconstructed
+from shredder.attack.secrets import read_secrets
 from shredder.attack.setting import Setting
 from shredder.io.cli import InputError
 from shredder.metrics import clean_accuracy
@@ -129,6 +130,12 @@ def reconstruction(setting: Setting) -> Outcome:
     return reconstructed(setting) | found
 
 
+def other_secrets(setting: Setting) -> Outcome:
+    """What else the task names, and membership; nothing where it names none."""
+    rows = read_secrets(setting)
+    return {"secrets": rows} if rows else {}
+
+
 ATTACKS = {
     "untrained": Attack(untrained_adversary, of_label=True),
     "trained": Attack(trained_readers, of_label=True, of_one_query=True),
@@ -136,6 +143,7 @@ ATTACKS = {
     "averaging": Attack(averaging, of_label=True),
     "rounding": Attack(rounding, of_label=False),
     "reconstruction": Attack(reconstruction, of_label=False),
+    "secrets": Attack(other_secrets, of_label=False),
 }
 
 

@@ -2,10 +2,12 @@
 
 import dataclasses
 import hashlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from shredder.attack.attacks import public_accuracy
 from shredder.attack.keeper import Keeper
@@ -41,7 +43,8 @@ class Arguments(NoiseArguments, TaskArguments):
     attacks: tuple[str, ...] = ("all",)
     """untrained: the authors' test. trained: networks on new draws, raw and whitened. member: the member guessed, its noise
     undone. averaging: the same input queried 1 to 1,000 times. rounding: which of 1,000 inputs it was, by exact arithmetic and
-    by what rounding leaves; of noise with a bound. reconstruction: the image. The first four read a private label."""
+    by what rounding leaves; of noise with a bound. reconstruction: the image. secrets: what else the task names. The first four
+    read a private label."""
     epochs: int | None = None
     """Of every network that an attack trains. Default: the task's, or 30."""
     seconds_per_attack: float | None = None
@@ -101,7 +104,10 @@ def private_label_of(task: Task, args: Arguments) -> tuple[bool, bool]:
 
 def setting_of(system: System, channel: Channel, train: Images, test: Images, keeper: Keeper, ceilings: Keeper) -> Setting:
     """What attacks see of training and test images; the first tenth of the former is held out."""
-    args, (known, judged) = system.args, (side_of(system, channel, images) for images in (train, test))
+    args, (known, judged) = (
+        system.args,
+        (side_of(system, channel, images, of_place) for images, of_place in ((train, {}), (test, system.dataset.of_test))),
+    )
     n, private = held_out(len(known.signal)), None
     if split := system.private_split:
         private = split, torch.cat([activations for _, _, activations in edge_pass(split, test)])
@@ -120,8 +126,8 @@ def examples_of(system: System, train: Images, first: int) -> Examples:
     return Examples(torch.cat(found), system.task.pictures)
 
 
-def side_of(system: System, channel: Channel, images: Images) -> Side:
-    """What an attack sees of one part of the data."""
+def side_of(system: System, channel: Channel, images: Images, of_place: Mapping[str, Callable[[int], Tensor]]) -> Side:
+    """What an attack sees of one part of the data; `of_place` has secrets that follow from an input's place."""
     activations, pictures, classes = [], [], []
     for rows, pixels, sent in edge_pass(system.split, images):
         activations.append(sent)
@@ -133,5 +139,7 @@ def side_of(system: System, channel: Channel, images: Images) -> Side:
         shape = tuple(pictures.shape)
         raise InputError(f"--task {system.task.name}: its `pictures` are {shape}, expected square ones, (n, h, h)")
     labels = system.private_of(classes), system.labels.public(classes)
+    secrets = {name: of(pictures, classes.to(pictures.device)) for name, of in system.task.secrets.items()}
+    secrets |= {name: of(len(clean)) for name, of in of_place.items()}
     of_rows = (tensor.to(clean.device) for tensor in (*labels, pictures.flatten(1)))
-    return Side(clean, channel.signal(clean), *of_rows)
+    return Side(clean, channel.signal(clean), *of_rows, {name: of.to(clean.device) for name, of in secrets.items()})

@@ -367,13 +367,17 @@ def test_where_no_bound_is_claimed_rounding_is_not_looked_at():
     ("names", "private_labels", "expected"),
     [
         (["all"], True, list(ATTACKS)),
-        (["all"], False, ["rounding", "reconstruction"]),
+        (["all"], False, ["rounding", "reconstruction", "secrets"]),
         (["reconstruction", "member", "member"], True, ["member", "reconstruction"]),
         (["rounding"], False, ["rounding"]),
         ([], True, "--attacks: found none, expected all or some of untrained, trained, member, averaging, rounding, recon"),
-        ([], False, "--attacks: found none, expected all or some of rounding, reconstruction"),
+        ([], False, "--attacks: found none, expected all or some of rounding, reconstruction, secrets"),
         (["member", "guess"], True, "--attacks: found guess, expected all or some of untrained, trained"),
-        (["member", "rounding"], False, "--attacks member: no private label is left .*; expected rounding or reconstruction"),
+        (
+            ["member", "rounding"],
+            False,
+            "--attacks member: no private label is left .*; expected rounding or reconstruction or secrets",
+        ),
     ],
 )
 def test_attacks_are_chosen_by_name(names, private_labels, expected):
