@@ -156,7 +156,8 @@ def seen(point: dict[str, Any]) -> dict[str, Any]:
     for name in (name for name in attacked if name.startswith("measured information")):
         row[name], row[f"{name}, upper end"], row[f"{name}, standard error"] = attacked[name]
     for column in AT_LEAST:
-        row |= {name: attacked[name] for name in (column, f"{column}, standard error") if name in attacked}
+        names = (column, *(f"{column}, {of}" for of in ("standard error", "low", "high")))
+        row |= {name: attacked[name] for name in names if name in attacked}
     for line in table_at(folder / "attacks.csv"):
         row |= {name: 100 * float(line[name]) for name in ("floor", "ceiling")}
         row[line["attack"]] = 100 * float(line["private_accuracy"])
@@ -164,6 +165,7 @@ def seen(point: dict[str, Any]) -> dict[str, Any]:
     row |= {f"worst of one query, {end}": 100 * attacked[f"the worst's 95 % interval, {end}"] for end in ("low", "high")}
     if (folder / "reconstruction.csv").exists():
         row |= {f"SSIM, {line['images']}": float(line["SSIM"]) for line in table_at(folder / "reconstruction.csv")}
+        row |= {"SSIM, best": attacked["its SSIM"], "best reconstruction": attacked["best reconstruction"]}
     return row
 
 

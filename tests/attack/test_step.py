@@ -159,6 +159,8 @@ def test_a_folder_is_all_that_an_attack_needs(attacked, tiny_task):
     for row in rows:
         assert row["low"] <= row["private_accuracy"] <= row["high"] and row["floor"] == rows[0]["floor"]
         assert round(50 * row["private_accuracy"], 6).is_integer()
+    secrets = table(attacked / "secrets.csv")
+    assert [row["secret"] for row in secrets] == ["bright", "odd", "membership"] and {row["of"] for row in secrets} == {50.0}
     # The mean of many draws tells more than one.
     assert rows[-1]["private_accuracy"] >= rows[3]["private_accuracy"]
 
