@@ -135,8 +135,6 @@ def test_the_best_guess_of_all_counts(monkeypatch):
     assert [rows[name]["of"] for name in rows] == [50, 50, 32, 50]
     best = found["results"]
     assert best["best reconstruction"] == rows["optimised"]["by"] and best["its SSIM"] == rows["optimised"]["SSIM"]
-    noise = reconstruct.reconstructed(squares(laplace(100.0)))["results"]
-    assert noise["best reconstruction"].split()[0] in ("layers", "convolutions")
 
 
 # Intervals.
