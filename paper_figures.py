@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from paper import attacked, defence_files, defences, plots, published, rows
+from paper import attack_tables, attacked, defence_files, defences, plots, published, rows
 from shredder import figures
 from shredder.io import folders
 from shredder.io.cli import InputError, in_float32, require_at_least, script
@@ -32,11 +32,11 @@ FIGURES = {
     "9": (rows.figure_9, plots.private_error),
     "v2-4": (rows.figure_v2_4, plots.normalised_private_error),
     "table": (rows.table, None),
-    "attacks": (attacked.figure_attacks, plots.attacks),
+    "attacks": (attacked.figure_attacks, lambda made: plots.attacks(attack_tables.over_seeds(made))),
     "defences": (defences.figure_defences, None),
 }
 # Those beyond the paper, which are not among `all`, and what is written beside their numbers.
-BEYOND = {"attacks": attacked.beside, "defences": defence_files.beside}
+BEYOND = {"attacks": attack_tables.beside, "defences": defence_files.beside}
 
 TITLES = {name: f"figure-{name}" for name in FIGURES} | {"table": "table-lenet", "defences": "table-defences"}
 # All that is written, some of it by each call.
@@ -61,7 +61,7 @@ class Arguments:
     cuts: tuple[Literal["relu5", "s4", "s2"], ...] = ("relu5", "s4", "s2")
     """Defences: where LeNet is cut."""
     seeds: int = 1
-    """Defences: how many seeds, from --seed on."""
+    """Defences and attacks: how many seeds, from --seed on."""
     wifi: float = published.UPLOAD["Wi-Fi"]
     """Figure 6: upload rate of Wi-Fi, in Mbit/s. The default is a mean for the United States (arXiv 1801.08618)."""
     wifi_round_trip: float = 10.0

@@ -1,6 +1,7 @@
 """What an informed adversary reads under each method, draw and cutting point, beside what the paper measures."""
 
 import csv
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -56,11 +57,20 @@ BOUNDS = {
 }
 AT_LEAST = ("bits at least, private label", "bits at least, image")
 LABEL_ATTACKS = ("untrained", "trained", "member", *(f"averaging {q}" for q in QUERIES))
+# Secrets that have a column of a table, and what of each stands there beside the floor.
+SECRETS = dict.fromkeys(
+    ("ink", "slant", "stroke width", "odd digit", "writer's half", "membership"), ("one query", "1000 queries")
+)
 Rows = list[dict[str, Any]]
 
 
 def figure_attacks(args: Any) -> Rows:
-    """LeNet, embedded digits, where digit > 5 is public and the digit private; then AlexNet's images."""
+    """LeNet, embedded digits, where digit > 5 is public and the digit private; then AlexNet's images; over several seeds."""
+    seeds = range(args.seed, args.seed + (1 if args.quick else args.seeds))
+    return [row | {"seed": seed} for seed in seeds for row in _of_seed(dataclasses.replace(args, seed=seed))]
+
+
+def _of_seed(args: Any) -> Rows:
     rows = []
     cutting_points = ("relu5",) if args.quick else tuple(CUTTING_POINTS)[::-1]
     for cutting_point in cutting_points if "lenet" in args.networks else ():
@@ -82,13 +92,13 @@ def figure_attacks(args: Any) -> Rows:
 
 
 def lenet_attack(args: Any, cutting_point: str, draw: str) -> Attack:
-    """All attacks; at earlier cutting points on single queries alone; quick: those that take seconds."""
+    """All attacks, at earlier cutting points with fewer epochs; quick: those that take seconds."""
     if args.quick:
         few = {"attacks": ("untrained", "trained", "member", "rounding"), "epochs": 10}
     elif cutting_point == "relu5":
         few = {"epochs": 40}
     else:
-        few = {"attacks": ("untrained", "trained", "member", "rounding", "reconstruction"), "epochs": 15}
+        few = {"epochs": 15}
     return Attack(draw=draw, seed=args.seed, device=args.device, ceilings=args.points / "ceilings", **few)
 
 
@@ -116,81 +126,23 @@ def seen(point: dict[str, Any]) -> dict[str, Any]:
         row |= {f"worst of one query, {end}": 100 * attacked[f"the worst's 95 % interval, {end}"] for end in ("low", "high")}
         row |= {name: attacked[name] for name in ("PA", "PI")}
     for column in AT_LEAST:
-        row |= {name: attacked[name] for name in (column, f"{column}, standard error") if name in attacked}
+        names = (column, *(f"{column}, {of}" for of in ("standard error", "low", "high")))
+        row |= {name: attacked[name] for name in names if name in attacked}
     for name, value in attacked.items():
         if name.startswith("identified among"):
             row["candidates"] = int(name.split()[2].rstrip(","))
             row[f"identified{name.split(',')[1]} (%)"] = 100 * value
     if (folder / "reconstruction.csv").exists():
         row |= {f"SSIM, {line['images']}": float(line["SSIM"]) for line in table_at(folder / "reconstruction.csv")}
+        row |= {"SSIM, best": attacked["its SSIM"], "best reconstruction": attacked["best reconstruction"]}
+    if (folder / "secrets.csv").exists():
+        for line in table_at(folder / "secrets.csv"):
+            for name in ("floor", "one query", "1000 queries", "clean"):
+                row[f"{line['secret']}, {name}"] = 100 * float(line[name])
     return row
-
-
-def beside(rows: Rows, folder: Path) -> dict[str, bytes]:
-    """What is written beside figure and numbers, by name."""
-    return {"attacks.md": markdown(rows).encode()}
 
 
 def table_at(path: Path) -> list[dict[str, str]]:
     """Rows of a CSV file."""
     with open(path, newline="") as file:
         return list(csv.DictReader(file))
-
-
-def markdown(rows: Rows) -> str:
-    """The rows as two tables: what is promised and what was read; and what the paper measures."""
-    read = ["method, draw, cut", "public accuracy, without noise (%)", "bits at most: one query, 1,000"]
-    read += ["bits at least: label, image", "floor, ceiling (%)", "worst attack: one query, 1,000 (%)"]
-    read += ["identified: exact, with rounding (%)"]
-    measured = ["method, draw, cut", "MI estimate before, after (nats)", "untrained (%)", "trained (%)", "member (%)", "PA, PI"]
-    measured += ["SSIM: noisy, clean"]
-    tables = [[read], [measured]]
-    for row in rows:
-        name = row["method"] if row["draw"] == "fresh" else f"{row['method']}, {row['draw']}"
-        name = f"{name}, {row['cutting point']}" if row["network"] == "lenet" else f"AlexNet: {name}, {row['cutting point']}"
-        if "unreached" in row:
-            tables[0].append([name, f"not reached: {row['unreached']}", *[""] * 5])
-            continue
-        tables[0].append(
-            [
-                name,
-                _both(row, "public accuracy (%)", "without noise (%)"),
-                _both(row, "bits at most", "bits at most, 1000 queries"),
-                ", ".join(_with_error(row, column) for column in AT_LEAST if column in row),
-                _both(row, "floor", "ceiling"),
-                _worst(row),
-                _both(row, "identified by exact arithmetic (%)", "identified with rounding (%)"),
-            ]
-        )
-        of_paper = [_both(row, "MI estimate before (nats)", "after (nats)"), *(_both(row, name) for name in LABEL_ATTACKS[:3])]
-        tables[1].append([name, *of_paper, _both(row, "PA", "PI"), _both(row, "SSIM, noisy", "SSIM, clean")])
-    return "\n\n".join("\n".join(lines_of(table)) for table in tables) + "\n"
-
-
-def lines_of(table: list[list[str]]) -> list[str]:
-    """A table in Markdown, its first row the names of the columns."""
-    first, *others = (f"| {' | '.join(cells)} |" for cells in table)
-    return [first, "|---" * len(table[0]) + "|", *others]
-
-
-def _both(row: dict[str, Any], *columns: str) -> str:
-    return ", ".join(_text(row[column]) for column in columns if column in row)
-
-
-def _with_error(row: dict[str, Any], column: str) -> str:
-    return f"{row[column]:.2f} +- {row[f'{column}, standard error']:.2f}"
-
-
-def _worst(row: dict[str, Any]) -> str:
-    """The worst attack on one query with its interval, and on many. The untrained network does not read what is sent."""
-    single = [row[name] for name in LABEL_ATTACKS[1:3] if name in row]
-    if not single:
-        return ""
-    low, high = (row[f"worst of one query, {end}"] for end in ("low", "high"))
-    often = [row[name] for name in LABEL_ATTACKS[3:] if name in row]
-    return f"{max(single):.1f} ({low:.1f} to {high:.1f})" + (f", {max(often):.1f}" if often else "")
-
-
-def _text(value: float | str) -> str:
-    """To three digits, or more of large numbers."""
-    return value if isinstance(value, str) else f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"

@@ -5,7 +5,7 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-from paper.attacked import lines_of
+from paper.attack_tables import lines_of
 from paper.defences import DEFENCES, TARGETS, Defence, Rows
 from shredder.io.cli import InputError
 

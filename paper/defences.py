@@ -12,11 +12,11 @@ from shredder.attack.step import Arguments as Attack
 
 # Held-out public accuracy that every defence exceeds at each cutting point. What fresh noise reached there set them.
 TARGETS = {"relu5": 0.985, "s4": 0.982, "s2": 0.963}
-# Attacks, and epochs of their networks: many queries only where the cloud needs little.
+# Attacks, and epochs of their networks, which are fewer where activations have many elements.
 ATTACKS = {
     "relu5": (("trained", "member", "averaging", "reconstruction"), {"mnist-5k": 20, "mnist": 8}),
-    "s4": (("trained", "member", "reconstruction"), {"mnist-5k": 12, "mnist": 5}),
-    "s2": (("trained", "member", "reconstruction"), {"mnist-5k": 12, "mnist": 5}),
+    "s4": (("trained", "member", "averaging", "reconstruction"), {"mnist-5k": 12, "mnist": 5}),
+    "s2": (("trained", "member", "averaging", "reconstruction"), {"mnist-5k": 12, "mnist": 5}),
 }
 QUICK = ("isotropic", "randomised-response")
 # Results of step 1 that are columns.
@@ -143,7 +143,8 @@ def seen(point: dict[str, Any]) -> dict[str, Any]:
     for name in (name for name in attacked if name.startswith("measured information")):
         row[name], row[f"{name}, upper end"], row[f"{name}, standard error"] = attacked[name]
     for column in AT_LEAST:
-        row |= {name: attacked[name] for name in (column, f"{column}, standard error") if name in attacked}
+        names = (column, *(f"{column}, {of}" for of in ("standard error", "low", "high")))
+        row |= {name: attacked[name] for name in names if name in attacked}
     for line in table_at(folder / "attacks.csv"):
         row |= {name: 100 * float(line[name]) for name in ("floor", "ceiling")}
         row[line["attack"]] = 100 * float(line["private_accuracy"])
@@ -151,4 +152,5 @@ def seen(point: dict[str, Any]) -> dict[str, Any]:
     row |= {f"worst of one query, {end}": 100 * attacked[f"the worst's 95 % interval, {end}"] for end in ("low", "high")}
     if (folder / "reconstruction.csv").exists():
         row |= {f"SSIM, {line['images']}": float(line["SSIM"]) for line in table_at(folder / "reconstruction.csv")}
+        row |= {"SSIM, best": attacked["its SSIM"], "best reconstruction": attacked["best reconstruction"]}
     return row

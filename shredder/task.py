@@ -111,6 +111,8 @@ class Dataset:
         What an input is stored in, at most.
     sample, attack : mapping of str to value
         Defaults of flags of step 2 (`n_samples`, `judged_on`) and of the attack (`images`, `epochs`).
+    of_test : mapping of str to callable
+        Secrets that follow from a test input's place: from n to the labels of the first n, int64 (n,).
     """
 
     load: Callable[[Path, Mapping[str, int | None]], dict[str, Images]]
@@ -118,6 +120,7 @@ class Dataset:
     input_bits: int
     sample: Mapping[str, Any] = field(default_factory=dict)
     attack: Mapping[str, Any] = field(default_factory=dict)
+    of_test: Mapping[str, Callable[[int], Tensor]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -174,6 +177,9 @@ class Task:
         By labels: the folder that step 1 has written from which step 2 and the attack draw where no other is named.
     pictures : callable
         From inputs to what decoders guess of them, float32 (n, side, side) in [0, 1], a side of at least 3.
+    secrets : mapping of str to callable
+        What else an attack reads, by name: from pictures and classes, (n,), to labels, int64 (n,), or to quantities, of a
+        floating-point type, of which it reads whether they are above their median.
     pretraining : mapping of str to Pretraining
         By labels, for those whose weights are the task's own.
     """
@@ -186,6 +192,7 @@ class Task:
     method: str = "self-supervised"
     shipped: Mapping[str, Path] = field(default_factory=dict)
     pictures: Callable[[Tensor], Tensor] = grey
+    secrets: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = field(default_factory=dict)
     pretraining: Mapping[str, Pretraining] = field(default_factory=dict)
 
 

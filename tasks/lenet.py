@@ -12,6 +12,7 @@ from models.lenet import CUTTING_POINTS, WEIGHTS, LeNet, pretrained_lenet
 from shredder.inputs.augment import shifted
 from shredder.inputs.digits import digit_gt5, load_digits, to_network_input, unseen_digits
 from shredder.inputs.images import Images, first_of, random_order, tensor_images
+from shredder.inputs.strokes import ink, slant, stroke_width
 from shredder.task import Dataset, Labels, Pretraining, Task
 
 ARTIFACTS = Path(__file__).resolve().parents[1] / "artifacts" / "lenet"
@@ -73,12 +74,19 @@ def pictures(images: Tensor) -> Tensor:
     return images.squeeze(1)
 
 
+def halves(n: int) -> Tensor:
+    """Whether a test digit of MNIST is of its second half: other writers, whose digits are harder (LeCun et al. 1998)."""
+    return (torch.arange(n) >= 5000).long()
+
+
 task = Task(
     name="lenet",
     cutting_points=CUTTING_POINTS,
     datasets={
         "mnist-5k": Dataset(partial(digits, "mnist-5k"), ("gt5", "digits"), 8 * 28 * 28, attack={"epochs": 60}),
-        "mnist": Dataset(partial(digits, "mnist"), ("gt5", "digits"), 8 * 28 * 28, attack={"epochs": 15}),
+        "mnist": Dataset(
+            partial(digits, "mnist"), ("gt5", "digits"), 8 * 28 * 28, attack={"epochs": 15}, of_test={"writer's half": halves}
+        ),
     },
     labels={
         "gt5": Labels(partial(pretrained_lenet, 2), lambda: WEIGHTS[2], digit_gt5, private="digits"),
@@ -88,5 +96,11 @@ task = Task(
     method="self-supervised",
     shipped={"gt5": ARTIFACTS / "noise", "digits": ARTIFACTS / "v3"},
     pictures=pictures,
+    secrets={
+        "ink": lambda images, classes: ink(images),
+        "slant": lambda images, classes: slant(images),
+        "stroke width": lambda images, classes: stroke_width(images),
+        "odd digit": lambda images, classes: classes % 2,
+    },
     pretraining={"digits": pretraining(10), "gt5": pretraining(2)},
 )

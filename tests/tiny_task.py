@@ -92,4 +92,5 @@ task = Task(
     },
     learn=lambda args: {"members": 3, "parallel": 3, "epochs": 4, "min_epochs": 0, "batch_size": 60, "max_accuracy_loss": 0.9},
     method="additive",
+    secrets={"bright": lambda images, classes: images.flatten(1).sum(1), "odd": lambda images, classes: classes % 2},
 )

@@ -2,26 +2,23 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
+from functools import partial
 from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from shredder.attack.networks import ROWS_AT_ONCE, Critic, Decoder, Likelihood, Reader, Training, perceptron, train_side_by_side
+from shredder.attack.networks import Likelihood, Reader, Training, perceptron, train_side_by_side
 from shredder.attack.reading import Reading
 from shredder.attack.setting import Setting
 from shredder.metrics import accuracy
 
 Plan = tuple[tuple[int, ...], float]  # widths of hidden layers, and a learning rate
-# Plans of the readers that are tried, and of the decoders; the best on held-out data count.
+# Plans of the readers that are tried; the best on held-out data counts.
 READERS: tuple[Plan, ...] = (((512, 512), 2e-3), ((1024,), 4e-3), ((256, 256, 256), 1e-3))
-DECODERS: tuple[Plan, ...] = (((512, 512), 1e-3), ((512, 512), 2e-3))
-# Rows from which the spread of features is taken, and those that are averaged over many queries.
+# Rows from which the spread of features is taken.
 _ROWS_FOR_SPREAD = 20_000
-_IMAGES_AVERAGED = {"learning": 1000, "held_out": 200, "test": 500}
-_ROWS_AT_A_TIME = 20_000
 
 
 class Initialised(NamedTuple):
@@ -57,12 +54,18 @@ def perceptrons(
 
 
 def side_by_side(
-    setting: Setting, networks: Sequence[Initialised], target: Literal["private", "images"], purpose: str, groups: int = 1
+    setting: Setting,
+    networks: Sequence[Initialised],
+    target: Literal["private", "images"],
+    purpose: str,
+    groups: int = 1,
+    of_each_kind: bool = True,
 ) -> list[Trained]:
     """Train networks side by side: all of them learn from the same draws, a new one for each row and epoch.
 
     `target` names what they guess, `groups` how many such calls divide the budget's seconds; networks divide these further.
-    Each network ends as it was after the epoch with its smallest held-out loss.
+    After a third of the budget the best `of_each_kind` goes on, or the best of all. Each network ends as it was after the epoch
+    with its smallest held-out loss.
     """
     kinds, rng = list(dict.fromkeys(network.kind for network in networks)), setting.rng(purpose)
     learning, held_out = (getattr(side, target) for side in (setting.learning, setting.held_out))
@@ -71,7 +74,8 @@ def side_by_side(
     for network, kind, rate, _ in networks:
         budget = setting.budget.shared(groups * len(networks), rate)
         trainings.append((kind, Training(network, (judged_on[kind], held_out), budget, setting.rng(purpose, kind, rate))))
-    train_side_by_side(trainings, lambda wanted: setting.inputs_of_each(wanted, setting.learning, rng), learning)
+    draw = partial(setting.inputs_of_each, side=setting.learning, rng=rng)
+    train_side_by_side(trainings, draw, learning, of_each_kind)
     losses = [training.finish() for _, training in trainings]
     test = dict(setting.inputs_of_each(kinds, setting.test, setting.rng(purpose, "test")))
     return [
@@ -85,7 +89,7 @@ def read(setting: Setting, kinds: Sequence[str], likelihood: bool = False) -> Re
     With `likelihood`, Bayes' rule over the adversary's own rows is tried as well where the noise's density is known.
     """
     purpose = "/".join(["read", *kinds])
-    networks = perceptrons(setting, Reader, READERS, kinds, _classes(setting), purpose)
+    networks = perceptrons(setting, Reader, READERS, kinds, classes(setting), purpose)
     found = side_by_side(setting, networks, "private", purpose)
     if likelihood and (density := setting.channel.density()):
         bayes = Likelihood(density.own(setting.learning.signal), setting.learning.private, density.power)
@@ -103,40 +107,6 @@ def judged(trained: Trained, labels: Tensor) -> Reading:
         answers = trained.network(trained.test)
     nats = functional.cross_entropy(answers, labels, reduction="none")
     return Reading(labels, (answers.argmax(1) == labels).long(), nats, trained.held_out, trained.kind, trained.name)
-
-
-def averaged(setting: Setting, kind: str, q: int) -> Reading:
-    """The same input queried q times: the mean of its features over q draws, read by a network trained on such means.
-
-    Where the mean of q draws is all that they say, it is drawn as such. Else draws are averaged one by one, for fewer images
-    than the other attacks have.
-    """
-    if (channel := setting.channel.averaged(q)) is not None:
-        of_mean = replace(setting, channel=channel)
-        return read(of_mean, of_mean.kinds("whitened" if kind == "likelihood" else kind), likelihood=kind == "likelihood")
-    features = "undone" if kind == "likelihood" else kind
-    sides = {name: getattr(setting, name).rows(slice(n)) for name, n in _IMAGES_AVERAGED.items()}
-    means = {name: _means(setting, features, side.signal, q, name) for name, side in sides.items()}
-    found = []
-    for number, (widths, learning_rate) in enumerate(READERS[:2]):
-        rng = setting.rng("averaging", q, number)
-        network = Reader(perceptron(means["learning"], widths, _classes(setting), rng))
-        held_out = means["held_out"], sides["held_out"].private
-        training = Training(network, held_out, setting.budget.shared(2, learning_rate), rng)
-        while training.goes_on:
-            training.epoch(means["learning"], sides["learning"].private)
-        name = f"layers of {' '.join(map(str, widths))}"
-        found.append(Trained(network, f"mean of {q}, {kind}", name, training.finish(), means["test"]))
-    return judged(min(found, key=lambda trained: trained.held_out), sides["test"].private)
-
-
-def _means(setting: Setting, kind: str, signal: Tensor, q: int, name: str) -> Tensor:
-    """Mean features of each row of `signal` over q draws."""
-    rng, means = setting.rng("averaging", q, name), []
-    for some in signal.split(max(1, _ROWS_AT_A_TIME // q)):
-        sent = setting.channel.sent(some.repeat_interleave(q, 0), rng)
-        means.append(setting.features.of(kind, sent).unflatten(0, (len(some), q)).mean(1))
-    return torch.cat(means)
 
 
 def public_accuracy(setting: Setting, n_draws: int = 10) -> float:
@@ -159,33 +129,6 @@ def untrained(setting: Setting) -> Reading:
     return Reading(private, (answers.argmax(1) == private).long(), nats, math.nan, "its own", "the private network as it is")
 
 
-def reconstructed(setting: Setting, kinds: Sequence[str]) -> dict[str, Tensor | str]:
-    """Images that decoders guess from test activations: of clean ones, and of the best `kind` of noisy ones; each (n, P)."""
-    images = setting.learning.images
-    networks = perceptrons(setting, Decoder, DECODERS, ("clean", *kinds), images.shape[1], "reconstruct")
-    found = sorted(side_by_side(setting, networks, "images", "reconstruct", groups=2), key=lambda trained: trained.held_out)
-    of_clean = next(trained for trained in found if trained.kind == "clean")
-    of_noisy = next(trained for trained in found if trained.kind != "clean")
-    with torch.no_grad():
-        clean, noisy = (trained.network(trained.test).clamp(0, 1) for trained in (of_clean, of_noisy))
-    return {"clean": clean, "noisy": noisy, "mean": images.mean(0).expand_as(noisy), "kind": of_noisy.kind}
-
-
-def image_bits_at_least(setting: Setting, kind: str, width: int = 64) -> tuple[float, float]:
-    """InfoNCE on test rows, in bits, and its standard error over them.
-
-    A lower bound on I(x; a'), up to the log of the 256 images that are told apart.
-    """
-    rng, images = setting.rng("InfoNCE", "spread"), setting.learning.images[:_ROWS_FOR_SPREAD]
-    features = setting.inputs(kind, setting.learning.rows(slice(_ROWS_FOR_SPREAD)), rng)
-    critic = Critic(perceptron(features, (256,), width, rng), perceptron(images, (256,), width, rng))
-    network = Initialised(critic, kind, setting.budget.learning_rate, "critic")
-    (trained,) = side_by_side(setting, [network], "images", "InfoNCE", groups=2)
-    with torch.no_grad():
-        nats = trained.network.rows(trained.test, setting.test.images)
-    told = math.log(min(ROWS_AT_ONCE, len(setting.test.signal))) - nats
-    return told.mean().item() / math.log(2), told.std().item() / math.sqrt(len(told)) / math.log(2)
-
-
-def _classes(setting: Setting) -> int:
+def classes(setting: Setting) -> int:
+    """How many values the private label has."""
     return int(setting.learning.private.max()) + 1

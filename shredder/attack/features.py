@@ -79,6 +79,18 @@ class Features:
             rounding = rounding_of(self.channel, sent) if rounding is None else rounding
             yield kind, torch.cat([plain[name], rounding], 1)
 
+    def mean_of(self, kind: str, sent: Tensor) -> Tensor:
+        """Mean features over the draws of each input, (n, q, *activation shape): float32 (n, F).
+
+        Where features are linear in a', given the member that is guessed, they are made of means of a' alone.
+        """
+        draws = sent.shape[:2]
+        if kind == "undone":
+            return self.undo.mean(self.channel.source.received(sent.flatten(0, 1)).unflatten(0, draws))
+        if kind in ("raw", "whitened"):
+            return self._plain(kind, sent.mean(1))
+        return self.of(kind, sent.flatten(0, 1)).unflatten(0, draws).mean(1)
+
     def _plain(self, kind: str, sent: Tensor) -> Tensor:
         if kind == "raw":
             return sent.flatten(1)
@@ -119,11 +131,11 @@ class Undo:
 
     def __init__(self, moments: Moments, signal: Tensor):
         flat, c = signal.flatten(1).double(), moments
-        self.mean = flat.mean(0)
+        self.mean_signal = flat.mean(0)
         d = flat.shape[1]
         few = d <= ELEMENTS_WITH_COVARIANCE and d * d * len(c.w_mean) <= _COVARIANCE_ELEMENTS
         covariance = torch.cov(flat.T).view(d, d) if few else None
-        self.means = c.w_mean * self.mean + c.n_mean  # (N, D)
+        self.means = c.w_mean * self.mean_signal + c.n_mean  # (N, D)
         spread = c.w_variance * flat.square().mean(0) + c.n_variance  # (N, D)
         variance = flat.var(0)
         self.variance = c.w_mean.square() * variance + spread
@@ -163,12 +175,29 @@ class Undo:
         """Estimates of t, float32 (n, D)."""
         members, flat = self.members(sent), sent.flatten(1)
         if not self.whole:
-            return (self.mean + self.gains[members] * (flat.double() - self.means[members])).float()
-        estimate = torch.empty(len(flat), len(self.mean), device=flat.device)
+            return (self.mean_signal + self.gains[members] * (flat.double() - self.means[members])).float()
+        estimate = torch.empty(len(flat), len(self.mean_signal), device=flat.device)
         for m in members.unique().tolist():
             rows = members == m
-            estimate[rows] = self.mean.float() + self._whitened(flat[rows], m) @ self.gain[m].T
+            estimate[rows] = self.mean_signal.float() + self._whitened(flat[rows], m) @ self.gain[m].T
         return estimate
+
+    def mean(self, sent: Tensor) -> Tensor:
+        """Mean estimates of t over the draws of each input, (n, q, ...): float32 (n, D).
+
+        Draws of the same guessed member are summed before they are undone, for that is linear.
+        """
+        n, q = sent.shape[:2]
+        flat = sent.flatten(0, 1).flatten(1)
+        members, rows = self.members(flat), torch.arange(n, device=sent.device).repeat_interleave(q)
+        found = torch.zeros(n, len(self.mean_signal), dtype=torch.float64, device=sent.device)
+        for m in members.unique().tolist():
+            which = members == m
+            count = torch.bincount(rows[which], minlength=n)[:, None].double()
+            total = torch.zeros_like(found).index_add_(0, rows[which], flat[which].double()) - count * self.means[m]
+            undone = (total.float() @ self.whiten[m].T @ self.gain[m].T) if self.whole else self.gains[m] * total
+            found += count * self.mean_signal + undone
+        return (found / q).float()
 
     def _whitened(self, flat: Tensor, m: int) -> Tensor:
         return (flat - self.means[m].float()) @ self.whiten[m].T

@@ -1,4 +1,4 @@
-"""Networks that an adversary trains on what crosses the cut: readers of the private label, decoders of the input, critics."""
+"""Networks that an adversary trains on what crosses the cut: readers of the private label, decoders of the input."""
 
 import copy
 import math
@@ -14,8 +14,6 @@ from torch.nn import functional
 from shredder.io.cli import InputError
 from shredder.io.device import moved
 
-# Images that a critic tells apart.
-ROWS_AT_ONCE = 256
 # Share of the budget in which all networks of a kind train; in what is left the best one does.
 TOGETHER = 1 / 3
 # Rows whose distances to all of the adversary's own are held at once.
@@ -138,12 +136,15 @@ class Training:
 
 
 def train_side_by_side(
-    trainings: Sequence[tuple[str, Training]], draw: Callable[[list[str]], Iterator[tuple[str, Tensor]]], targets: Tensor
+    trainings: Sequence[tuple[str, Training]],
+    draw: Callable[[list[str]], Iterator[tuple[str, Tensor]]],
+    targets: Tensor,
+    of_each_kind: bool = True,
 ) -> None:
     """Train networks until the budget of each is spent, an epoch of each at a time.
 
-    After a third of it only the best of each kind on held-out rows goes on (successive halving: K. Jamieson and A. Talwalkar,
-    AISTATS 2016).
+    After a third of it only the best of each kind on held-out rows goes on, or the best of all (successive halving: K. Jamieson
+    and A. Talwalkar, AISTATS 2016).
 
     Parameters
     ----------
@@ -154,7 +155,8 @@ def train_side_by_side(
         all networks that train.
     targets : Tensor, (n, ...)
     """
-    while going_on := _going_on(trainings):
+    rivals = trainings if of_each_kind else [("", training) for _, training in trainings]
+    while going_on := [named for named, rival in zip(trainings, _going_on(rivals), strict=True) if rival]:
         begin = time.monotonic()
         for kind, features in draw(list(dict.fromkeys(kind for kind, _ in going_on))):
             seconds = time.monotonic() - begin
@@ -165,15 +167,12 @@ def train_side_by_side(
             begin = time.monotonic()
 
 
-def _going_on(trainings: Sequence[tuple[str, Training]]) -> list[tuple[str, Training]]:
+def _going_on(rivals: Sequence[tuple[str, Training]]) -> list[bool]:
+    """Whether each network trains on: those of the same name are rivals."""
     best: dict[str, float] = {}
-    for kind, training in trainings:
-        best[kind] = min(best.get(kind, math.inf), training.best)
-    return [
-        (kind, training)
-        for kind, training in trainings
-        if training.goes_on and (training.share < TOGETHER or training.best <= best[kind])
-    ]
+    for name, training in rivals:
+        best[name] = min(best.get(name, math.inf), training.best)
+    return [training.goes_on and (training.share < TOGETHER or training.best <= best[name]) for name, training in rivals]
 
 
 class Reader(nn.Sequential):
@@ -182,6 +181,43 @@ class Reader(nn.Sequential):
     def loss(self, features: Tensor, labels: Tensor) -> Tensor:
         """Cross-entropy, in nats."""
         return functional.cross_entropy(self(features), labels)
+
+
+class Crop(nn.Module):
+    """The upper left square of images, of a side of `side` pixels, flattened."""
+
+    def __init__(self, side: int):
+        super().__init__()
+        self.side = side
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(n, 1, h, h) -> (n, side * side)."""
+        return images[:, 0, : self.side, : self.side].flatten(1)
+
+
+def convolutions(
+    features: Tensor, channels: int, side: int, rng: np.random.Generator, width: int = 512, maps: int = 8
+) -> nn.Sequential:
+    """Standardisation by `features`, (n, F), a perceptron onto `maps` coarse maps, convolutions of them, then pixels.
+
+    A coarse pixel becomes f x f fine ones by two convolutions of 3 x 3 (Shi et al. 2016, "Real-time single image and video
+    super-resolution using an efficient sub-pixel convolutional neural network"). f is 4, or less of small pictures.
+
+    Parameters
+    ----------
+    channels : int
+        Between convolutions.
+    side : int
+        Of the pictures, in pixels: (n, F) -> (n, side * side).
+    """
+    factor = max(f for f in (1, 2, 4) if f == 1 or side >= 4 * f)
+    coarse = -(-side // factor)
+    with torch.random.fork_rng():
+        torch.manual_seed(int(rng.integers(2**63)))
+        layers = [nn.Linear(features.shape[1], width), nn.ReLU(), nn.Linear(width, maps * coarse**2), nn.ReLU()]
+        layers += [nn.Unflatten(1, (maps, coarse, coarse)), nn.Conv2d(maps, channels, 3, padding=1), nn.ReLU()]
+        layers += [nn.Conv2d(channels, factor**2, 3, padding=1), nn.PixelShuffle(factor), Crop(side)]
+        return nn.Sequential(Standardize(features), *layers).to(features.device)
 
 
 class Decoder(nn.Sequential):
@@ -234,32 +270,3 @@ class Likelihood(nn.Module):
     def _tempered(self, distances: Tensor, temperature: float) -> Tensor:
         posterior = torch.softmax(-distances / temperature, 1) @ self.labels
         return (0.999 * posterior + 0.001 / self.labels.shape[1]).log()
-
-
-class Critic(nn.Module):
-    """Scores how well images and features belong together: the inner product of two embeddings."""
-
-    def __init__(self, of_features: nn.Module, of_images: nn.Module):
-        super().__init__()
-        self.of_features, self.of_images = of_features, of_images
-
-    def forward(self, features: Tensor, images: Tensor) -> Tensor:
-        """(n, F), (n, P) -> (n, n): row i scores features i with every image."""
-        return self.of_features(features) @ self.of_images(images).T
-
-    def loss(self, features: Tensor, images: Tensor) -> Tensor:
-        """The mean of `rows`."""
-        return self.rows(features, images).mean()
-
-    def rows(self, features: Tensor, images: Tensor) -> Tensor:
-        """How well each row's features tell its image from others', in nats: InfoNCE, of whole batches, (m,).
-
-        log K minus the mean bounds I(image; features) below (van den Oord, Li, Vinyals 2018); K = `ROWS_AT_ONCE`, of which
-        log K is the most that can be shown.
-        """
-        losses = [
-            functional.cross_entropy(self(some, theirs), torch.arange(len(some), device=some.device), reduction="none")
-            for some, theirs in zip(features.split(ROWS_AT_ONCE), images.split(ROWS_AT_ONCE), strict=True)
-            if len(some) == min(ROWS_AT_ONCE, len(features))
-        ]
-        return torch.cat(losses)

@@ -12,6 +12,9 @@ from torch import Tensor
 from shredder.attack.setting import Side
 from shredder.io.cli import InputError
 
+# How often test rows are drawn again for an interval.
+RESAMPLES = 1000
+
 
 @dataclass(frozen=True)
 class Reading:
@@ -54,6 +57,12 @@ class Reading:
         told = (torch.special.entr(shares).sum() - self.nats.double()) / math.log(2)
         return told.mean().item(), told.std().item() / math.sqrt(len(told))
 
+    def bits_interval(self, rng: np.random.Generator) -> tuple[float, float]:
+        """A 95 % interval of that bound: of test rows drawn again, whose labels have an entropy of their own (`resampled`)."""
+        labels = torch.nn.functional.one_hot(self.labels).double()
+        means = resampled(torch.cat([self.nats.double()[:, None], labels], 1), rng)
+        return ends((torch.special.entr(means[:, 1:]).sum(1) - means[:, 0]) / math.log(2))
+
 
 def floor(learning: Side, test: Side) -> float:
     """Accuracy of the best guess given the true public label alone: the most common private label with it."""
@@ -65,6 +74,28 @@ def floor(learning: Side, test: Side) -> float:
 def guessing(learning: Side, test: Side) -> float:
     """Accuracy of the best guess given nothing: the most common private label."""
     return (test.private == learning.private.mode().values).double().mean().item()
+
+
+def resampled(values: Tensor, rng: np.random.Generator) -> Tensor:
+    """Means of rows drawn again with replacement, as many as there are (Efron 1979, "Bootstrap methods").
+
+    Parameters
+    ----------
+    values : Tensor, float64, (n, F)
+
+    Returns
+    -------
+    Tensor, float64, (`RESAMPLES`, F)
+    """
+    n = len(values)
+    counts = (np.bincount(rng.integers(n, size=n), minlength=n) for _ in range(RESAMPLES))
+    return torch.stack([torch.from_numpy(count).to(values) @ values for count in counts]) / n
+
+
+def ends(means: Tensor) -> tuple[float, float]:
+    """Of the interval in which 95 % of resampled means lie."""
+    low, high = torch.quantile(means, torch.tensor([0.025, 0.975]).to(means)).tolist()
+    return low, high
 
 
 def worst_of(rows: Collection[dict[str, Any]]) -> tuple[float, float]:

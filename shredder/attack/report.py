@@ -14,14 +14,22 @@ from shredder.io.record import RECORD, Record, report
 from shredder.noise.channel import Channel
 
 COLUMNS = ("attack", "private_accuracy", "low", "high", "floor", "ceiling", "seconds", "bits at least", "bits error")
-COLUMNS += ("kind", "reader")
-IMAGE_COLUMNS = ("images", "mean squared error", "PSNR (dB)", "SSIM", "low", "high")
-FILES = ("attacks.csv", "attacks.png", "reconstruction.csv", "reconstruction.png")
+COLUMNS += ("bits low", "bits high", "kind", "reader")
+IMAGE_COLUMNS = ("images", "mean squared error", "PSNR (dB)", "SSIM", "low", "high", "of", "by")
+SECRET_COLUMNS = ("secret", "floor", *(f"{q}{end}" for q in ("one query", "1000 queries") for end in ("", ", low", ", high")))
+SECRET_COLUMNS += ("clean", "bits at least", "bits low", "bits high", "of")
+FILES = ("attacks.csv", "attacks.png", "reconstruction.csv", "reconstruction.png", "secrets.csv")
 
 
 def written() -> tuple[str, ...]:
     """All that is written or removed in the folder of the results: in its folder `attacks` what is kept of each attack."""
-    return (*FILES, *(f"attacks/{name}.kept" for name in ("ceiling", *ATTACKS, *(f"averaging-{q}" for q in QUERIES))))
+    return (
+        *FILES,
+        *(
+            f"attacks/{name}.kept"
+            for name in ("ceiling", "clean-reconstruction", "clean-secrets", *ATTACKS, *(f"averaging-{q}" for q in QUERIES))
+        ),
+    )
 
 
 def rows_of(found: Mapping[str, Outcome]) -> dict[str, dict[str, Any]]:
@@ -49,7 +57,7 @@ def measures(found: Mapping[str, Outcome], setting: Setting, public: float, clea
         low, high = worst_of(single.values())
         # By the reader that held-out rows prefer.
         best = min(single.values(), key=lambda row: row["held-out nats"])
-        label = best["bits at least"], best["bits error"]
+        label = _shown(best, "bits at least")
         results |= {
             "worst attack on one query": name,
             "its private accuracy": worst,
@@ -57,18 +65,25 @@ def measures(found: Mapping[str, Outcome], setting: Setting, public: float, clea
             "the worst's 95 % interval, high": high,
             "PA": worst / public,
             "PI": (ceiling - worst) / (ceiling - guess) if ceiling != guess else "none",
-            "bits at least, private label": label[0],
-            "bits at least, private label, standard error": label[1],
+            **_named("bits at least, private label", label),
         }
     for outcome in found.values():
         if "bits at least (InfoNCE)" in outcome:
-            by_images = outcome["bits at least (InfoNCE)"], outcome["bits error"]
+            by_images = _shown(outcome, "bits at least (InfoNCE)")
             # The label is a function of the image, so that what is known of one is known of the other.
-            bits, error = max(by_images, label) if label else by_images
-            results |= {"bits at least, image": bits, "bits at least, image, standard error": error}
+            results |= _named("bits at least, image", max(by_images, label) if label else by_images)
             results["bits at least, image (InfoNCE)"] = by_images[0]
         results |= outcome.get("results", {})
     return results
+
+
+def _shown(found: Mapping[str, Any], name: str) -> tuple[float, ...]:
+    """A lower bound, its standard error, and the ends of its 95 % interval."""
+    return tuple(found[of] for of in (name, "bits error", "bits low", "bits high"))
+
+
+def _named(name: str, shown: tuple[float, ...]) -> dict[str, float]:
+    return dict(zip((name, *(f"{name}, {of}" for of in ("standard error", "low", "high"))), shown, strict=True))
 
 
 def bounds(channel: Channel, signal: Any, rng: np.random.Generator, input_bits: int) -> dict[str, Any]:
@@ -114,7 +129,7 @@ def rank_of_noise(setting: Setting) -> dict[str, str]:
 
 
 def write(found: Mapping[str, Outcome], results: dict[str, Any], folder: Path, record: Record) -> None:
-    """Write attacks.csv and reconstruction.csv with their figures; remove what other noise has left."""
+    """Write attacks.csv, reconstruction.csv and secrets.csv with their figures; remove what other noise has left."""
     from shredder import figures  # matplotlib takes half a second to import, so only where something is drawn
 
     written: dict[Path, bytes | None] = dict.fromkeys(folder / name for name in FILES)
@@ -124,9 +139,12 @@ def write(found: Mapping[str, Outcome], results: dict[str, Any], folder: Path, r
         written[folder / "attacks.csv"] = csv_table(COLUMNS, table)
         written[folder / "attacks.png"] = figures.png(figures.private_label(rows))
     for outcome in found.values():
-        if "images" in outcome:
-            table = [[row[column] for column in IMAGE_COLUMNS] for row in outcome["images"]]
-            written[folder / "reconstruction.csv"] = csv_table(IMAGE_COLUMNS, table)
+        for name, columns, file in (
+            ("images", IMAGE_COLUMNS, "reconstruction.csv"),
+            ("secrets", SECRET_COLUMNS, "secrets.csv"),
+        ):
+            if name in outcome:
+                written[folder / file] = csv_table(columns, [[row[column] for column in columns] for row in outcome[name]])
         if "pictures" in outcome:
             pictures = {title: _square(images) for title, images in outcome["pictures"].items()}
             written[folder / "reconstruction.png"] = figures.png(figures.reconstructions(pictures))

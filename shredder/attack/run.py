@@ -1,15 +1,18 @@
 """The attacks by name. Each is a function of the setting; what it returns is kept, and goes into the tables by `report`.
 
 It returns a dict that JSON can hold: `rows`, of attacks.csv, by name (see `row`); `images`, rows of reconstruction.csv;
-`pictures`, by title; `results`, of run.json. A new attack is a function and an entry in `ATTACKS`.
+`secrets`, of secrets.csv; `pictures`, by title; `results`, of run.json. A new attack is a function and an entry in `ATTACKS`.
 """
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from shredder.attack.attacks import averaged, image_bits_at_least, read, reconstructed, untrained
+from shredder.attack.attacks import read, untrained
+from shredder.attack.averaging import averaged
 from shredder.attack.gallery import identified
-from shredder.attack.reading import Reading, floor, quality
+from shredder.attack.reading import Reading, floor
+from shredder.attack.reconstruct import image_bits_at_least, reconstructed
+from shredder.attack.secrets import read_secrets
 from shredder.attack.setting import Setting
 from shredder.io.cli import InputError
 from shredder.metrics import clean_accuracy
@@ -21,7 +24,6 @@ KINDS = {
     "trained": ("raw", "whitened", "raw and rounding", "whitened and rounding"),
     "member": ("undone", "undone and rounding"),
 }
-_PICTURES = 10
 
 
 class Attack(NamedTuple):
@@ -45,6 +47,7 @@ def row(setting: Setting, reading: Reading, ceiling: float) -> dict[str, Any]:
     """A reading as a row of attacks.csv, and what else is kept of it."""
     low, high = reading.interval()
     bits, bits_error = reading.bits_at_least()
+    bits_low, bits_high = reading.bits_interval(setting.rng("bootstrap"))
     return {
         "private_accuracy": reading.accuracy,
         "low": low,
@@ -54,6 +57,8 @@ def row(setting: Setting, reading: Reading, ceiling: float) -> dict[str, Any]:
         "correct, of": [int(reading.correct.sum()), len(reading.correct)],
         "bits at least": bits,
         "bits error": bits_error,
+        "bits low": bits_low,
+        "bits high": bits_high,
         "held-out nats": reading.held_out_nats,
         "kind": reading.kind,
         "reader": reading.reader,
@@ -91,11 +96,8 @@ def averaging(setting: Setting) -> Outcome:
     single = [of_one(setting, name) for name in KINDS]
     best = min(single, key=lambda found: found["held-out nats"])
     rows = {"averaging 1": best}
-    for q in QUERIES:
-        made = setting.keeper.once(
-            f"averaging-{q}", lambda q=q: row(setting, averaged(setting, best["kind"], q), best["ceiling"])
-        )
-        rows[f"averaging {q}"] = made
+    for q, reading in averaged(setting, best["kind"], QUERIES).items():
+        rows[f"averaging {q}"] = row(setting, reading, best["ceiling"])
     return {"rows": rows}
 
 
@@ -122,23 +124,16 @@ def rounding(setting: Setting) -> Outcome:
 
 
 def reconstruction(setting: Setting) -> Outcome:
-    """Quality of guessed images, and bits that InfoNCE shows about them."""
-    truth = setting.test.images
-    side = round(truth.shape[1] ** 0.5)
-    guesses = reconstructed(setting, setting.kinds())
-    kind = guesses.pop("kind")
-    shown = {"input": truth, "from clean": guesses["clean"], "from noisy": guesses["noisy"], "mean image": guesses["mean"]}
-    bits, error = image_bits_at_least(setting, kind)
-    return {
-        "kind": kind,
-        "bits at least (InfoNCE)": bits,
-        "bits error": error,
-        "images": [{"images": name} | quality(truth, images, side) for name, images in guesses.items()],
-        "pictures": {
-            name: [[round(pixel, 3) for pixel in image] for image in images[:_PICTURES].tolist()]
-            for name, images in shown.items()
-        },
-    }
+    """Quality of guessed images, and bits that are shown about them."""
+    bits, error, low, high = image_bits_at_least(setting)
+    found = {"bits at least (InfoNCE)": bits, "bits error": error, "bits low": low, "bits high": high}
+    return reconstructed(setting) | found
+
+
+def other_secrets(setting: Setting) -> Outcome:
+    """What else the task names, and membership; nothing where it names none."""
+    rows = read_secrets(setting)
+    return {"secrets": rows} if rows else {}
 
 
 ATTACKS = {
@@ -148,6 +143,7 @@ ATTACKS = {
     "averaging": Attack(averaging, of_label=True),
     "rounding": Attack(rounding, of_label=False),
     "reconstruction": Attack(reconstruction, of_label=False),
+    "secrets": Attack(other_secrets, of_label=False),
 }
 
 

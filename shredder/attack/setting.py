@@ -1,8 +1,8 @@
 """What an attack is given: the channel, data of its own to learn from, and the test rows that it is judged on."""
 
-import functools
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -26,6 +26,8 @@ class Side:
         Labels.
     images : Tensor, float32, (n, P)
         Pictures of the inputs, square, in [0, 1].
+    secrets : mapping of str to Tensor, (n,)
+        What else may be read: labels, int64, or quantities, of a floating-point type.
     """
 
     clean: Tensor
@@ -33,10 +35,34 @@ class Side:
     private: Tensor
     public: Tensor
     images: Tensor
+    secrets: Mapping[str, Tensor] = field(default_factory=dict)
 
     def rows(self, which: Tensor | slice) -> "Side":
         """Some of the rows."""
-        return Side(*[tensor[which] for tensor in vars(self).values()])
+        return self.each(lambda tensor: tensor[which])
+
+    def each(self, make: Callable[..., Tensor], *others: "Side") -> "Side":
+        """What `make` makes of each tensor, and of those of `others` of the same name."""
+        sides = (self, *others)
+        secrets = {name: make(*(side.secrets[name] for side in sides)) for name in self.secrets}
+        found = {name: make(*(getattr(side, name) for side in sides)) for name in vars(self) if name != "secrets"}
+        return Side(**found, secrets=secrets)
+
+
+@dataclass(frozen=True)
+class Examples:
+    """What inputs of the edge look like.
+
+    Attributes
+    ----------
+    inputs : Tensor, float32, (m, *input shape)
+        Some of the adversary's own, as the edge takes them.
+    pictures : callable
+        From inputs to pictures of them, float32 (m, h, h) in [0, 1].
+    """
+
+    inputs: Tensor
+    pictures: Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -56,6 +82,10 @@ class Setting:
     seed : int
     keeper, ceilings : Keeper
         Of finished attacks; of what is read of clean activations, whatever the noise.
+    examples : Examples or None
+        Of inputs; None where no attack is to look for one.
+    made : dict
+        See `once`.
     """
 
     channel: Channel
@@ -68,15 +98,25 @@ class Setting:
     seed: int
     keeper: Keeper
     ceilings: Keeper
+    examples: Examples | None = None
+    made: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def rng(self, *purpose: str | int) -> np.random.Generator:
         """A generator of its own for each purpose, so that attacks do not depend on which others were run."""
         return np.random.default_rng([self.seed, *"/".join(map(str, purpose)).encode()])
 
-    @functools.cached_property
+    def once(self, name: Any, make: Callable[[], Any]) -> Any:
+        """What is made of channel and signals, made once, whatever label is read: settings that differ in labels share it."""
+        of = self.channel, self.learning.signal
+        key = (name, *map(id, of))
+        if key not in self.made:
+            self.made[key] = of, make()  # with what the ids are of, so that nothing else gets them
+        return self.made[key][1]
+
+    @property
     def features(self) -> Features:
         """What the adversary makes of noisy activations."""
-        return Features(self.channel, self.learning.signal, self.rng("features"))
+        return self.once("features", lambda: Features(self.channel, self.learning.signal, self.rng("features")))
 
     def kinds(self, *wanted: str) -> list[str]:
         """Kinds of features of what is sent; those of `wanted` that there are, or all if none are named."""

@@ -2,17 +2,19 @@
 
 import dataclasses
 import hashlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from shredder.attack.attacks import public_accuracy
 from shredder.attack.keeper import Keeper
 from shredder.attack.networks import Budget
 from shredder.attack.report import bounds, measures, rank_of_noise, write, written
 from shredder.attack.run import attacked, chosen
-from shredder.attack.setting import Setting, Side
+from shredder.attack.setting import Examples, Setting, Side
 from shredder.attack.terms import of_input, of_label
 from shredder.inputs.activations import edge_pass
 from shredder.inputs.images import Images, held_out
@@ -26,6 +28,8 @@ from shredder.noise.flags import NoiseArguments, noise_files
 from shredder.system import System, TaskArguments, with_noise
 from shredder.task import Task
 
+# Inputs that an attack is shown as the edge takes them.
+_EXAMPLES = 100
 # Arguments that decide what is read of clean activations.
 OF_CLEAN = ("task", "dataset", "images", "cutting_point", "public_labels", "device", "epochs", "seconds_per_attack", "seed")
 
@@ -44,7 +48,8 @@ class Arguments(NoiseArguments, TaskArguments):
     attacks: tuple[str, ...] = ("all",)
     """untrained: the authors' test. trained: networks on new draws, raw and whitened. member: the member guessed, its noise
     undone. averaging: the same input queried 1 to 1,000 times. rounding: which of 1,000 inputs it was, by exact arithmetic and
-    by what rounding leaves; of noise with a bound. reconstruction: the image. The first four read a private label."""
+    by what rounding leaves; of noise with a bound. reconstruction: the image. secrets: what else the task names. The first four
+    read a private label."""
     epochs: int | None = None
     """Of every network that an attack trains. Default: the task's, or 30."""
     seconds_per_attack: float | None = None
@@ -109,17 +114,30 @@ def private_label_of(task: Task, args: Arguments) -> tuple[bool, bool]:
 
 def setting_of(system: System, channel: Channel, train: Images, test: Images, keeper: Keeper, ceilings: Keeper) -> Setting:
     """What attacks see of training and test images; the first tenth of the former is held out."""
-    args, (known, judged) = system.args, (side_of(system, channel, images) for images in (train, test))
+    args, (known, judged) = (
+        system.args,
+        (side_of(system, channel, images, of_place) for images, of_place in ((train, {}), (test, system.dataset.of_test))),
+    )
     n, private = held_out(len(known.signal)), None
     if split := system.private_split:
         private = split, torch.cat([activations for _, _, activations in edge_pass(split, test)])
     budget = Budget(args.epochs, args.seconds_per_attack)
     learning, judging = known.rows(slice(n, None)), known.rows(slice(n))
-    return Setting(channel, system.split, learning, judging, judged, private, budget, args.seed, keeper, ceilings)
+    examples = examples_of(system, train, n)
+    return Setting(channel, system.split, learning, judging, judged, private, budget, args.seed, keeper, ceilings, examples)
 
 
-def side_of(system: System, channel: Channel, images: Images) -> Side:
-    """What an attack sees of one part of the data."""
+def examples_of(system: System, train: Images, first: int) -> Examples:
+    """Inputs of the adversary's own from row `first` of the training images on."""
+    batches, found, wanted = train.batches(first), [], _EXAMPLES
+    while wanted > 0 and (batch := next(batches, None)) is not None:
+        found.append(batch[1][:wanted].to(system.split.device))
+        wanted -= len(found[-1])
+    return Examples(torch.cat(found), system.task.pictures)
+
+
+def side_of(system: System, channel: Channel, images: Images, of_place: Mapping[str, Callable[[int], Tensor]]) -> Side:
+    """What an attack sees of one part of the data; `of_place` has secrets that follow from an input's place."""
     activations, pictures, classes = [], [], []
     for rows, pixels, sent in edge_pass(system.split, images):
         activations.append(sent)
@@ -131,5 +149,7 @@ def side_of(system: System, channel: Channel, images: Images) -> Side:
         shape = tuple(pictures.shape)
         raise InputError(f"--task {system.task.name}: its `pictures` are {shape}, expected square ones, (n, h, h)")
     labels = system.private_of(classes), system.labels.public(classes)
+    secrets = {name: of(pictures, classes.to(pictures.device)) for name, of in system.task.secrets.items()}
+    secrets |= {name: of(len(clean)) for name, of in of_place.items()}
     of_rows = (tensor.to(clean.device) for tensor in (*labels, pictures.flatten(1)))
-    return Side(clean, channel.signal(clean), *of_rows)
+    return Side(clean, channel.signal(clean), *of_rows, {name: of.to(clean.device) for name, of in secrets.items()})

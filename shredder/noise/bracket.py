@@ -96,6 +96,18 @@ def brackets(
     return found
 
 
+def told(channel: Channel, signal: Tensor, rng: np.random.Generator, queries: int = 1) -> Tensor:
+    """What each input's draws tell of it, in bits, float64 (K,), as many inputs as there are here: their mean is `lower`."""
+    own, others = _likelihoods(channel, signal, rng, queries, torch.tensor([len(signal)]))
+    return (own - torch.logaddexp(others[:, 0], own) + math.log(len(signal))) / math.log(2)
+
+
+def inputs_in_seconds(channel: Channel, signal: Tensor) -> int:
+    """How many of `signal`, (n, ...), a measurement of seconds may rest on: the first, or all."""
+    n_elements = channel.unrounded(signal[:1], np.random.default_rng(0)).shape[1]
+    return min(len(signal), INPUTS, max(_FEWEST, math.isqrt(_OPERATIONS // n_elements)))
+
+
 def _likelihoods(
     channel: Channel, signal: Tensor, rng: np.random.Generator, queries: int, sizes: Tensor
 ) -> tuple[Tensor, Tensor]:
@@ -194,8 +206,7 @@ def measured(
 
     Arguments as for `brackets`; they may lie in a memory map.
     """
-    n_elements = channel.unrounded(signal[:1], np.random.default_rng(0)).shape[1]
-    k = min(len(signal), INPUTS, max(_FEWEST, math.isqrt(_OPERATIONS // n_elements)))
+    k = inputs_in_seconds(channel, signal)
     labels = [of if of is None else of[:k] for of in (public, private)]
     found = brackets(channel, signal[:k], rng, 1, *labels)
     return {MEASURED.format(name): list(of) for name, of in found.items()} | {"inputs it is measured on": k}

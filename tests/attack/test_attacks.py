@@ -12,7 +12,7 @@ import torch
 from scipy import stats
 from torch import nn
 
-from shredder.attack import attacks, networks
+from shredder.attack import attacks, averaging, networks, reconstruct
 from shredder.attack.keeper import Keeper
 from shredder.attack.networks import Budget, Likelihood, Reader, Training
 from shredder.attack.reading import floor, quality
@@ -37,7 +37,8 @@ USUAL_READERS = attacks.READERS
 def small_networks(monkeypatch):
     """Networks for activations of four elements: wider layers read as much of them, in five times the time."""
     monkeypatch.setattr(attacks, "READERS", (((128, 128), 4e-3), ((128,), 8e-3), ((64, 64, 64), 4e-3)))
-    monkeypatch.setattr(attacks, "DECODERS", (((128, 128), 1e-3), ((128, 128), 2e-3)))
+    monkeypatch.setattr(reconstruct, "DECODERS", (((128, 128), 1e-3), ((128, 128), 2e-3)))
+    monkeypatch.setattr(reconstruct, "CONVOLUTIONS", ((8, 1e-3), (8, 3e-3)))
 
 
 def largest_of_four() -> SplitNetwork:
@@ -90,11 +91,10 @@ def test_at_infinite_noise_every_attack_sits_at_the_floor(draw):
         assert reading.accuracy < guessing + 0.05, kind
         assert reading.bits_at_least()[0] < 0.02
     for q in (10, 100):
-        assert attacks.averaged(setting, "undone", q).accuracy < guessing + 0.06
-    guesses = attacks.reconstructed(setting, setting.kinds())
-    error = {name: quality(setting.test.images, guesses[name], 8)["mean squared error"] for name in ("clean", "noisy", "mean")}
+        assert averaging.averaged(setting, "undone", (q,))[q].accuracy < guessing + 0.06
+    error = {row["images"]: row["mean squared error"] for row in reconstruct.reconstructed(setting)["images"]}
     assert error["clean"] < 1e-3 and error["noisy"] > 0.95 * error["mean"]
-    assert attacks.image_bits_at_least(setting, "undone")[0] < 0.05
+    assert reconstruct.image_bits_at_least(setting)[0] < 0.05
 
 
 def signs(channel: Channel) -> Setting:
@@ -115,7 +115,7 @@ def test_averaging_fresh_noise_improves_as_theory_says():
     s = 4.0
     setting = signs(Channel(linear_fresh([s]), "fresh"))
     for q in (1, 10, 100):
-        reading = attacks.averaged(setting, "whitened", q)
+        reading = averaging.averaged(setting, "whitened", (q,))[q]
         assert reading.accuracy == pytest.approx(stats.norm.cdf(math.sqrt(q) / s), abs=0.025)
         bound = setting.channel.bits_at_most(setting.test.signal, np.random.default_rng(0), q)
         assert reading.bits_at_least()[0] <= bound + 0.02
@@ -143,7 +143,7 @@ def test_1000_queries_of_two_levels_say_one_bit():
     threshold = torch.tensor([-1.0, -1, 1, 1])[:, None] / 2
     fresh = replace(linear_fresh([1.0]), form="quantised", readings=threshold, limits=torch.ones(1))
     setting = toy(Channel(fresh, "fresh"))
-    reading = attacks.averaged(setting, "whitened", 1000)
+    reading = averaging.averaged(setting, "whitened", (1000,))[1000]
     assert 0.45 < reading.accuracy < 0.55
     assert 0.9 < reading.bits_at_least()[0] <= fresh.bits_for_any_inputs(1000) + 0.05
     assert attacks.read(setting, ["clean"]).accuracy == 1
@@ -154,7 +154,7 @@ def test_averaging_draws_one_by_one_improves_as_theory_says(monkeypatch):
     # Each element from Laplace(0, b): of four classes a coordinate apart, the mean of many draws tells all.
     tensors = torch.from_numpy(np.random.default_rng(0).laplace(0, 3, (40, *SHAPE))).float()
     setting = toy(Channel(Collection(None, tensors), "elementwise-laplace"), n=1000)
-    accuracies = [attacks.averaged(setting, "undone", q).accuracy for q in (1, 10, 1000)]
+    accuracies = [averaging.averaged(setting, "undone", (q,))[q].accuracy for q in (1, 10, 1000)]
     # Four values of spread 3 * sqrt(2) * sqrt(2) / sqrt(1000) = 0.19 around 0 or 1: the largest is the class's, but 1 in 1,000.
     assert accuracies[0] < 0.4 and accuracies[0] < accuracies[1] - 0.1 < accuracies[2] and accuracies[2] > 0.98
 
@@ -182,7 +182,8 @@ def test_the_bound_lies_above_what_attacks_show(name, scale):
     setting = toy(channels(scale)[name], epochs=8)
     bound = setting.channel.bits_at_most(setting.test.signal, np.random.default_rng(0))
     label_bits, label_error = attacks.read(setting, setting.kinds("undone"), likelihood=True).bits_at_least()
-    image_bits, image_error = attacks.image_bits_at_least(setting, "undone")
+    image_bits, image_error, low, high = reconstruct.image_bits_at_least(setting)
+    assert low < image_bits < high
     assert -0.05 < label_bits <= bound + 2 * label_error and -0.1 < image_bits <= bound + 2 * image_error
     if name == "linear":  # an image is its class here, and noise of this kind both read about equally well
         assert image_bits == pytest.approx(label_bits, abs=0.2)
@@ -193,10 +194,10 @@ def test_same_seed_same_reading():
     settings = [toy(channel, 500, epochs=2) for _ in range(2)]
     first, second = (attacks.read(setting, ["clean"]) for setting in settings)
     assert torch.equal(first.nats, second.nats) and torch.equal(first.correct, second.correct)
-    assert len({attacks.averaged(setting, "undone", 10).nats.mean().item() for setting in settings}) == 1
-    assert len({attacks.image_bits_at_least(setting, "raw") for setting in settings}) == 1
-    guesses = [attacks.reconstructed(setting, setting.kinds()) for setting in settings]
-    assert torch.equal(guesses[0]["noisy"], guesses[1]["noisy"])
+    assert len({averaging.averaged(setting, "undone", (10,))[10].nats.mean().item() for setting in settings}) == 1
+    assert len({reconstruct.image_bits_at_least(setting) for setting in settings}) == 1
+    first, second = (reconstruct.reconstructed(setting) for setting in settings)
+    assert first["images"] == second["images"] and first["pictures"] == second["pictures"]
     seeds = [replace(settings[0], seed=seed) for seed in (0, 0, 1)]
     nats = [attacks.read(setting, setting.kinds("raw"), likelihood=True).nats.mean().item() for setting in seeds]
     assert nats[0] == nats[1] != nats[2]
@@ -366,13 +367,17 @@ def test_where_no_bound_is_claimed_rounding_is_not_looked_at():
     ("names", "private_labels", "expected"),
     [
         (["all"], True, list(ATTACKS)),
-        (["all"], False, ["rounding", "reconstruction"]),
+        (["all"], False, ["rounding", "reconstruction", "secrets"]),
         (["reconstruction", "member", "member"], True, ["member", "reconstruction"]),
         (["rounding"], False, ["rounding"]),
         ([], True, "--attacks: found none, expected all or some of untrained, trained, member, averaging, rounding, recon"),
-        ([], False, "--attacks: found none, expected all or some of rounding, reconstruction"),
+        ([], False, "--attacks: found none, expected all or some of rounding, reconstruction, secrets"),
         (["member", "guess"], True, "--attacks: found guess, expected all or some of untrained, trained"),
-        (["member", "rounding"], False, "--attacks member: no private label is left .*; expected rounding or reconstruction"),
+        (
+            ["member", "rounding"],
+            False,
+            "--attacks member: no private label is left .*; expected rounding or reconstruction or secrets",
+        ),
     ],
 )
 def test_attacks_are_chosen_by_name(names, private_labels, expected):
@@ -384,7 +389,8 @@ def test_attacks_are_chosen_by_name(names, private_labels, expected):
 
 
 def test_measures_by_hand():
-    row = {"floor": 0.2, "ceiling": 1.0, "bits at least": 0.5, "bits error": 0.01, "held-out nats": 1.0}
+    row = {"floor": 0.2, "ceiling": 1.0, "bits at least": 0.5, "bits error": 0.01, "bits low": 0.48, "bits high": 0.52}
+    row |= {"held-out nats": 1.0}
     rows = {
         "trained": row | {"private_accuracy": 0.6, "correct, of": (600, 1000)},
         "member": row | {"private_accuracy": 0.58, "correct, of": (580, 1000)},
@@ -393,7 +399,13 @@ def test_measures_by_hand():
     }
     found = {name: {"rows": {name: row}, "seconds": 1.0} for name, row in rows.items()}
     found["averaging"] = {"rows": {"averaging 1000": row | {"private_accuracy": 0.9}}, "seconds": 1.0}
-    found["reconstruction"] = {"bits at least (InfoNCE)": 0.4, "bits error": 0.02, "seconds": 1.0}
+    found["reconstruction"] = {
+        "bits at least (InfoNCE)": 0.4,
+        "bits error": 0.02,
+        "bits low": 0,
+        "bits high": 1,
+        "seconds": 1.0,
+    }
     found["rounding"] = {"results": {"rounding gains (standard errors)": 2.0}, "seconds": 1.0}
     setting = toy(Channel(linear_fresh([1.0]), "fresh"))
     share = (setting.test.private == setting.learning.private.mode().values).double().mean().item()

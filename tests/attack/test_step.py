@@ -124,7 +124,8 @@ def test_shipped_tensors_are_read_by_the_member_attack(tmp_path, capsys):
 
 def test_alexnets_images_are_attacked(tmp_path, monkeypatch):
     """With one decoder, of what is sent as it is, and no bound for a thousand queries, which alone takes ten seconds."""
-    monkeypatch.setattr("shredder.attack.attacks.DECODERS", (((512, 512), 2e-3),))
+    monkeypatch.setattr("shredder.attack.reconstruct.DECODERS", (((512, 512), 2e-3),))
+    monkeypatch.setattr("shredder.attack.reconstruct.CONVOLUTIONS", ((16, 2e-3),))
     monkeypatch.setattr("shredder.attack.setting.Setting.kinds", lambda self, *wanted: ["raw"])
     monkeypatch.setattr("shredder.attack.report.QUERIES", (10,))
     attack.main(attack.Arguments(task="alexnet", images=300, epochs=12, output=tmp_path))
@@ -158,6 +159,8 @@ def test_a_folder_is_all_that_an_attack_needs(attacked, tiny_task):
     for row in rows:
         assert row["low"] <= row["private_accuracy"] <= row["high"] and row["floor"] == rows[0]["floor"]
         assert round(50 * row["private_accuracy"], 6).is_integer()
+    secrets = table(attacked / "secrets.csv")
+    assert [row["secret"] for row in secrets] == ["bright", "odd", "membership"] and {row["of"] for row in secrets} == {50.0}
     # The mean of many draws tells more than one.
     assert rows[-1]["private_accuracy"] >= rows[3]["private_accuracy"]
 
