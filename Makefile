@@ -46,7 +46,7 @@ cifar10: .venv/runtime
 figures: .venv/runtime
 	$(BIN)/python paper_figures.py --data-root $(DATA_ROOT)
 
-## What informed adversaries read under each method, at every cutting point, on the embedded digits: two hours.
+## What informed adversaries read under each method, at every cutting point, on the embedded digits: hours.
 attacks: .venv/runtime
 	$(BIN)/python paper_figures.py --figure attacks --output runs/attacks
 
