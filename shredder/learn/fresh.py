@@ -21,7 +21,7 @@ from shredder.metrics import ActivationMoments, accuracy, clean_accuracy, mean_a
 from shredder.noise.bracket import measured
 from shredder.noise.channel import Channel
 from shredder.noise.fresh import Form, Fresh, formed, read
-from shredder.noise.load import CLASSES
+from shredder.noise.load import OF_FORM
 from shredder.split import SplitNetwork
 
 # Activations that say where learning begins.
@@ -148,7 +148,7 @@ class FreshLearning:
         found = {name: parameter.detach().clone() for name, parameter in self.parameters.items()}
         scales = found.pop("log scales").exp()
         limits = found.pop("log limits").exp() if "log limits" in found else torch.full_like(scales, math.inf)
-        whole = CLASSES[self.method.form](self.method.form, directions=self.directions, limits=limits, scales=scales, **found)
+        whole = OF_FORM[self.method.form](self.method.form, directions=self.directions, limits=limits, scales=scales, **found)
         return lean(whole, self.learning_set[0][:_ROWS_TO_BEGIN_WITH].to(self.split.device))
 
     def epoch(self) -> None:
@@ -201,7 +201,7 @@ class FreshLearning:
         scales, limits = p["log scales"].exp(), p["log limits"].exp() if "log limits" in p else None
         t = formed(read(activations, p["readings"], p.get("hidden")) - p["offsets"], limits, self.method.form)
         e = moved(self.rng.standard_normal(t.shape, dtype=np.float32), t.device)
-        y, bits = CLASSES[self.method.form].learnable(t, e, limits, scales)
+        y, bits = OF_FORM[self.method.form].learnable(t, e, limits, scales)
         answers = self.split.cloud(p["additive"] + (y @ self.directions.T).view_as(activations))
         # What is wrong now counts at once, which keeps the multiplier from swinging.
         multiplier = (self.log_multiplier + self._excess()).exp().float()

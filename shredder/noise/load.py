@@ -170,7 +170,7 @@ def load_fresh(folder: Path, shape: tuple[int, ...]) -> Fresh:
     q = arrays["directions"].astype(np.float64)
     _require_fresh(np.allclose(q.T @ q, np.eye(r), atol=1e-4), folder, "directions", "other columns", "orthonormal ones")
     _require_fresh(form != "flipped" or r == 1, folder, "form", f"flipped with {r} directions", "one direction")
-    return CLASSES[form](form, **{name: torch.from_numpy(array) for name, array in arrays.items()})
+    return OF_FORM[form](form, **{name: torch.from_numpy(array) for name, array in arrays.items()})
 
 
 def _require_fresh(condition: bool, folder: Path, name: str, found: object, expected: str) -> None:
@@ -226,7 +226,7 @@ def _require_no_rows_to_skip(skip_rows: int) -> None:
 
 
 # What noise of a form is.
-CLASSES: dict[str, type[Fresh]] = dict.fromkeys(get_args(Form), Fresh) | {"flipped": Flipped}
+OF_FORM: dict[str, type[Fresh]] = dict.fromkeys(get_args(Form), Fresh) | {"flipped": Flipped}
 # What methods may store, and how it is read from a folder. The first file of a kind tells it from the others.
 KINDS: dict[type[Stored], Callable[[Path, Mapping[str, str], tuple[int, ...], int], Stored]] = {
     Fresh: _fresh,
