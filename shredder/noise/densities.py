@@ -16,8 +16,8 @@ from shredder.noise.tensors import noisy
 
 # Of a', float64 (n, F), and ln of a sum over members, float64 (n, K), or None before the first: ln of it with p(a'_i | t_j).
 PairDensity = Callable[[Tensor, Tensor | None], Tensor]
-# Elements from which on distances are summed in float32, in tiles that stay in the cache.
-_MANY_ELEMENTS, _TILE = 512, (16, 64, 512)
+# Elements from which on distances are summed in float32, and tiles in which they are summed fastest.
+_MANY_ELEMENTS, _TILE = 512, (64, 64, 512)
 # Neighbours in an order of weights, from its middle, that rule inputs out.
 _MIDDLE = 12
 # Of an order: pairs of neighbours that rule inputs out, so many at once; inputs that say which of them tell most; and the share
