@@ -35,6 +35,9 @@ LEARN = {
     ("fresh", "suite"): {"form": "saturated", "directions": 64, "epochs": 30, "min_epochs": 19},
 }
 
+# At earlier cutting points, by method.
+EARLY = {"fresh": {"hidden_units": 64, "learning_rate": 3e-3}}
+
 
 def digits(name: str, data_root: Path, parts: Mapping[str, int | None]) -> dict[str, Images]:
     """Training digits in their random order, test digits in the file's."""
@@ -55,8 +58,8 @@ def learn(args: Any) -> dict[str, Any]:
     # Whether a digit exceeds 5 is one bit, and that is all that is sent. Behind the last convolution a threshold will do.
     if (args.form is None and labels == "gt5") or args.form in ("quantised", "flipped"):
         settings |= {"form": args.form or "quantised", "directions": 1}
-    if args.method == "fresh" and args.cutting_point != "relu5":
-        settings |= {"hidden_units": 64, "learning_rate": 3e-3}
+    if args.cutting_point != "relu5":
+        settings |= EARLY.get(args.method, {})
     return {"public_labels": labels, "max_accuracy_loss": 0.0134, **settings}
 
 
