@@ -28,7 +28,8 @@ LEARN = {
     "fresh": {"epochs": 30, "min_epochs": 19},
 }
 # At the early cut, by method.
-EARLY = dict.fromkeys(("additive", "self-supervised", "distribution"), {"members": 4, "epochs": 6, "min_epochs": 4})
+FEW = {"members": 4, "epochs": 6, "min_epochs": 4}
+EARLY = {"additive": FEW, "self-supervised": FEW, "distribution": FEW}
 
 
 def animal(classes: Tensor) -> Tensor:

@@ -34,7 +34,6 @@ LEARN = {
     ("distribution", "authors"): {"scale": 20.0, "alpha": 1e-2, "learning_rate": 1e-2, "epochs": 40, "min_epochs": 0},
     ("fresh", "suite"): {"form": "saturated", "directions": 64, "epochs": 30, "min_epochs": 19},
 }
-
 # At earlier cutting points, by method.
 EARLY = {"fresh": {"hidden_units": 64, "learning_rate": 3e-3}}
 
