@@ -113,7 +113,7 @@ def public_accuracy(setting: Setting, n_draws: int = 10) -> float:
     """Of the cloud's answers to the test rows, over `n_draws` draws of each; in [0, 1]."""
     rng, test, cloud = setting.rng("public"), setting.test, setting.split.cloud
     with torch.no_grad():
-        answers = [accuracy(cloud(setting.channel.sent(test.signal, rng)), test.public) for _ in range(n_draws)]
+        answers = [accuracy(setting.channel.answered(cloud, test.signal, rng), test.public) for _ in range(n_draws)]
     return torch.stack(answers).mean().item()
 
 

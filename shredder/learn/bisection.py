@@ -153,7 +153,7 @@ class Bisection:
         activations, labels = self.held_out
         signal, reached, nats = channel.signal(activations), [], []
         for _ in range(DRAWS):
-            answers = self.split.cloud(channel.sent(signal, rng))
+            answers = channel.answered(self.split.cloud, signal, rng)
             reached.append(accuracy(answers, labels).item())
             nats.append(functional.nll_loss(answers, labels).item())
         noise = channel.source.tensors(channel.draws(DRAWS, rng))

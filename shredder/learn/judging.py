@@ -23,7 +23,7 @@ def accuracies(split: SplitNetwork, channel: Channel, rows: Rows, rng: np.random
     """Accuracy of the cloud's answers under each of `DRAWS` draws for every row, float64 (DRAWS,)."""
     activations, labels = rows
     signal = channel.signal(activations)
-    return torch.stack([accuracy(split.cloud(channel.sent(signal, rng)), labels) for _ in range(DRAWS)])
+    return torch.stack([accuracy(channel.answered(split.cloud, signal, rng), labels) for _ in range(DRAWS)])
 
 
 def loudest(passes: Callable[[float], bool]) -> float:

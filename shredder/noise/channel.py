@@ -1,6 +1,7 @@
 """What crosses the cut, as whoever knows the defence sees it: stored noise and the rule by which queries draw from it."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
@@ -12,6 +13,9 @@ from shredder.noise.draws import Draws
 from shredder.noise.moments import LaplaceNoise, Moments
 from shredder.noise.protocol import Stored
 from shredder.noise.tensors import noisy
+
+# Elements of a' that a cloud is given at once: those of 10,000 activations, unless these have more than 3,000.
+_ELEMENTS_AT_ONCE = 30_000_000
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,11 @@ class Channel:
     def sent(self, signal: Tensor, rng: np.random.Generator) -> Tensor:
         """The same with a new draw for each row."""
         return self.applied(signal, self.draws(len(signal), rng))
+
+    def answered(self, cloud: Callable[[Tensor], Tensor], signal: Tensor, rng: np.random.Generator) -> Tensor:
+        """What `cloud` makes of a' of each row of `signal` with a new draw, (n, classes); in blocks, so that memory stays small."""
+        blocks = signal.split(max(1, _ELEMENTS_AT_ONCE // math.prod(self.source.shape)))
+        return torch.cat([self.source.answered(cloud, some, self.draws(len(some), rng)) for some in blocks])
 
     def unrounded(self, signal: Tensor, rng: np.random.Generator) -> Tensor:
         """What a' says of each row of `signal` with a new draw, before it is rounded to its grid: float64 (n, F)."""

@@ -1,7 +1,7 @@
 """Randomised response on what the device reads: one bit is sent, and flipped by chance, with a bound in bits."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,6 +43,11 @@ class Flipped(Fresh):
     def sent(self, signal: Tensor, drawn: Draws) -> Tensor:
         """a' of t, (n, 1), under a draw for each, float32 (n, *activation shape)."""
         return self.embedded(drawn.multiplicative * signal)
+
+    def answered(self, cloud: Callable[[Tensor], Tensor], signal: Tensor, drawn: Draws) -> Tensor:
+        """Of both levels."""
+        levels, which = torch.unique(drawn.multiplicative * signal, dim=0, return_inverse=True)
+        return cloud(self.embedded(levels))[which]
 
     def tensors(self, drawn: Draws) -> tuple[Tensor, Tensor]:
         """w, the same for all elements, and mu, float32 (Q, *activation shape)."""

@@ -1,7 +1,7 @@
 """Noise drawn anew for every query, along the directions that the cloud reads, with a bound on what it lets through."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -127,6 +127,10 @@ class Fresh:
     def sent(self, signal: Tensor, drawn: Draws) -> Tensor:
         """a' of t, (n, r), under a draw for each, float32 (n, *activation shape)."""
         return self.embedded(self.released(signal, drawn.additive))
+
+    def answered(self, cloud: Callable[[Tensor], Tensor], signal: Tensor, drawn: Draws) -> Tensor:
+        """Of every a'."""
+        return cloud(self.sent(signal, drawn))
 
     def received(self, sent: Tensor) -> Tensor:
         """y of what is sent, but for rounding, float32 (n, r): all that it says of the input."""

@@ -1,7 +1,7 @@
 """What learned noise answers, whatever it is: the protocol of all, and the answers where noise falls on elements."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import ClassVar, Protocol
 
@@ -59,6 +59,9 @@ class Stored(Protocol):
     def sent(self, signal: Tensor, drawn: Draws) -> Tensor:
         """a' of each row of `signal` under a draw of its own, float32 (n, *shape): all that leaves the device."""
 
+    def answered(self, cloud: Callable[[Tensor], Tensor], signal: Tensor, drawn: Draws) -> Tensor:
+        """What `cloud` makes of those a', (n, classes): of each value once where there are few."""
+
     def received(self, sent: Tensor) -> Tensor:
         """What a' says of t and its noise, float32 (n, F): elements, or coordinates along directions."""
 
@@ -115,6 +118,10 @@ class Elementwise:
         if drawn.grid is None:
             return noisy(signal, drawn.multiplicative, drawn.additive)
         return to_grid(signal.double() + drawn.additive, drawn.grid).float()
+
+    def answered(self, cloud: Callable[[Tensor], Tensor], signal: Tensor, drawn: Draws) -> Tensor:
+        """Of every a'."""
+        return cloud(self.sent(signal, drawn))
 
     def received(self, sent: Tensor) -> Tensor:
         """Its elements."""

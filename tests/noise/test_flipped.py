@@ -58,6 +58,19 @@ def test_two_values_are_sent_and_one_in_f_is_flipped():
     torch.testing.assert_close(w * noise.as_activation(signal) + n_, sent)
 
 
+def test_a_cloud_is_asked_once_for_each_value():
+    noise, asked = flipped(), []
+
+    def cloud(sent):
+        asked.append(len(sent))
+        return sent.flatten(1).cumsum(1)
+
+    channel, signal = Channel(noise, "fresh"), noise.signal(activations(50))
+    answers = channel.answered(cloud, signal, np.random.default_rng(4))
+    assert asked == [2]
+    torch.testing.assert_close(answers, channel.sent(signal, np.random.default_rng(4)).flatten(1).cumsum(1), rtol=0, atol=0)
+
+
 def test_what_is_measured_and_what_is_allowed():
     """1 - h(f) where both signs are equally frequent; more queries say more, at most a bit."""
     noise = flipped(1.5, 1.0)
