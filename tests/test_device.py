@@ -26,7 +26,7 @@ from shredder.split import SplitNetwork
 from shredder.task import read_task
 from tests.accelerator import DEVICE, Accelerator, SilentCopyError
 
-METHODS = ["additive", "self-supervised", "distribution", "fresh", "isotropic", "pac", "cloak", "dropout"]
+METHODS = ["additive", "self-supervised", "distribution", "fresh", "isotropic", "pac", "cloak", "dropout", "none"]
 QUICK = {"images": 2000, "members": 4, "parallel": 4, "epochs": 3, "min_epochs": 1, "min_accuracy": 0.0}
 
 

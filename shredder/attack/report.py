@@ -17,7 +17,7 @@ COLUMNS = ("attack", "private_accuracy", "low", "high", "floor", "ceiling", "sec
 COLUMNS += ("bits low", "bits high", "kind", "reader")
 IMAGE_COLUMNS = ("images", "mean squared error", "PSNR (dB)", "SSIM", "low", "high", "of", "by")
 SECRET_COLUMNS = ("secret", "floor", *(f"{q}{end}" for q in ("one query", "1000 queries") for end in ("", ", low", ", high")))
-SECRET_COLUMNS += ("clean", "bits at least", "bits low", "bits high", "of")
+SECRET_COLUMNS += ("one query, at most", "clean", "bits at least", "bits low", "bits high", "of")
 FILES = ("attacks.csv", "attacks.png", "reconstruction.csv", "reconstruction.png", "secrets.csv")
 
 

@@ -16,12 +16,16 @@ from shredder.attack.attacks import read
 from shredder.attack.averaging import averaged
 from shredder.attack.reading import Reading, floor
 from shredder.attack.setting import Setting, Side
+from shredder.attack.terms import label_at_most
+from shredder.noise.bracket import brackets
 
 # Queries of the column of many, and what the secret of every task is called.
 QUERIES, MEMBERSHIP = 1000, "membership"
 # Of rows whose secret is known for test inputs alone: shares that are learned from, and held out; the others are judged on.
 _LEARNED, _HELD_OUT = 0.45, 0.05
 _SIDES = ("learning", "held_out", "test")
+# Rows that what a query says of a secret is measured on, at most.
+_MEASURED_ON = 2000
 
 
 def asked(setting: Setting) -> Iterator[tuple[str, Setting]]:
@@ -76,9 +80,17 @@ def read_secrets(setting: Setting) -> list[dict[str, Any]]:
             {"secret": name, "floor": floor(of.learning, of.test)}
             | _named("one query", one)
             | _named(f"{QUERIES} queries", often)
-            | {"clean": clean[name], "bits at least": bits, "bits low": low, "bits high": high, "of": len(one.labels)}
+            | {"one query, at most": _at_most(of), "clean": clean[name], "bits at least": bits, "bits low": low, "bits high": high, "of": len(one.labels)}
         )
     return rows
+
+
+def _at_most(setting: Setting) -> float:
+    """How often the secret is guessed at most from one query by whoever knows the public label, by what is measured."""
+    test = setting.test.rows(slice(_MEASURED_ON))
+    found = brackets(setting.channel, test.signal, setting.rng("measured"), 1, test.public, test.private)
+    _, *of_secret = found["private label, given the public one"]
+    return label_at_most(*of_secret, test.public, test.private)
 
 
 def _named(name: str, reading: Reading) -> dict[str, float]:

@@ -15,7 +15,7 @@ from shredder.attack.networks import Budget
 from shredder.attack.report import bounds, measures, rank_of_noise, write, written
 from shredder.attack.run import attacked, chosen
 from shredder.attack.setting import Examples, Setting, Side
-from shredder.attack.terms import of_input, of_label
+from shredder.attack.terms import label_at_most, of_input
 from shredder.inputs.activations import edge_pass
 from shredder.inputs.images import Images, held_out
 from shredder.io import folders
@@ -101,7 +101,7 @@ def _run(task: Task, args: Arguments, channel: Channel) -> None:
     results |= found_bits | of_input(channel, system.split, inputs.to(system.split.device), setting.rng("Fisher"))
     if labels[1] is not None:
         _, *of_private = found_bits[MEASURED.format("private label, given the public one")]
-        results |= of_label(*of_private, *labels)
+        results["private accuracy at most, one query"] = label_at_most(*of_private, *labels)
     results |= bounds(channel, held_out, setting.rng("bounds"), system.dataset.input_bits) | rank_of_noise(setting)
     write(found, results, args.output, record)
 

@@ -117,8 +117,8 @@ def of_input(channel: Channel, split: SplitNetwork, inputs: Tensor, rng: np.rand
     return dict(zip(names, (found, 1 / found if found else math.inf, 1 / (found + PRIOR)), strict=True))
 
 
-def of_label(upper: float, error: float, public: Tensor, private: Tensor) -> dict[str, float]:
-    """How often the private label is guessed at most by whoever knows the public one.
+def label_at_most(upper: float, error: float, public: Tensor, private: Tensor) -> float:
+    """How often a private label is guessed at most by whoever knows the public one, in [0, 1].
 
     Parameters
     ----------
@@ -130,4 +130,4 @@ def of_label(upper: float, error: float, public: Tensor, private: Tensor) -> dic
     shares = np.zeros((int(public.max()) + 1, int(private.max()) + 1))
     np.add.at(shares, (public.cpu().numpy(), private.cpu().numpy()), 1 / len(public))
     bits = max(0.0, upper + _QUANTILE * error) if math.isfinite(error) else math.inf
-    return {"private accuracy at most, one query": accuracy_at_most(bits, shares)}
+    return accuracy_at_most(bits, shares)

@@ -6,6 +6,7 @@ elements, for isotropic and PAC noise.
 
 import math
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -206,3 +207,13 @@ class Dropout(LevelledMethod):
         """Each channel is kept with probability 1 / (1 + level)."""
         shape = tuple(prepared["shape"].shape)
         return ChannelDropout(torch.full(shape[:1], 1 / (1 + level), device=prepared["shape"].device), shape)
+
+
+class AsItIs(Dropout):
+    """The activation as it is: no defence, or one of the network's own weights. One level is tried, and says nothing."""
+
+    own_settings = MappingProxyType({**LevelledMethod.own_settings, "epochs": 1, "min_epochs": 0})
+
+    def stored(self, prepared: dict[str, Tensor], level: float) -> ChannelDropout:
+        """Every channel is kept."""
+        return super().stored(prepared, 0.0)

@@ -8,7 +8,7 @@ from typing import Any
 from tyro.conf import FlagCreatePairsOff
 
 from shredder.io.cli import InputError, require_at_least
-from shredder.learn.defences import Cloak, Dropout, Isotropic, IsotropicLaplace, Pac
+from shredder.learn.defences import AsItIs, Cloak, Dropout, Isotropic, IsotropicLaplace, Pac
 from shredder.learn.fresh import FreshMethod
 from shredder.learn.learner import Method
 from shredder.learn.methods import Additive, Distribution, SelfSupervised
@@ -26,6 +26,7 @@ METHODS: dict[str, type[Method]] = {
     "pac": Pac,
     "cloak": Cloak,
     "dropout": Dropout,
+    "none": AsItIs,
 }
 
 
@@ -38,7 +39,7 @@ class MethodArguments:
     distribution: v3, Laplace distributions and the order of their values. fresh: beyond the paper, noise drawn anew for every
     query, with a bound in bits on what it lets through. Defences of others, as loud as the accuracy allows (docs/defences.md):
     isotropic, isotropic-laplace: noise of one scale. pac: along principal directions. cloak: learned mean and scale of each
-    element. dropout: channels left out. Default: the task's."""
+    element. dropout: channels left out. none: the activation as it is. Default: the task's."""
     recipe: str | None = None
     """Learning rates, weights and epochs: suite, ours, the default; or authors (v2: their released code; v3: the paper)."""
     location: float | None = None

@@ -59,7 +59,7 @@ class Channel:
         return self.applied(signal, self.draws(len(signal), rng))
 
     def answered(self, cloud: Callable[[Tensor], Tensor], signal: Tensor, rng: np.random.Generator) -> Tensor:
-        """What `cloud` makes of a' of each row of `signal` with a new draw, (n, classes); in blocks, so that memory stays small."""
+        """What `cloud` makes of a' of each row of `signal` under a new draw, (n, classes); in blocks, so that few are held."""
         blocks = signal.split(max(1, _ELEMENTS_AT_ONCE // math.prod(self.source.shape)))
         return torch.cat([self.source.answered(cloud, some, self.draws(len(some), rng)) for some in blocks])
 

@@ -52,6 +52,9 @@ def test_each_secret_is_read_as_theory_says():
     assert rows["sent"]["one query"] == pytest.approx(stats.norm.cdf(1 / s), abs=0.035)
     assert rows["sent"]["1000 queries"] == pytest.approx(stats.norm.cdf(math.sqrt(1000) / s), abs=0.01)
     assert rows["sent"]["clean"] == 1
+    # What is sent of a sign has I bits, and limits a guess to 1 - h^-1(1 - I) of two that are equally frequent.
+    assert rows["sent"]["one query"] - 0.02 < rows["sent"]["one query, at most"] < 0.62
+    assert rows["lost"]["one query, at most"] < 0.56
     for often in ("one query", "1000 queries", "clean"):
         assert rows["lost"][often] == pytest.approx(0.5, abs=0.04)
         assert rows["half"][often] > 0.99
@@ -61,6 +64,8 @@ def test_each_secret_is_read_as_theory_says():
         assert (
             row["floor"] == pytest.approx(0.5, abs=0.06) and row["one query, low"] < row["one query"] <= row["one query, high"]
         )
+        # No reader is above what theory allows, but for chance.
+        assert row["one query"] < row["one query, at most"] + 0.04 and row["one query, at most"] <= 1
         assert row["bits low"] < row["bits at least"] < row["bits high"]
     assert [row["of"] for row in rows.values()] == [2000, 2000, 1000, 2000]
 

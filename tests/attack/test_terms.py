@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.lenet import WEIGHTS, pretrained_lenet
-from shredder.attack.terms import PRIOR, accuracy_at_most, fisher_information, of_input, of_label
+from shredder.attack.terms import PRIOR, accuracy_at_most, fisher_information, of_input, label_at_most
 from shredder.noise.channel import Channel
 from shredder.split import SplitNetwork
 from tests.noise.test_channel import linear_fresh
@@ -63,10 +63,10 @@ def test_bits_go_where_they_help_most():
 def test_a_private_label_given_the_public_one():
     private = torch.arange(10).repeat(20)
     public = (private > 4).long()
-    assert of_label(0.0, 0.0, public, private) == {"private accuracy at most, one query": pytest.approx(0.2)}
-    assert of_label(0.001, 0.001, public, private)["private accuracy at most, one query"] < 0.25
-    assert of_label(math.inf, math.inf, public, private)["private accuracy at most, one query"] == 1
-    assert of_label(-0.1, 0.0, public, private)["private accuracy at most, one query"] == pytest.approx(0.2)
+    assert label_at_most(0.0, 0.0, public, private) == pytest.approx(0.2)
+    assert label_at_most(0.001, 0.001, public, private) < 0.25
+    assert label_at_most(math.inf, math.inf, public, private) == 1
+    assert label_at_most(-0.1, 0.0, public, private) == pytest.approx(0.2)
 
 
 def test_fisher_information_of_a_linear_edge():

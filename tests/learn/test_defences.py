@@ -48,3 +48,20 @@ def test_a_defence_through_the_steps(method, tiny_task, tmp_path, monkeypatch):
     bits = found["bits at most, one query"]
     assert bits == "none" if method == "dropout" else 0 < bits <= found["bits at most, 1000 queries"]
     assert (attacked / "attacks.csv").exists()
+
+
+def test_what_is_sent_as_it_is(tiny_task, tmp_path):
+    """One level is tried, nothing is changed, everything passes; the image is told from all others."""
+    noise, sample, attacked = (tmp_path / name for name in ("noise", "sample", "attacks"))
+    train_noise.main(train_noise.Arguments(task=tiny_task, method="none", min_accuracy=0.5, output=noise))
+    learned = results(noise)
+    assert learned["levels tried"] == 1 and learned["held-out SNR"] == "inf"
+    assert learned["average test accuracy"] == pytest.approx(learned["clean test accuracy"])
+    sample_mutual_info.main(sample_mutual_info.Arguments(noise=noise, n_samples=40, judged_on=30, seed=0, output=sample))
+    clean, noisy = (np.load(sample / f"{name}_activations.npy") for name in ("original", "noisy"))
+    np.testing.assert_array_equal(clean, noisy)
+    attack.main(attack.Arguments(noise=noise, images=60, epochs=1, output=attacked))
+    found = results(attacked)
+    assert found["bits at most, one query"] == "none"
+    lower, upper, _ = found["measured information, input (bits)"]
+    assert lower == pytest.approx(np.log2(found["inputs it is measured on"])) and upper == "inf"

@@ -33,7 +33,7 @@ OWN = {
         "scale", "alpha", "learning_rate", "learn_redrawn", "no_learn_redrawn", "private_labels", "gamma", "max_sse",
     },
     "fresh": {"form", "learning_rate", "directions", "hidden_units"},
-    "isotropic": set(), "isotropic-laplace": set(), "pac": set(), "dropout": set(),
+    "isotropic": set(), "isotropic-laplace": set(), "pac": set(), "dropout": set(), "none": set(),
     "cloak": {"alpha", "learning_rate"},
 }  # fmt: skip
 

@@ -111,7 +111,7 @@ def test_what_another_method_has_left_does_not_stay(own, tmp_path, monkeypatch):
         **{method: {"gaussian-scales.npy", "gaussian-additive.npy"} for method in ("isotropic", "cloak")},
         "isotropic-laplace": {"additive.npy"},
         "pac": {f"fresh-{name}.npy" for name in of_fresh},
-        "dropout": {"dropout-kept.npy"},
+        **{method: {"dropout-kept.npy"} for method in ("dropout", "none")},
     }
     assert expected.keys() == METHODS.keys()
     for method in expected:
