@@ -80,7 +80,8 @@ def read_secrets(setting: Setting) -> list[dict[str, Any]]:
             {"secret": name, "floor": floor(of.learning, of.test)}
             | _named("one query", one)
             | _named(f"{QUERIES} queries", often)
-            | {"one query, at most": _at_most(of), "clean": clean[name], "bits at least": bits, "bits low": low, "bits high": high, "of": len(one.labels)}
+            | {"one query, at most": _at_most(of), "clean": clean[name]}
+            | {"bits at least": bits, "bits low": low, "bits high": high, "of": len(one.labels)}
         )
     return rows
 

@@ -85,7 +85,8 @@ def lean(fresh: Fresh, activations: Tensor) -> Fresh:
     """
     signal = fresh.signal(activations)
     ratio = signal.var(0) / fresh.scales.square()
-    kept = ratio > min(_LEAST_RATIO, 0.999 * ratio.max())
+    kept = ratio > _LEAST_RATIO
+    kept[ratio.argmax()] = True
     additive = fresh.additive + (fresh.directions[:, ~kept] @ signal[:, ~kept].mean(0)).view(fresh.shape)
     columns = {name: getattr(fresh, name)[:, kept] for name in ("readings", "directions")}
     values = {name: getattr(fresh, name)[kept] for name in ("offsets", "limits", "scales")}

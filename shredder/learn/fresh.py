@@ -28,7 +28,7 @@ from shredder.split import SplitNetwork
 _ROWS_TO_BEGIN_WITH = 5000
 # Share of the wrong answers that are allowed which learning itself stays below, so that held-out accuracy passes.
 _MARGIN = 0.9
-# Share of the updates in which bits come to count: before the answer is found in it, noise would drown it.
+# Share of the updates in which bits come to count: noise would drown an answer that is not yet found.
 _ONSET = 0.1
 # What is left of the learning rate when noise may first be accepted.
 _FINAL_FRACTION = 0.02
@@ -202,7 +202,8 @@ class FreshLearning:
         t = formed(read(activations, p["readings"], p.get("hidden")) - p["offsets"], limits, self.method.form)
         e = moved(self.rng.standard_normal(t.shape, dtype=np.float32), t.device)
         y, bits = OF_FORM[self.method.form].learnable(t, e, limits, scales)
-        answers = self.split.cloud(p["additive"] + (y @ self.directions.T).view_as(activations))
+        sent = lambda y: p["additive"] + (y @ self.directions.T).view(-1, *activations.shape[1:])  # noqa: E731
+        answers = OF_FORM[self.method.form].asked(lambda y: self.split.cloud(sent(y)), y)
         # What is wrong now counts at once, which keeps the multiplier from swinging.
         multiplier = (self.log_multiplier + self._excess()).exp().float()
         loss = bits * (progress / _ONSET).clamp(max=1) + multiplier * functional.nll_loss(answers, labels)

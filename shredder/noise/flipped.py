@@ -106,6 +106,17 @@ class Flipped(Fresh):
         bits = _binary_entropy(p * (1 - f) + (1 - p) * f) - _binary_entropy(f)
         return hard + (soft - soft.detach()), bits.sum().float()
 
+    @staticmethod
+    def asked(cloud: Callable[[Tensor], Tensor], y: Tensor) -> Tensor:
+        """What `cloud` makes of y, (b, 1) -> (b, classes), with a gradient: of both levels once, and of the slope there."""
+        levels, which = torch.unique(y.detach(), dim=0, return_inverse=True)
+        answers = cloud(levels.requires_grad_())
+        # J^T v is linear in v, and its gradient by v the slope J.
+        v = torch.ones_like(answers, requires_grad=True)
+        (backward,) = torch.autograd.grad(answers, levels, v, create_graph=True)
+        (slope,) = torch.autograd.grad(backward.sum(), v, retain_graph=True)
+        return answers[which] + slope[which] * (y - y.detach())
+
 
 def _binary_entropy(p: Tensor) -> Tensor:
     """h(p), in bits."""

@@ -200,6 +200,11 @@ class Fresh:
         bound = bounds.gaussian_bits(torch.cov(t.double().T).reshape(len(scales), -1), scales.double())
         return y, torch.where(shown < math.log2(len(t)) - _BITS_NOT_SHOWN, shown, bound.float())
 
+    @staticmethod
+    def asked(cloud: Callable[[Tensor], Tensor], y: Tensor) -> Tensor:
+        """What `cloud` makes of y in learning, (b, r) -> (b, classes), with a gradient."""
+        return cloud(y)
+
     def files(self, folder: Path) -> dict[Path, bytes]:
         """One `.npy` file for each field that there is."""
         return {

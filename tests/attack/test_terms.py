@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.lenet import WEIGHTS, pretrained_lenet
-from shredder.attack.terms import PRIOR, accuracy_at_most, fisher_information, of_input, label_at_most
+from shredder.attack.terms import PRIOR, accuracy_at_most, fisher_information, label_at_most, of_input
 from shredder.noise.channel import Channel
 from shredder.split import SplitNetwork
 from tests.noise.test_channel import linear_fresh

@@ -14,6 +14,7 @@ from shredder.io.files import npy, write_together
 from shredder.noise.bracket import bracket
 from shredder.noise.channel import Channel
 from shredder.noise.flipped import Flipped
+from shredder.noise.fresh import Fresh
 from shredder.noise.load import load_fresh
 from tests.noise.test_channel import SHAPE
 from tests.noise.test_stored import QUESTIONS
@@ -69,6 +70,25 @@ def test_a_cloud_is_asked_once_for_each_value():
     answers = channel.answered(cloud, signal, np.random.default_rng(4))
     assert asked == [2]
     torch.testing.assert_close(answers, channel.sent(signal, np.random.default_rng(4)).flatten(1).cumsum(1), rtol=0, atol=0)
+
+
+def test_learning_has_the_gradient_of_asking_for_every_row():
+    torch.manual_seed(0)
+    layers = torch.nn.Linear(3, 5), torch.nn.Tanh(), torch.nn.Linear(5, 2), torch.nn.LogSoftmax(1)
+    network = torch.nn.Sequential(*layers).double()
+    mu, limits = (torch.tensor(value, dtype=torch.float64, requires_grad=True) for value in ([0.1, 0.2, 0.3], [1.5]))
+    t = torch.randn(40, 1, dtype=torch.float64, requires_grad=True)
+    y, _ = Flipped.learnable(t, torch.randn(40, 1, dtype=torch.float64), limits, torch.tensor([1.0], dtype=torch.float64))
+
+    def cloud(y):
+        return network(mu + y * torch.tensor([[1.0, -1.0, 0.5]], dtype=torch.float64))
+
+    weights = torch.randn(40, 2, dtype=torch.float64)
+    found = [torch.autograd.grad((ask(cloud, y) * weights).sum(), (t, mu, limits), retain_graph=True)
+             for ask in (Flipped.asked, Fresh.asked)]  # fmt: skip
+    for of_levels, of_rows in zip(*found, strict=True):
+        torch.testing.assert_close(of_levels, of_rows)
+    torch.testing.assert_close(Flipped.asked(cloud, y), cloud(y))
 
 
 def test_what_is_measured_and_what_is_allowed():
