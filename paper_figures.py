@@ -57,9 +57,12 @@ class Arguments:
     data_root: Path = Path("data")
     """Folder of torchvision's MNIST; downloaded there if absent."""
     dataset: Literal["mnist-5k", "mnist"] = "mnist-5k"
-    """Defences: the digits that they are learned and judged on."""
-    cuts: tuple[Literal["relu5", "s4", "s2"], ...] = ("relu5", "s4", "s2")
-    """Defences: where LeNet is cut."""
+    """Defences: the digits that they are learned and judged on. mnist: all of MNIST for those that docs/defences.md names, the
+    embedded ones for others."""
+    grounds: tuple[Literal["lenet", "cifar10"], ...] = ("lenet",)
+    """Defences: networks that they are compared on."""
+    cuts: tuple[Literal["relu5", "s4", "s2", "pool6", "relu2", "all"], ...] = ("all",)
+    """Defences: where networks are cut."""
     seeds: int = 1
     """Defences and attacks: how many seeds, from --seed on."""
     wifi: float = published.UPLOAD["Wi-Fi"]
@@ -93,7 +96,9 @@ def main(args: Arguments) -> None:
     if not args.networks:
         raise InputError("--networks: found none, expected lenet, alexnet or both")
     if not args.cuts:
-        raise InputError("--cuts: found none, expected relu5, s4, s2 or some of them")
+        raise InputError("--cuts: found none, expected all, or some of relu5, s4, s2, pool6, relu2")
+    if not args.grounds:
+        raise InputError("--grounds: found none, expected lenet, cifar10 or both")
     if not args.figure:
         raise InputError("--figure: found none, expected one or more, or all")
     seconds, files = {}, {}

@@ -13,9 +13,8 @@ import torch
 from scipy.optimize import brentq
 from scipy.stats import entropy
 
-from models.lenet import pretrained_lenet
 from shredder.inputs.images import held_out
-from tasks import lenet
+from shredder.task import read_task
 
 # Shares of the rows whose score is clipped less; the clip that tells fewest bits of held-out rows counts.
 _QUANTILES = (0.002, 0.01, 0.03, 0.1, 0.3, 1.0)
@@ -31,7 +30,7 @@ class Answers(NamedTuple):
     scores : ndarray, float64, (n,)
         ln p(1) - ln p(0); the answer is 1 where it is above 0.
     public, private : ndarray, int64, (n,)
-        Labels: 0 or 1, and digits.
+        Labels: 0 or 1, and classes.
     """
 
     scores: np.ndarray
@@ -49,15 +48,15 @@ class Answers(NamedTuple):
         return float((self.answers == self.public).mean())
 
 
-def lenet_answers(dataset: str, data_root: Path) -> dict[str, Answers]:
-    """Of LeNet, whether a digit exceeds 5: the adversary's own rows (`learning`), the held-out tenth, and the test rows."""
-    network, found = pretrained_lenet(2), {}
-    for part, images in lenet.task.datasets[dataset].load(data_root, {"train": None, "test": None}).items():
+def network_answers(task: str, public_labels: str, dataset: str, data_root: Path) -> dict[str, Answers]:
+    """Of the task's own network: to the adversary's own rows (`learning`), the held-out tenth, and the test rows."""
+    system, found = read_task(task), {}
+    labels, data = system.labels[public_labels], system.datasets[dataset]
+    network, private = labels.network(labels.weights()).eval(), system.labels[labels.private].public
+    for part, images in data.load(data_root, {"train": data.attack.get("images"), "test": None}).items():
         with torch.no_grad():
-            rows = torch.arange(len(images.labels)).split(2000)
-            scores = torch.cat([network(images.make(some.tolist())).double().diff(dim=1)[:, 0] for some in rows]).numpy()
-        labels = torch.as_tensor(images.labels)
-        found[part] = Answers(scores, lenet.task.labels["gt5"].public(labels).numpy(), labels.numpy())
+            scores = torch.cat([network(some).double().diff(dim=1)[:, 0] for _, some in images.batches()])
+        found[part] = Answers(*(of.numpy() for of in (scores, labels.public(images.labels), private(images.labels))))
     n, train = held_out(len(found["train"].scores)), found.pop("train")
     return found | {
         "held-out": Answers(*[of[:n] for of in train]),

@@ -6,9 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from paper.attack_tables import lines_of
-from paper.defences import DEFENCES, TARGETS, Defence, Rows
+from paper.attacked import SECRETS
+from paper.defences import DEFENCES, Defence, Rows
+from paper.grounds import GROUNDS
 from shredder.io.cli import InputError
 
+# What stands of a secret in a table: the best guess without a query, what is read, and what bits allow.
+_OF_SECRET = ("floor", "one query", "one query, at most", "1000 queries")
 # What a defence's JSON file says of attacks by others.
 OUTSIDE = "attacks reported from outside"
 ENTRY = ("who", "date", "cutting point", "dataset", "queries", "what was read", "result", "link")
@@ -16,6 +20,9 @@ JOIN = (
     f"Add an object with {', '.join(ENTRY)} to the list above; the result in % of the test rows, or in bits, and the link to "
     "code that others can run. The noise is made by the command above, and handed to attack.py by --noise."
 )
+# Commands of defences that step 1 does not make alone.
+_BY_ARITHMETIC = "none: arithmetic, paper/answers.py"
+_RETRAINED = "paper_figures.py --figure defences: weights by paper/nopeek.py, then train_noise.py --method none --weights FILE"
 FILES = ("defences.md", *(f"defence-{name}.json" for name in DEFENCES))
 
 
@@ -28,22 +35,39 @@ def grouped(rows: Rows) -> list[Rows]:
 
 
 def markdown(rows: Rows) -> str:
-    """The rows as a table, a line for each defence and cutting point: means over seeds and, of several, their spread."""
-    table = [["defence, cut", "public (%)", "bits, measured", "at most: one query, 1,000", "digit read, one query (%)"]]
-    table[0] += ["1,000 queries (%)", "dFIL (a pixel)"]
+    """The rows as tables, a line for each defence and cutting point: means over seeds and, of several, their spread.
+
+    What is told and read; the image; other secrets, where they were read.
+    """
+    told = [["defence, cut", "public (%)", "bits, measured", "bits at most: one query, 1,000", "label read, one query (%)"]]
+    told[0] += ["at most, by bits (%)", "1,000 queries (%)"]
+    image = [["defence, cut", "identified (%)", "SSIM: best, clean", "best guess by", "dFIL (a pixel)"]]
+    secrets = [["defence, cut", *(f"{name} (%)" for name in SECRETS)]]
+    several = len({row["dataset"] for row in rows if row["network"] == "lenet"}) > 1
     for group in grouped(rows):
-        name = f"{group[0]['defence']}, {group[0]['cutting point']}"
+        first = group[0]
+        name = ", ".join([first["defence"], first["cutting point"], *([first["dataset"]] if several else [])])
         if missed := [row["unreached"] for row in group if "unreached" in row]:
-            table.append([name, f"not reached: {missed[0]}", *[""] * 5])
+            told.append([name, f"not reached: {missed[0]}", *[""] * 5])
             continue
-        read = "best guess" if "best guess" in group[0] else "worst of one query"
-        often = next((column for column in ("averaging 1000", "best guess, 1000 queries") if column in group[0]), "")
-        measured = "bits, test" if "bits, test" in group[0] else "measured information, input (bits)"
-        bits = (measured,), ("bits at most", "bits at most, 1000 queries")
-        told = [", ".join(filter(None, (_mean(group, column) for column in columns))) for columns in bits]
-        numbers = [_mean(group, read), _mean(group, often), _mean(group, "dFIL (a pixel)")]
-        table.append([name, _mean(group, "public accuracy (%)"), *told, *numbers])
-    return "\n".join(lines_of(table)) + "\n"
+        columns = [
+            ("public accuracy (%)",),
+            ("bits, test" if "bits, test" in first else "measured information, input (bits)",),
+            ("bits at most", "bits at most, 1000 queries"),
+            ("best guess" if "best guess" in first else "worst of one query",),
+            ("private accuracy at most",),
+            (next((column for column in ("averaging 1000", "best guess, 1000 queries") if column in first), ""),),
+        ]
+        told.append([name, *(_means(group, *of) for of in columns)])
+        of_image = ("identified (%)",), ("SSIM, best", "SSIM, clean"), ("best reconstruction",), ("dFIL (a pixel)",)
+        for table, of_table in ((image, of_image), (secrets, [[f"{name}, {of}" for of in _OF_SECRET] for name in SECRETS])):
+            cells = [_means(group, *of) for of in of_table]
+            table.extend([[name, *cells]] if any(cells) else [])
+    return "\n\n".join("\n".join(lines_of(table)) for table in (told, image, secrets) if len(table) > 1) + "\n"
+
+
+def _means(rows: Rows, *columns: str) -> str:
+    return ", ".join(filter(None, (_mean(rows, column) for column in columns)))
 
 
 def _mean(rows: Rows, column: str) -> str:
@@ -73,16 +97,18 @@ def _described(defence: Defence) -> dict[str, Any]:
     """What a reader needs to know of a defence, and to make its noise."""
     flags = " ".join(f"--{name} {value}" for name, value in defence.learn.items())
     command = (
-        f"train_noise.py --task lenet --dataset DATASET --public-labels gt5 --cutting-point CUT --min-accuracy TARGET {flags}"
+        f"train_noise.py --task TASK --dataset DATASET --public-labels LABELS --cutting-point CUT --min-accuracy TARGET {flags}"
     )
     return {
         "what is sent": defence.what,
         "source": defence.source,
-        "weights changed": False,
+        "weights changed": defence.retrained is not None,
         "device computes": "the whole network" if defence.answer else "the edge",
         "the bound in bits holds for": defence.bound,
-        "command": "none: arithmetic, paper/answers.py" if defence.answer else command,
-        "held-out accuracy to exceed, by cutting point": TARGETS,
+        "command": _BY_ARITHMETIC if defence.answer else _RETRAINED if defence.retrained else command,
+        "held-out accuracy to exceed, by network and cutting point": {
+            name: {"labels": ground.public_labels, **ground.targets} for name, ground in GROUNDS.items()
+        },
     }
 
 

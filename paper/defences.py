@@ -1,23 +1,16 @@
-"""What a user would pick instead: defences of others at equal public accuracy, same cut, same attacks."""
+"""What a user would pick instead: the paper's noise and defences of others, at equal accuracy, same cut, same attacks."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from paper import answers
+from paper import answers, nopeek
 from paper.attacked import AT_LEAST, table_at
-from paper.points import lenet_point
+from paper.grounds import ATTACKS, GROUNDS, Ground
+from paper.points import task_point
 from shredder.attack.step import Arguments as Attack
 
-# Held-out public accuracy that every defence exceeds at each cutting point. What fresh noise reached there set them.
-TARGETS = {"relu5": 0.985, "s4": 0.982, "s2": 0.963}
-# Attacks, and epochs of their networks, which are fewer where activations have many elements.
-ATTACKS = {
-    "relu5": (("trained", "member", "averaging", "reconstruction"), {"mnist-5k": 20, "mnist": 8}),
-    "s4": (("trained", "member", "averaging", "reconstruction"), {"mnist-5k": 12, "mnist": 5}),
-    "s2": (("trained", "member", "averaging", "reconstruction"), {"mnist-5k": 12, "mnist": 5}),
-}
 QUICK = ("isotropic", "randomised-response")
 # Results of step 1 that are columns.
 LEARNED = ("level", "held-out accuracy", "bits at most, held-out")
@@ -33,30 +26,53 @@ class Defence(NamedTuple):
         In a sentence: what is sent; where it is from; what the bound in bits holds for, or why there is none.
     learn : mapping of str to value
         Flags of step 1.
-    early : mapping of str to value
-        Further ones at earlier cutting points of mnist-5k, whose epochs are short.
+    whole : bool
+        Whether it is learned and attacked on the whole dataset, where that is asked for; else on the smaller one.
     answer : callable or None
         Of a defence whose device computes everything: from rows and target to the row's numbers. It has no flags.
+    retrained : callable or None
+        Of a defence that changes weights: from `nopeek.Retraining` and folders to the file.
     """
 
     what: str
     source: str
     bound: str
     learn: Mapping[str, Any] = MappingProxyType({})
-    early: Mapping[str, Any] = MappingProxyType({})
+    whole: bool = False
     answer: Callable[[dict[str, answers.Answers], float], dict[str, Any]] | None = None
+    retrained: Callable[..., dict[str, Any]] | None = None
 
 
 _COVARIANCE = "inputs with the covariance that held-out and test activations suggest, at 99 % confidence"
+_ANY = "nothing else: it holds for any inputs"
+_AS_IT_IS = "none: what is kept is sent as it is"
 DEFENCES = {
+    "none": Defence("The activation as it is.", "split inference without a defence", _AS_IT_IS, {"method": "none"}),
+    "v1": Defence(
+        "Laplace noise on every element, of the mean and spread that learned tensors have there.",
+        "Shredder v1, --method additive", _COVARIANCE, {"method": "additive"},
+    ),
+    "v2": Defence(
+        "A learned pair of tensors, its multiplicative one redrawn in order.",
+        "Shredder v2, --method self-supervised", "none: few pairs, of which one is known to be right",
+        {"method": "self-supervised"}, whole=True,
+    ),
+    "v3": Defence(
+        "Laplace noise in a learned order of elements.", "Shredder v3, --method distribution", _COVARIANCE,
+        {"method": "distribution"}, whole=True,
+    ),
     "fresh": Defence(
-        "Normal noise anew along learned directions, of the saturated form, as few bits as the accuracy allows.",
-        "this suite, --method fresh", _COVARIANCE,
-        {"method": "fresh", "form": "saturated"}, {"epochs": 250, "min_epochs": 149},
+        "Normal noise anew along learned directions, as few bits as the accuracy allows.",
+        "this suite, --method fresh", "LeNet: nothing else, it holds for any inputs; CIFAR-10: as of isotropic",
+        {"method": "fresh"}, whole=True,
+    ),
+    "flipped": Defence(
+        "One bit that the edge's activation says, flipped by chance.", "this suite, --method fresh --form flipped", _ANY,
+        {"method": "fresh", "form": "flipped"}, whole=True,
     ),
     "isotropic": Defence(
         "Normal noise of one scale on every element. dFIL's noise is the same.",
-        "Guo et al. 2022; Maeng et al. 2023", _COVARIANCE, {"method": "isotropic"},
+        "Guo et al. 2022; Maeng et al. 2023", _COVARIANCE, {"method": "isotropic"}, whole=True,
     ),
     "isotropic-laplace": Defence(
         "Laplace noise of one scale on every element.",
@@ -64,7 +80,7 @@ DEFENCES = {
     ),
     "pac": Defence(
         "Normal noise along principal directions, of a variance in proportion to the square root of the activations'.",
-        "Xiao, Devadas, CRYPTO 2023", _COVARIANCE, {"method": "pac"},
+        "Xiao, Devadas, CRYPTO 2023", _COVARIANCE, {"method": "pac"}, whole=True,
     ),
     "cloak": Defence(
         "Normal noise of learned mean and scale on every element; elements not worth sending are constants.",
@@ -72,37 +88,52 @@ DEFENCES = {
     ),
     "dropout": Defence(
         "A random subset of channels for each query, as they are.",
-        "dropout at inference; Srivastava et al. 2014", "none: what is kept is sent as it is",
-        {"method": "dropout"},
+        "dropout at inference; Srivastava et al. 2014", _AS_IT_IS, {"method": "dropout"},
+    ),
+    "nopeek": Defence(
+        "The activation as it is, of an edge that was retrained for little distance correlation with the input.",
+        "Vepakomma et al. 2020", _AS_IT_IS, {"method": "none"}, retrained=nopeek.retrained,
     ),
     "randomised-response": Defence(
         "The answer, flipped by chance. The device computes the whole network.",
-        "Warner 1965", "nothing else: it holds for any inputs", answer=answers.randomised_response,
+        "Warner 1965", _ANY, whole=True, answer=answers.randomised_response,
     ),
     "noisy-score": Defence(
         "The clipped score under Laplace noise. The device computes the whole network.",
-        "the Laplace mechanism; Dwork et al. 2006", "nothing else: it holds for any inputs", answer=answers.noisy_score,
+        "the Laplace mechanism; Dwork et al. 2006", _ANY, answer=answers.noisy_score,
     ),
 }  # fmt: skip
 
 
 def figure_defences(args: Any) -> Rows:
-    """Each defence at each cutting point of `args.cuts`, over `args.seeds` seeds; of answers there is nothing to draw."""
-    if "lenet" not in args.networks:
-        return []
-    dataset = "mnist-5k" if args.quick else args.dataset
-    found = answers.lenet_answers(dataset, args.data_root)
+    """Each defence at each cutting point of `args.cuts`, over `args.seeds` seeds; of answers there is nothing to draw.
+
+    All of a seed comes before the next one, so that an interrupted table is whole for some seeds.
+    """
     rows = []
-    for cut in ("relu5",) if args.quick else args.cuts:
+    for seed in range(args.seed, args.seed + (1 if args.quick else args.seeds)):
+        for network in args.grounds:
+            rows += of_ground(dataclasses.replace(args, seed=seed), network)
+    return rows
+
+
+def of_ground(args: Any, network: str) -> Rows:
+    """Rows of a network, for one seed."""
+    ground, rows, answered_by = GROUNDS[network], [], {}
+    cuts = ("relu5",) if args.quick else [cut for cut in ground.targets if {cut, "all"} & set(args.cuts)]
+    for cut in cuts:
         for name, defence in DEFENCES.items():
-            if args.quick and name not in QUICK:
+            if name in ground.left_out.get(cut, ()) or (args.quick and name not in QUICK):
                 continue
-            row = {"defence": name, "cutting point": cut, "dataset": dataset}
+            whole = defence.whole and args.dataset == "mnist" and not args.quick
+            dataset = ground.datasets[whole]
+            row = {"defence": name, "network": network, "cutting point": cut, "dataset": dataset, "seed": args.seed}
             if defence.answer:
-                rows.append(row | answered(defence, found, TARGETS[cut]))
-                continue
-            for seed in range(args.seed, args.seed + (1 if args.quick else args.seeds)):
-                rows.append(row | {"seed": seed} | point_of(dataclasses.replace(args, seed=seed), defence, cut, dataset))
+                if dataset not in answered_by:
+                    answered_by[dataset] = answers.network_answers(ground.task, ground.public_labels, dataset, args.data_root)
+                rows.append(row | answered(defence, answered_by[dataset], ground.targets[cut]))
+            else:
+                rows.append(row | point_of(args, ground, name, cut, dataset))
     return rows
 
 
@@ -114,20 +145,29 @@ def answered(defence: Defence, rows: dict[str, answers.Answers], target: float) 
         return {"unreached": str(error)}
 
 
-def point_of(args: Any, defence: Defence, cut: str, dataset: str) -> dict[str, Any]:
+def point_of(args: Any, ground: Ground, name: str, cut: str, dataset: str) -> dict[str, Any]:
     """Columns of a defence at a cutting point: steps 1 and 2, attacks, and Fisher information."""
-    attacks, epochs = ATTACKS[cut]
-    few = {"attacks": attacks[:2], "epochs": 5} if args.quick else {"attacks": attacks, "epochs": epochs[dataset]}
+    defence, target, more = DEFENCES[name], ground.targets[cut], {}
+    flags = {"dataset": dataset, "public_labels": ground.public_labels, "cutting_point": cut, "min_accuracy": target}
+    flags |= defence.learn | ground.flags.get((name, cut), {})
+    if cut != next(iter(ground.targets)):
+        flags |= ground.epochs.get((name, dataset), {})
+    if defence.retrained:
+        how = nopeek.Retraining(ground.task, dataset, ground.public_labels, cut, target, args.seed)
+        more = defence.retrained(how, args.data_root, args.points)
+        if "unreached" in more:
+            return {"unreached": more["unreached"]}
+        flags["weights"] = more.pop("weights")
+    few = {"attacks": ATTACKS[:2], "epochs": 5} if args.quick else {"attacks": ATTACKS, **ground.attacks[dataset, cut]}
     attack = Attack(
-        dataset=dataset, data_root=args.data_root, seed=args.seed, device=args.device, ceilings=args.points / "ceilings", **few
-    )
-    flags = {"dataset": dataset, "public_labels": "gt5", "cutting_point": cut, "min_accuracy": TARGETS[cut], **defence.learn}
-    flags |= defence.early if cut != "relu5" and dataset == "mnist-5k" else {}
+        dataset=dataset, data_root=args.data_root, weights=flags.get("weights"), seed=args.seed, device=args.device,
+        ceilings=args.points / "ceilings", **few,
+    )  # fmt: skip
     # Step 2 is for the estimate alone, which no row rests on.
-    point = lenet_point(args, n_samples=200, judged_on=200, n_splits=0, attack=attack, **flags)
+    point = task_point(args, ground.task, attack, n_splits=0, learn=flags, n_samples=200, judged_on=200)
     if "unreached" in point:
         return {"unreached": point["unreached"]}
-    row = seen(point)
+    row = more | seen(point)
     if (information := point["attacked"]["Fisher information (dFIL)"]) != "none":
         row["dFIL (a pixel)"] = information
     return row
@@ -149,8 +189,15 @@ def seen(point: dict[str, Any]) -> dict[str, Any]:
         row |= {name: 100 * float(line[name]) for name in ("floor", "ceiling")}
         row[line["attack"]] = 100 * float(line["private_accuracy"])
     row["worst of one query"] = 100 * attacked["its private accuracy"]
+    row["private accuracy at most"] = 100 * attacked["private accuracy at most, one query"]
     row |= {f"worst of one query, {end}": 100 * attacked[f"the worst's 95 % interval, {end}"] for end in ("low", "high")}
+    for name in (name for name in attacked if name.endswith("by exact arithmetic")):
+        row["identified (%)"] = 100 * attacked[name]
     if (folder / "reconstruction.csv").exists():
         row |= {f"SSIM, {line['images']}": float(line["SSIM"]) for line in table_at(folder / "reconstruction.csv")}
         row |= {"SSIM, best": attacked["its SSIM"], "best reconstruction": attacked["best reconstruction"]}
+    if (folder / "secrets.csv").exists():
+        for line in table_at(folder / "secrets.csv"):
+            for name in ("floor", "one query", "one query, at most", "1000 queries", "clean"):
+                row[f"{line['secret']}, {name}"] = 100 * float(line[name])
     return row

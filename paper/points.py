@@ -5,7 +5,7 @@ import dataclasses
 import hashlib
 import json
 import warnings
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -47,16 +47,21 @@ def lenet_point(
         learn = {"members": 6} | learn
     if args.quick and learn["method"] == "distribution":
         learn = {"members": 6, "epochs": 60, "min_epochs": 59} | learn
-    first = learn_step.Arguments(task="lenet", data_root=args.data_root, seed=args.seed, device=args.device, **learn)
-    second = sample_step.Arguments(
-        data_root=args.data_root,
-        device=args.device,
-        seed=args.seed,
-        dataset=learn["dataset"],
-        n_samples=n_samples,
-        judged_on=judged_on,
-        draw=draw,
-    )
+    return task_point(args, "lenet", attack, n_splits, n_samples=n_samples, judged_on=judged_on, draw=draw, learn=learn)
+
+
+def task_point(
+    args: Any,
+    task: str,
+    attack: attack_step.Arguments | None,
+    n_splits: int,
+    learn: Mapping[str, Any],
+    **sample: Any,
+) -> dict[str, Any]:
+    """Steps 1 to 3 for a task, with `learn` in place of step 1's defaults, and `sample` of step 2's."""
+    every = {"data_root": args.data_root, "seed": args.seed, "device": args.device}
+    first = learn_step.Arguments(task=task, **every, **learn)
+    second = sample_step.Arguments(dataset=learn["dataset"], weights=learn.get("weights"), **every, **sample)
     return measured(args.points, first, second, n_splits, attack=attack)
 
 

@@ -10,7 +10,8 @@ import pytest
 import paper_figures
 from paper import defence_files, defences
 from paper.defence_files import ENTRY, OUTSIDE, beside, markdown
-from paper.defences import DEFENCES, TARGETS, figure_defences
+from paper.defences import DEFENCES, figure_defences
+from paper.grounds import GROUNDS
 from shredder.io.cli import InputError
 from shredder.learn.flags import METHODS
 
@@ -27,43 +28,90 @@ def arguments(tmp_path, **fields):
 
 
 def test_every_defence_cut_and_seed_has_a_row(tmp_path, monkeypatch):
-    made = []
-    monkeypatch.setattr(
-        defences, "lenet_point", lambda args, **settings: made.append((args.seed, settings)) or {"unreached": "fake"}
+    made, retrained = [], []
+
+    def made_up(args, task, attack, n_splits, learn, **sample):
+        made.append((args.seed, task, attack, learn))
+        return {"unreached": "fake"}
+
+    monkeypatch.setattr(defences, "task_point", made_up)
+    monkeypatch.setitem(
+        DEFENCES,
+        "nopeek",
+        DEFENCES["nopeek"]._replace(retrained=lambda *given: retrained.append(given[0]) or {"weight": 1.0, "weights": "FILE"}),
     )
     args = dataclasses.replace(arguments(tmp_path, seed=3, seeds=2), quick=False)
     rows = figure_defences(args)
-    learned = [name for name, defence in DEFENCES.items() if not defence.answer]
-    assert len(made) == len(learned) * len(TARGETS) * 2 and len(rows) == len(made) + 2 * len(TARGETS)
-    assert {seed for seed, _ in made} == {3, 4}
-    for _, settings in made:
-        assert settings["method"] in METHODS and settings["min_accuracy"] == TARGETS[settings["cutting_point"]]
-        assert settings["dataset"] == settings["attack"].dataset == "mnist-5k"
+    learned, cuts = [name for name, defence in DEFENCES.items() if not defence.answer], GROUNDS["lenet"].targets
+    assert len(made) == len(learned) * len(cuts) * 2 and len(rows) == len(DEFENCES) * len(cuts) * 2
+    # All of a seed before the next.
+    assert [seed for seed, *_ in made] == [3] * (len(made) // 2) + [4] * (len(made) // 2)
+    for _, task, attack, learn in made:
+        assert task == "lenet" and learn["method"] in METHODS and learn["dataset"] == attack.dataset == "mnist-5k"
+        assert learn["min_accuracy"] <= cuts[learn["cutting_point"]] and learn.get("weights") == attack.weights
+    assert {(how.cutting_point, how.seed) for how in retrained} == {(cut, seed) for cut in cuts for seed in (3, 4)}
     reached = {row["cutting point"]: row for row in rows if row["defence"] == "randomised-response"}
     assert 0.9 < reached["relu5"]["bits at most"] < 0.93 and reached["s2"]["bits at most"] < reached["s4"]["bits at most"]
 
 
+def test_what_is_compared_on_all_of_mnist_and_on_photographs(tmp_path, monkeypatch):
+    monkeypatch.setattr(defences, "point_of", lambda args, ground, name, cut, dataset: {"unreached": "fake"})
+    asked = []
+    monkeypatch.setattr(
+        defences.answers, "network_answers", lambda task, labels, dataset, root: asked.append((task, labels, dataset))
+    )
+    monkeypatch.setattr(defences, "answered", lambda *given: {})
+    args = dataclasses.replace(arguments(tmp_path, dataset="mnist", grounds=("lenet", "cifar10")), quick=False)
+    found = {(row["cutting point"], row["defence"]): row["dataset"] for row in figure_defences(args)}
+    whole = {"v2", "v3", "fresh", "flipped", "isotropic", "pac", "randomised-response"}
+    for name in DEFENCES:
+        assert found["s2", name] == ("mnist" if name in whole else "mnist-5k")
+        for cut in ("pool6", "relu2"):
+            assert ((cut, name) in found) == (name not in GROUNDS["cifar10"].left_out[cut])
+    assert asked == [("lenet", "gt5", "mnist"), ("lenet", "gt5", "mnist-5k"), ("cifar10", "animal", "cifar10")]
+    some = {row["cutting point"] for row in figure_defences(dataclasses.replace(args, cuts=("s4", "relu2")))}
+    assert some == {"s4", "relu2"}
+
+
+def row(defence, cut, seed=0, **columns):
+    return {"defence": defence, "network": "lenet", "cutting point": cut, "dataset": "mnist", "seed": seed, **columns}
+
+
+MEASURED = {"measured information, input (bits)": 9.0, "private accuracy at most": 100.0}
 ROWS = [
-    {"defence": "isotropic", "cutting point": "relu5", "dataset": "mnist", "seed": seed, "public accuracy (%)": 98.0 + seed,
-     "bits at most": 40.0, "bits at most, 1000 queries": 1234.5, "worst of one query": 97.0, "dFIL (a pixel)": 0.25,
-     "measured information, input (bits)": 9.0}
-    for seed in range(2)
-] + [
-    {"defence": "dropout", "cutting point": "s4", "dataset": "mnist", "seed": 0, "public accuracy (%)": 98.0,
-     "bits at most": "none", "worst of one query": 97.0},
-    {"defence": "pac", "cutting point": "s4", "dataset": "mnist", "seed": 0, "unreached": "too loud"},
-    {"defence": "randomised-response", "cutting point": "s4", "dataset": "mnist", "public accuracy (%)": 98.0,
-     "bits at most": 0.9, "bits, test": 0.85, "best guess": 20.0, "best guess, 1000 queries": 21.0},
+    *(
+        row("isotropic", "relu5", seed, **MEASURED, **{
+            "public accuracy (%)": 98.0 + seed, "bits at most": 40.0, "bits at most, 1000 queries": 1234.5,
+            "worst of one query": 97.0, "averaging 1000": 98.0, "identified (%)": 90.0, "SSIM, best": 0.5, "SSIM, clean": 0.6,
+            "best reconstruction": "optimisation", "dFIL (a pixel)": 0.25,
+            "ink, floor": 50.0, "ink, one query": 90.0, "ink, one query, at most": 99.0, "ink, 1000 queries": 95.0,
+        })
+        for seed in range(2)
+    ),
+    row("dropout", "s4", **{"public accuracy (%)": 98.0, "bits at most": "none", "worst of one query": 97.0}),
+    row("pac", "s4", unreached="too loud"),
+    row("randomised-response", "s4", **{
+        "public accuracy (%)": 98.0, "bits at most": 0.9, "bits, test": 0.85, "best guess": 20.0,
+        "best guess, 1000 queries": 21.0,
+    }),
 ]  # fmt: skip
 
 
 def test_the_table_has_means_spreads_and_what_was_missed():
-    lines = markdown(ROWS).splitlines()
-    assert all(line.count("|") == 8 for line in lines)
-    assert lines[2] == "| isotropic, relu5 | 98.5 +- 0.71 | 9 +- 0 | 40 +- 0, 1,234 +- 0 | 97 +- 0 |  | 0.25 +- 0 |"
-    assert lines[3] == "| dropout, s4 | 98 |  | none | 97 |  |  |"
-    assert lines[4].startswith("| pac, s4 | not reached: too loud |")
-    assert lines[5] == "| randomised-response, s4 | 98 | 0.85 | 0.9 | 20 | 21 |  |"
+    told, image, secrets = (table.splitlines() for table in markdown(ROWS).split("\n\n"))
+    assert all(line.count("|") == 8 for line in (*told, *secrets)) and all(line.count("|") == 6 for line in image)
+    name = "| isotropic, relu5 | "
+    assert told[2] == name + "98.5 +- 0.71 | 9 +- 0 | 40 +- 0, 1,234 +- 0 | 97 +- 0 | 100 +- 0 | 98 +- 0 |"
+    assert told[3:] == [
+        "| dropout, s4 | 98 |  | none | 97 |  |  |",
+        "| pac, s4 | not reached: too loud |  |  |  |  |  |",
+        "| randomised-response, s4 | 98 | 0.85 | 0.9 | 20 |  | 21 |",
+    ]
+    assert image[2:] == [name + "90 +- 0 | 0.5 +- 0, 0.6 +- 0 | optimisation | 0.25 +- 0 |"]
+    assert secrets[2:] == [name + "50 +- 0, 90 +- 0, 99 +- 0, 95 +- 0 |  |  |  |  |  |"]
+    # Where digits are of two datasets, a line says of which.
+    both = markdown([*ROWS, ROWS[2] | {"dataset": "mnist-5k"}])
+    assert "| dropout, s4, mnist |" in both and "| dropout, s4, mnist-5k |" in both
 
 
 def test_a_file_for_each_defence_keeps_attacks_from_outside(tmp_path):
@@ -91,7 +139,7 @@ def test_a_quick_table_from_steps_to_files(tmp_path, monkeypatch):
     monkeypatch.setattr("shredder.attack.attacks.READERS", (((64,), 4e-3),))
     paper_figures.main(arguments(tmp_path))
     table = (tmp_path / "out" / "defences.md").read_text()
-    assert table.count("\n") == 4 and "not reached" not in table
+    assert table.count("\n") == 8 and "not reached" not in table
     (row,) = json.loads((tmp_path / "out" / "defence-isotropic.json").read_text())["rows"]
     # Much passes, and it is read.
     assert 9 < row["measured information, input (bits)"] <= math.log2(1000) < 30 < row["bits at most"] < 60
@@ -102,7 +150,11 @@ def test_a_quick_table_from_steps_to_files(tmp_path, monkeypatch):
 
 
 def test_arguments_that_make_no_sense(tmp_path):
-    for fields, message in (({"cuts": ()}, "--cuts: found none"), ({"seeds": 0}, "--seeds: found 0, expected at least 1")):
+    for fields, message in (
+        ({"cuts": ()}, "--cuts: found none"),
+        ({"seeds": 0}, "--seeds: found 0, expected at least 1"),
+        ({"grounds": ()}, "--grounds: found none"),
+    ):
         with pytest.raises(InputError, match=message):
             paper_figures.main(arguments(tmp_path, **fields))
 
