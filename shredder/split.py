@@ -158,8 +158,8 @@ def _halves(layers: Mapping[str, nn.Module], cutting_point: str) -> tuple[nn.Seq
 
 def _beginning(cloud: nn.Sequential) -> tuple[nn.Sequential, nn.Sequential]:
     """Its first linear map, flattened or not before, and what follows; nothing and all of it, if it begins with another."""
-    n_head = 1 + isinstance(cloud[0], nn.Flatten)
-    n_head = n_head if isinstance(cloud[n_head - 1], nn.Linear | nn.Conv2d) else 0
+    first = int(isinstance(cloud[0], nn.Flatten))
+    n_head = first + 1 if len(cloud) > first and isinstance(cloud[first], nn.Linear | nn.Conv2d) else 0
     return cloud[:n_head], cloud[n_head:]
 
 

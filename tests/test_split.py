@@ -1,6 +1,9 @@
+from collections import OrderedDict
+
 import pytest
 import torch
 from numpy.testing import assert_allclose
+from torch import nn
 
 from models.lenet import CUTTING_POINTS, pretrained_lenet
 from shredder import metrics
@@ -121,6 +124,16 @@ def test_gradients_reach_the_noise(cut):
 def test_unknown_cutting_point(name):
     with pytest.raises(InputError, match=f"--cutting-point: found '{name}', expected one of c1, relu1, s2"):
         SplitNetwork(pretrained_lenet(10), name)
+
+
+def test_a_cloud_that_only_flattens():
+    """Nothing is folded, and the answers are the scores' log-probabilities."""
+    torch.manual_seed(0)
+    split = SplitNetwork(nn.Sequential(OrderedDict(conv=nn.Conv2d(1, 3, 4), flat=nn.Flatten())), "conv")
+    a, n = torch.randn(5, 3, 1, 1), torch.randn(2, 3, 1, 1)
+    expected = (a[:, None] + n).flatten(2).log_softmax(-1)
+    assert_allclose(split.noisy_cloud(a, None, n), expected)
+    assert_allclose(split.noisy_cloud(a, torch.ones_like(n), n), expected)
 
 
 def test_snr_equals_the_formula(cut):
