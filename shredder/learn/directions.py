@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from shredder.io.device import moved
-from shredder.noise.fresh import Fresh, read
+from shredder.noise.fresh import Form, Fresh, read
 from shredder.split import SplitNetwork
 
 # Directions whose signal has less than this share of the noise's variance are not sent: they say next to nothing of these
@@ -51,6 +51,32 @@ def active_directions(split: SplitNetwork, activations: Tensor, n: int, rng: np.
         torch.manual_seed(int(rng.integers(2**63)))
         _, values, vectors = torch.svd_lowrank(jacobian, min(n + 10, *jacobian.shape), niter=4)
     return vectors[:, : min(n, int((values > 1e-5 * values[0]).sum()))].contiguous().to(activations.device)
+
+
+def beginning(
+    split: SplitNetwork, activations: Tensor, form: Form, n: int, rng: np.random.Generator
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Where learning begins: Q, (D, r), mu, (*activation shape), and the spread of what is sent along Q, (r,).
+
+    Along active directions, around the activations' mean there. What is flipped has but two levels, mu - Q c and mu + Q c, of
+    which c is twice the spread: the activations that the cloud answers most surely, one for each of its two most frequent
+    answers. Arguments as for `active_directions`.
+    """
+    if form == "flipped":
+        low, high = surest(split, activations)
+        apart = (high - low).flatten()
+        return (apart / apart.norm())[:, None], (low + high) / 2, apart.norm()[None] / 4
+    directions = active_directions(split, activations, n, rng)
+    projected = activations.flatten(1) @ directions
+    return directions, (directions @ projected.mean(0)).view_as(activations[0]), projected.std(0).clamp(min=1e-3)
+
+
+def surest(split: SplitNetwork, activations: Tensor) -> Tensor:
+    """Of the two most frequent answers, the activation that the cloud answers so most surely: (2, *activation shape)."""
+    with torch.no_grad():
+        answers = torch.cat([split.cloud(some) for some in activations.split(500)])
+    frequent = answers.argmax(1).bincount(minlength=answers.shape[1]).topk(2).indices.sort().values
+    return activations[answers[:, frequent].argmax(0)]
 
 
 def initial_readings(

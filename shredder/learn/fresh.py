@@ -14,7 +14,7 @@ from torch.nn import functional
 from shredder.io import checkpoints
 from shredder.io.cli import InputError
 from shredder.io.device import moved
-from shredder.learn.directions import active_directions, initial_readings, lean
+from shredder.learn.directions import beginning, initial_readings, lean
 from shredder.learn.judging import DRAWS, accuracies, loudest
 from shredder.learn.learner import CURVES, LOG, Method, OutOfReachError, PrivateRows, Rows, Settings, half_cosine
 from shredder.metrics import ActivationMoments, accuracy, clean_accuracy, mean_and_spread
@@ -120,19 +120,17 @@ class FreshLearning:
                 f"--batch-size: found {self.batch_size} activations, expected more than --directions {n_directions}, "
                 "whose information they measure"
             )
-        self.directions = active_directions(split, activations, n_directions, rng)
-        projected = activations.flatten(1) @ self.directions
-        mean, spread = projected.mean(0), projected.std(0).clamp(min=1e-3)
+        self.directions, additive, spread = beginning(split, activations, method.form, n_directions, rng)
         self.parameters = {
             **initial_readings(self.directions, activations, spread, method.hidden_units, rng),
-            "additive": (self.directions @ mean).view_as(activations[0]),
+            "additive": additive,
             "log scales": spread.log(),
         }
         if method.form != "linear":
             self.parameters["log limits"] = (2 * spread).log()
-        for parameter in self.parameters.values():
-            parameter.requires_grad_()
-        self.optimizer = torch.optim.Adam(self.parameters.values(), lr=method.learning_rate)
+        fixed = OF_FORM[method.form].fixed
+        self.learned = [parameter.requires_grad_() for name, parameter in self.parameters.items() if name not in fixed]
+        self.optimizer = torch.optim.Adam(self.learned, lr=method.learning_rate)
         # nu's logarithm; running means of the share of wrong answers, and of how much larger it is held-out.
         self.log_multiplier, self.wrong, self.gap = self._numbers(math.log(30.0), 0.0, 0.0)
         self.log: list[tuple] = []
@@ -203,7 +201,7 @@ class FreshLearning:
         e = moved(self.rng.standard_normal(t.shape, dtype=np.float32), t.device)
         y, bits = OF_FORM[self.method.form].learnable(t, e, limits, scales)
         sent = lambda y: p["additive"] + (y @ self.directions.T).view(-1, *activations.shape[1:])  # noqa: E731
-        answers = OF_FORM[self.method.form].asked(lambda y: self.split.cloud(sent(y)), y)
+        answers = OF_FORM[self.method.form].asked(lambda y: self.split.cloud(sent(y)), y, limits)
         # What is wrong now counts at once, which keeps the multiplier from swinging.
         multiplier = (self.log_multiplier + self._excess()).exp().float()
         loss = bits * (progress / _ONSET).clamp(max=1) + multiplier * functional.nll_loss(answers, labels)
@@ -282,7 +280,7 @@ class FreshLearning:
         of_each = {"step": torch.tensor(0.0), "exp_avg": None, "exp_avg_sq": None}
         expected["optimizer"]["state"] = {
             i: {name: p.detach() if value is None else value for name, value in of_each.items()}
-            for i, p in enumerate(self.parameters.values())
+            for i, p in enumerate(self.learned)
         }
         checkpoints.require_like(state, expected, "the state")
         checkpoints.require_rows(state["log"], len(LOG) + 1, "log")

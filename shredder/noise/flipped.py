@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 from torch.special import entr
 
 from shredder.io.device import moved
@@ -14,6 +15,9 @@ from shredder.noise.densities import PairDensity
 from shredder.noise.draws import Draws
 from shredder.noise.fresh import Fresh
 from shredder.noise.moments import Moments
+
+# ln f below which a bit is not flipped in learning.
+_LEAST_LOG_FLIPS = -30.0
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,7 @@ class Flipped(Fresh):
     """
 
     formula = "mu + Q w t"
+    fixed = ("additive", "log limits")
 
     @property
     def flips(self) -> float:
@@ -87,7 +92,9 @@ class Flipped(Fresh):
 
         flipped = np.arange(queries + 1)
         log_of, log_other = (stats.binom.logpmf(flipped, queries, f) for f in (self.flips, 1 - self.flips))
-        return float((np.exp(log_of) * (1 - np.logaddexp(0, log_other - log_of) / math.log(2))).sum())
+        possible = log_of > -math.inf
+        told = 1 - np.logaddexp(0, (log_other - log_of)[possible]) / math.log(2)
+        return float((np.exp(log_of[possible]) * told).sum())
 
     def averaged(self, queries: int) -> None:
         """A mean of signs is none."""
@@ -95,27 +102,28 @@ class Flipped(Fresh):
 
     @staticmethod
     def learnable(t: Tensor, e: Tensor, limits: Tensor, scales: Tensor) -> tuple[Tensor, Tensor]:
-        """What is sent, c * sign(t + s * e), (b, 1), with the gradient of c * tanh; and its information, in bits:
+        """What is sent, c * sign(t + s * e), (b, 1), with the gradient of its mean; and its information, in bits:
 
-        I = h(p (1 - f) + (1 - p) f) - h(f),   p the share of t that is positive
+        E[y] = (1 - 2 f) t,   I = h(p (1 - f) + (1 - p) f) - h(f),   p the share of t that is positive
         """
-        y = t + scales * e
-        soft, hard = limits * torch.tanh(y / limits), torch.where(y < 0, -limits, limits)
-        # Its logarithm, for rare flips are no number of float32.
-        f, p = torch.special.log_ndtr(-limits.double() / scales.double()).exp(), (t > 0).double().mean()
+        # Its logarithm, for rare flips are no number; so rare that they say nothing, they have no gradient.
+        log_f, p = torch.special.log_ndtr(-limits.double() / scales.double()), (t > 0).double().mean()
+        f = log_f.clamp(min=_LEAST_LOG_FLIPS).exp()
         bits = _binary_entropy(p * (1 - f) + (1 - p) * f) - _binary_entropy(f)
-        return hard + (soft - soft.detach()), bits.sum().float()
+        hard, mean = torch.where(t + scales * e < 0, -limits, limits), (1 - 2 * f).to(t.dtype) * t
+        return hard + (mean - mean.detach()), bits.sum().float()
 
     @staticmethod
-    def asked(cloud: Callable[[Tensor], Tensor], y: Tensor) -> Tensor:
-        """What `cloud` makes of y, (b, 1) -> (b, classes), with a gradient: of both levels once, and of the slope there."""
-        levels, which = torch.unique(y.detach(), dim=0, return_inverse=True)
-        answers = cloud(levels.requires_grad_())
-        # J^T v is linear in v, and its gradient by v the slope J.
-        v = torch.ones_like(answers, requires_grad=True)
-        (backward,) = torch.autograd.grad(answers, levels, v, create_graph=True)
-        (slope,) = torch.autograd.grad(backward.sum(), v, retain_graph=True)
-        return answers[which] + slope[which] * (y - y.detach())
+    def asked(cloud: Callable[[Tensor], Tensor], y: Tensor, limits: Tensor) -> Tensor:
+        """What `cloud` answers to y, (b, 1), in learning: 1 for the class that it answers, 0 for others, (b, classes).
+
+        It is asked for both levels alone, and by y the gradient is that of a line through both answers: minus the score of the
+        right class counts errors. How sure the cloud is of a level does not matter.
+        """
+        with torch.no_grad():
+            answers = cloud(torch.stack([-limits, limits]))
+            low, high = functional.one_hot(answers.argmax(1), answers.shape[1]).to(y.dtype)
+        return low + (1 + y / limits) / 2 * (high - low)
 
 
 def _binary_entropy(p: Tensor) -> Tensor:

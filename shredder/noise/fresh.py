@@ -68,6 +68,8 @@ class Fresh:
     )
     rules = ("fresh",)
     formula = "mu + Q y"
+    # What learning leaves as it begins.
+    fixed = ()
 
     def __len__(self) -> int:
         return 1
@@ -201,7 +203,7 @@ class Fresh:
         return y, torch.where(shown < math.log2(len(t)) - _BITS_NOT_SHOWN, shown, bound.float())
 
     @staticmethod
-    def asked(cloud: Callable[[Tensor], Tensor], y: Tensor) -> Tensor:
+    def asked(cloud: Callable[[Tensor], Tensor], y: Tensor, limits: Tensor | None) -> Tensor:
         """What `cloud` makes of y in learning, (b, r) -> (b, classes), with a gradient."""
         return cloud(y)
 

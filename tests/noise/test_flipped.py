@@ -14,7 +14,6 @@ from shredder.io.files import npy, write_together
 from shredder.noise.bracket import bracket
 from shredder.noise.channel import Channel
 from shredder.noise.flipped import Flipped
-from shredder.noise.fresh import Fresh
 from shredder.noise.load import load_fresh
 from tests.noise.test_channel import SHAPE
 from tests.noise.test_stored import QUESTIONS
@@ -72,23 +71,28 @@ def test_a_cloud_is_asked_once_for_each_value():
     torch.testing.assert_close(answers, channel.sent(signal, np.random.default_rng(4)).flatten(1).cumsum(1), rtol=0, atol=0)
 
 
-def test_learning_has_the_gradient_of_asking_for_every_row():
-    torch.manual_seed(0)
-    layers = torch.nn.Linear(3, 5), torch.nn.Tanh(), torch.nn.Linear(5, 2), torch.nn.LogSoftmax(1)
-    network = torch.nn.Sequential(*layers).double()
-    mu, limits = (torch.tensor(value, dtype=torch.float64, requires_grad=True) for value in ([0.1, 0.2, 0.3], [1.5]))
-    t = torch.randn(40, 1, dtype=torch.float64, requires_grad=True)
-    y, _ = Flipped.learnable(t, torch.randn(40, 1, dtype=torch.float64), limits, torch.tensor([1.0], dtype=torch.float64))
+def test_learning_asks_for_two_levels_and_counts_errors():
+    limits, scales = torch.tensor([2.0]), torch.tensor([2.0], requires_grad=True)
+    t = torch.tensor([[2.0], [-2.0], [2.0], [-2.0]], requires_grad=True)
+    y, _ = Flipped.learnable(t, torch.tensor([[0.0], [0.0], [-3.0], [3.0]]), limits, scales)  # the last two are flipped
+    assert y.flatten().tolist() == [2, -2, -2, 2]
+    asked, labels = [], torch.tensor([1, 1, 2, 2])
 
     def cloud(y):
-        return network(mu + y * torch.tensor([[1.0, -1.0, 0.5]], dtype=torch.float64))
+        asked.append(y.flatten().tolist())
+        return torch.tensor([[0.1, 0.2, 9.0], [0.1, 5.0, 0.2]])  # low is answered by class 2, high by 1
 
-    weights = torch.randn(40, 2, dtype=torch.float64)
-    found = [torch.autograd.grad((ask(cloud, y) * weights).sum(), (t, mu, limits), retain_graph=True)
-             for ask in (Flipped.asked, Fresh.asked)]  # fmt: skip
-    for of_levels, of_rows in zip(*found, strict=True):
-        torch.testing.assert_close(of_levels, of_rows)
-    torch.testing.assert_close(Flipped.asked(cloud, y), cloud(y))
+    answers = Flipped.asked(cloud, y, limits)
+    assert asked == [[-2, 2]] and answers.tolist() == [[0, 1, 0], [0, 0, 1], [0, 0, 1], [0, 1, 0]]
+    right = answers[torch.arange(4), labels]
+    # E[right] = (1 +- (1 - 2 f) t / c) / 2, of which the sign says whether the higher level is right.
+    f = stats.norm.cdf(-1)
+    by_t, by_s = torch.autograd.grad(right.sum(), (t, scales))
+    np.testing.assert_allclose(by_t[:, 0], np.array([1, 1, -1, -1]) * (1 - 2 * f) / 4, rtol=1e-5)
+    # df / ds = phi(c / s) c / s^2; rows 0 and 3 have E[right] = 1 - f, the others f.
+    assert by_s.item() == pytest.approx(0, abs=1e-6)
+    (by_s,) = torch.autograd.grad(Flipped.asked(cloud, Flipped.learnable(t, 0 * t, limits, scales)[0], limits)[0, 1], scales)
+    assert by_s.item() == pytest.approx(-stats.norm.pdf(1) / 2, rel=1e-4)
 
 
 def test_what_is_measured_and_what_is_allowed():
