@@ -89,7 +89,7 @@ def read(setting: Setting, kinds: Sequence[str], likelihood: bool = False) -> Re
     With `likelihood`, Bayes' rule over the adversary's own rows is tried as well where the noise's density is known.
     """
     purpose = "/".join(["read", *kinds])
-    networks = perceptrons(setting, Reader, READERS, kinds, classes(setting), purpose)
+    networks = perceptrons(setting, Reader, READERS[: setting.plans], kinds, classes(setting), purpose)
     found = side_by_side(setting, networks, "private", purpose)
     if likelihood and (density := setting.channel.density()):
         bayes = Likelihood(density.own(setting.learning.signal), setting.learning.private, density.power)

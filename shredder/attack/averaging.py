@@ -42,7 +42,7 @@ def averaged(setting: Setting, kind: str, queries: Sequence[int]) -> dict[int, R
 def _one_by_one(setting: Setting, kind: str, queries: Sequence[int]) -> dict[int, Reading]:
     """Readers of means, and readers of single draws that are given means; the best on held-out means counts."""
     purpose = f"averaging/{kind}"
-    networks = perceptrons(setting, Reader, attacks.READERS, [kind], classes(setting), purpose)
+    networks = perceptrons(setting, Reader, attacks.READERS[: setting.plans], [kind], classes(setting), purpose)
     of_one = side_by_side(setting, networks, "private", purpose, groups=len(queries) + 1)
     sides, found = _sides(setting, max(queries)), {}
     means = setting.once(
@@ -88,7 +88,7 @@ def _given_means(trained: Trained, held_out: Side, means: dict[str, Tensor]) -> 
 def _trained_on_means(setting: Setting, sides: dict[str, Side], means: dict[str, Tensor], q: int, groups: int) -> list[Trained]:
     """Readers that learn from means of as many draws as they are given."""
     found = []
-    for number, (widths, learning_rate) in enumerate(attacks.READERS[:2]):
+    for number, (widths, learning_rate) in enumerate(attacks.READERS[:2][: setting.plans]):
         rng = setting.rng("averaging", q, number)
         network = Reader(perceptron(means["learning"], widths, classes(setting), rng))
         budget = setting.budget.shared(2 * groups, learning_rate)

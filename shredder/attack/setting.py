@@ -84,6 +84,8 @@ class Setting:
         Of finished attacks; of what is read of clean activations, whatever the noise.
     examples : Examples or None
         Of inputs; None where no attack is to look for one.
+    plans : int or None
+        How many of `attacks.READERS` are tried on a label; None for all.
     made : dict
         See `once`.
     """
@@ -99,6 +101,7 @@ class Setting:
     keeper: Keeper
     ceilings: Keeper
     examples: Examples | None = None
+    plans: int | None = None
     made: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def rng(self, *purpose: str | int) -> np.random.Generator:

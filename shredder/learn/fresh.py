@@ -17,7 +17,7 @@ from shredder.io.device import moved
 from shredder.learn.directions import beginning, initial_readings, lean
 from shredder.learn.judging import DRAWS, accuracies, loudest
 from shredder.learn.learner import CURVES, LOG, Method, OutOfReachError, PrivateRows, Rows, Settings, half_cosine
-from shredder.metrics import ActivationMoments, accuracy, clean_accuracy, mean_and_spread
+from shredder.metrics import ActivationMoments, clean_accuracy, mean_and_spread
 from shredder.noise.bracket import measured
 from shredder.noise.channel import Channel
 from shredder.noise.fresh import Form, Fresh, formed, read
@@ -195,17 +195,18 @@ class FreshLearning:
 
     def _loss(self, rows: Tensor, progress: Tensor) -> tuple[Tensor, Tensor]:
         """What is minimised, float64 (), and the share of wrong answers, float64 ()."""
-        p, (activations, labels) = self.parameters, (tensor[rows].to(self.split.device) for tensor in self.learning_set)
+        p, form = self.parameters, OF_FORM[self.method.form]
+        activations, labels = (tensor[rows].to(self.split.device) for tensor in self.learning_set)
         scales, limits = p["log scales"].exp(), p["log limits"].exp() if "log limits" in p else None
         t = formed(read(activations, p["readings"], p.get("hidden")) - p["offsets"], limits, self.method.form)
         e = moved(self.rng.standard_normal(t.shape, dtype=np.float32), t.device)
-        y, bits = OF_FORM[self.method.form].learnable(t, e, limits, scales)
+        y, bits = form.learnable(t, e, limits, scales)
         sent = lambda y: p["additive"] + (y @ self.directions.T).view(-1, *activations.shape[1:])  # noqa: E731
-        answers = OF_FORM[self.method.form].asked(lambda y: self.split.cloud(sent(y)), y, limits)
+        answers = form.asked(lambda y: self.split.cloud(sent(y)), y, limits)
         # What is wrong now counts at once, which keeps the multiplier from swinging.
         multiplier = (self.log_multiplier + self._excess()).exp().float()
         loss = bits * (progress / _ONSET).clamp(max=1) + multiplier * functional.nll_loss(answers, labels)
-        return loss, 1 - accuracy(answers.detach(), labels)
+        return loss, form.wrong(answers.detach(), labels)
 
     @torch.no_grad()
     def _validate(self, loss: float) -> None:

@@ -102,28 +102,32 @@ class Flipped(Fresh):
 
     @staticmethod
     def learnable(t: Tensor, e: Tensor, limits: Tensor, scales: Tensor) -> tuple[Tensor, Tensor]:
-        """What is sent, c * sign(t + s * e), (b, 1), with the gradient of its mean; and its information, in bits:
+        """The mean of what is sent, (b, 1), with a gradient; and its information, in bits:
 
-        E[y] = (1 - 2 f) t,   I = h(p (1 - f) + (1 - p) f) - h(f),   p the share of t that is positive
+        E[w t] = (1 - 2 f) t,   I = h(p (1 - f) + (1 - p) f) - h(f),   p the share of t that is positive
         """
         # Its logarithm, for rare flips are no number; so rare that they say nothing, they have no gradient.
         log_f, p = torch.special.log_ndtr(-limits.double() / scales.double()), (t > 0).double().mean()
         f = log_f.clamp(min=_LEAST_LOG_FLIPS).exp()
         bits = _binary_entropy(p * (1 - f) + (1 - p) * f) - _binary_entropy(f)
-        hard, mean = torch.where(t + scales * e < 0, -limits, limits), (1 - 2 * f).to(t.dtype) * t
-        return hard + (mean - mean.detach()), bits.sum().float()
+        return (1 - 2 * f).to(t.dtype) * t, bits.sum().float()
 
     @staticmethod
     def asked(cloud: Callable[[Tensor], Tensor], y: Tensor, limits: Tensor) -> Tensor:
-        """What `cloud` answers to y, (b, 1), in learning: 1 for the class that it answers, 0 for others, (b, classes).
+        """How likely each answer of `cloud` is, where what it is sent has the mean y, (b, 1): their logarithms, (b, classes).
 
-        It is asked for both levels alone, and by y the gradient is that of a line through both answers: minus the score of the
-        right class counts errors. How sure the cloud is of a level does not matter.
+        It is asked for both levels alone. How sure it is of its answer to one does not matter, but which that is.
         """
         with torch.no_grad():
             answers = cloud(torch.stack([-limits, limits]))
             low, high = functional.one_hot(answers.argmax(1), answers.shape[1]).to(y.dtype)
-        return low + (1 + y / limits) / 2 * (high - low)
+        high_is_sent = (1 + y / limits) / 2
+        return (low + high_is_sent * (high - low)).clamp(min=math.exp(_LEAST_LOG_FLIPS)).log()
+
+    @staticmethod
+    def wrong(answers: Tensor, labels: Tensor) -> Tensor:
+        """The share of wrong ones, on average over flips; float64, ()."""
+        return 1 - answers.double().exp().gather(1, labels[:, None]).mean()
 
 
 def _binary_entropy(p: Tensor) -> Tensor:

@@ -207,6 +207,11 @@ class Fresh:
         """What `cloud` makes of y in learning, (b, r) -> (b, classes), with a gradient."""
         return cloud(y)
 
+    @staticmethod
+    def wrong(answers: Tensor, labels: Tensor) -> Tensor:
+        """The share of wrong ones, float64, ()."""
+        return (answers.argmax(1) != labels).double().mean()
+
     def files(self, folder: Path) -> dict[Path, bytes]:
         """One `.npy` file for each field that there is."""
         return {

@@ -71,28 +71,26 @@ def test_a_cloud_is_asked_once_for_each_value():
     torch.testing.assert_close(answers, channel.sent(signal, np.random.default_rng(4)).flatten(1).cumsum(1), rtol=0, atol=0)
 
 
-def test_learning_asks_for_two_levels_and_counts_errors():
+def test_learning_asks_for_two_levels_and_knows_the_chance_of_each_answer():
     limits, scales = torch.tensor([2.0]), torch.tensor([2.0], requires_grad=True)
-    t = torch.tensor([[2.0], [-2.0], [2.0], [-2.0]], requires_grad=True)
-    y, _ = Flipped.learnable(t, torch.tensor([[0.0], [0.0], [-3.0], [3.0]]), limits, scales)  # the last two are flipped
-    assert y.flatten().tolist() == [2, -2, -2, 2]
-    asked, labels = [], torch.tensor([1, 1, 2, 2])
+    t = torch.tensor([[2.0], [-2.0]], requires_grad=True)
+    y, _ = Flipped.learnable(t, torch.zeros(2, 1), limits, scales)
+    f, asked, labels = stats.norm.cdf(-1), [], torch.tensor([1, 1])
+    np.testing.assert_allclose(y.detach()[:, 0], [2 * (1 - 2 * f), -2 * (1 - 2 * f)], rtol=1e-6)
 
     def cloud(y):
         asked.append(y.flatten().tolist())
         return torch.tensor([[0.1, 0.2, 9.0], [0.1, 5.0, 0.2]])  # low is answered by class 2, high by 1
 
     answers = Flipped.asked(cloud, y, limits)
-    assert asked == [[-2, 2]] and answers.tolist() == [[0, 1, 0], [0, 0, 1], [0, 0, 1], [0, 1, 0]]
-    right = answers[torch.arange(4), labels]
-    # E[right] = (1 +- (1 - 2 f) t / c) / 2, of which the sign says whether the higher level is right.
-    f = stats.norm.cdf(-1)
-    by_t, by_s = torch.autograd.grad(right.sum(), (t, scales))
-    np.testing.assert_allclose(by_t[:, 0], np.array([1, 1, -1, -1]) * (1 - 2 * f) / 4, rtol=1e-5)
-    # df / ds = phi(c / s) c / s^2; rows 0 and 3 have E[right] = 1 - f, the others f.
-    assert by_s.item() == pytest.approx(0, abs=1e-6)
-    (by_s,) = torch.autograd.grad(Flipped.asked(cloud, Flipped.learnable(t, 0 * t, limits, scales)[0], limits)[0, 1], scales)
-    assert by_s.item() == pytest.approx(-stats.norm.pdf(1) / 2, rel=1e-4)
+    assert asked == [[-2, 2]]
+    np.testing.assert_allclose(answers.detach().exp(), [[0, 1 - f, f], [0, f, 1 - f]], rtol=1e-5, atol=1e-12)
+    assert Flipped.wrong(answers, labels).item() == pytest.approx(0.5)
+    assert Flipped.wrong(answers, torch.tensor([1, 2])).item() == pytest.approx(f)
+    # -ln P(right): by t the slope of P over P, and by s as f grows, df / ds = phi(c / s) c / s^2.
+    by_t, by_s = torch.autograd.grad(-answers[0, 1], (t, scales), retain_graph=True)
+    assert by_t[0, 0].item() == pytest.approx(-(1 - 2 * f) / 4 / (1 - f), rel=1e-5) and by_t[1, 0] == 0
+    assert by_s.item() == pytest.approx(stats.norm.pdf(1) / 2 / (1 - f), rel=1e-5)
 
 
 def test_what_is_measured_and_what_is_allowed():
@@ -121,7 +119,7 @@ def test_what_is_learned_by_has_the_channels_information():
     f, p = stats.norm.cdf(-1 / 0.8), (t > 0).float().mean().item()
     one = p * (1 - f) + (1 - p) * f
     assert bits.item() == pytest.approx(stats.entropy([one, 1 - one], base=2) - stats.entropy([f, 1 - f], base=2), abs=1e-5)
-    assert set(y.detach().flatten().tolist()) == {-1.0, 1.0}
+    np.testing.assert_allclose(y.detach(), (1 - 2 * f) * t.detach(), rtol=1e-6)
     (gradient,) = torch.autograd.grad(y.sum(), t)
     assert (gradient > 0).all()
 
