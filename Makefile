@@ -50,10 +50,14 @@ figures: .venv/runtime
 attacks: .venv/runtime
 	$(BIN)/python paper_figures.py --figure attacks --output runs/attacks
 
-## Defences of others at equal accuracy, at every cutting point, on the embedded digits; SEEDS of them each.
+## The paper's noise and defences of others at equal accuracy, at every cutting point, over SEEDS seeds; on the embedded digits, or
+## with DIGITS=mnist on all of MNIST; GROUNDS="lenet cifar10" for both networks.
 SEEDS ?= 1
+DIGITS ?= mnist-5k
+GROUNDS ?= lenet
 defences: .venv/runtime
-	$(BIN)/python paper_figures.py --figure defences --seeds $(SEEDS) --output runs/defences --points runs/defences/points
+	$(BIN)/python paper_figures.py --figure defences --seeds $(SEEDS) --dataset $(DIGITS) --grounds $(GROUNDS) \
+		--data-root $(DATA_ROOT) --output runs/defences --points runs/defences/points
 
 # Steps 1 to 3 of the task $(1), which is called $(2), in runs/$(1).
 define steps

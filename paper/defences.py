@@ -11,7 +11,7 @@ from paper.grounds import ATTACKS, GROUNDS, Ground
 from paper.points import task_point
 from shredder.attack.step import Arguments as Attack
 
-QUICK = ("isotropic", "randomised-response")
+QUICK, QUICK_ATTACKS = ("isotropic", "randomised-response"), ("trained", "member")
 # Results of step 1 that are columns.
 LEARNED = ("level", "held-out accuracy", "bits at most, held-out")
 Rows = list[dict[str, Any]]
@@ -108,17 +108,19 @@ DEFENCES = {
 def figure_defences(args: Any) -> Rows:
     """Each defence at each cutting point of `args.cuts`, over `args.seeds` seeds; of answers there is nothing to draw.
 
-    All of a seed comes before the next one, so that an interrupted table is whole for some seeds.
+    All of a seed comes before the next one, so that an interrupted table is whole for some seeds. Secrets beside the private
+    label are read under the first.
     """
     rows = []
     for seed in range(args.seed, args.seed + (1 if args.quick else args.seeds)):
         for network in args.grounds:
-            rows += of_ground(dataclasses.replace(args, seed=seed), network)
+            attacks = ATTACKS if seed == args.seed else tuple(name for name in ATTACKS if name != "secrets")
+            rows += of_ground(dataclasses.replace(args, seed=seed), network, QUICK_ATTACKS if args.quick else attacks)
     return rows
 
 
-def of_ground(args: Any, network: str) -> Rows:
-    """Rows of a network, for one seed."""
+def of_ground(args: Any, network: str, attacks: tuple[str, ...]) -> Rows:
+    """Rows of a network, for one seed and these attacks."""
     ground, rows, answered_by = GROUNDS[network], [], {}
     cuts = ("relu5",) if args.quick else [cut for cut in ground.targets if {cut, "all"} & set(args.cuts)]
     for cut in cuts:
@@ -133,7 +135,7 @@ def of_ground(args: Any, network: str) -> Rows:
                     answered_by[dataset] = answers.network_answers(ground.task, ground.public_labels, dataset, args.data_root)
                 rows.append(row | answered(defence, answered_by[dataset], ground.targets[cut]))
             else:
-                rows.append(row | point_of(args, ground, name, cut, dataset))
+                rows.append(row | point_of(args, ground, name, cut, dataset, attacks))
     return rows
 
 
@@ -145,7 +147,7 @@ def answered(defence: Defence, rows: dict[str, answers.Answers], target: float) 
         return {"unreached": str(error)}
 
 
-def point_of(args: Any, ground: Ground, name: str, cut: str, dataset: str) -> dict[str, Any]:
+def point_of(args: Any, ground: Ground, name: str, cut: str, dataset: str, attacks: tuple[str, ...]) -> dict[str, Any]:
     """Columns of a defence at a cutting point: steps 1 and 2, attacks, and Fisher information."""
     defence, target, more = DEFENCES[name], ground.targets[cut], {}
     flags = {"dataset": dataset, "public_labels": ground.public_labels, "cutting_point": cut, "min_accuracy": target}
@@ -158,10 +160,10 @@ def point_of(args: Any, ground: Ground, name: str, cut: str, dataset: str) -> di
         if "unreached" in more:
             return {"unreached": more["unreached"]}
         flags["weights"] = more.pop("weights")
-    few = {"attacks": ATTACKS[:2], "epochs": 5} if args.quick else {"attacks": ATTACKS, **ground.attacks[dataset, cut]}
+    how_long = {"epochs": 5} if args.quick else ground.attacks[dataset, cut]
     attack = Attack(
         dataset=dataset, data_root=args.data_root, weights=flags.get("weights"), seed=args.seed, device=args.device,
-        ceilings=args.points / "ceilings", **few,
+        ceilings=args.points / "ceilings", attacks=attacks, **how_long,
     )  # fmt: skip
     # Step 2 is for the estimate alone, which no row rests on.
     point = task_point(args, ground.task, attack, n_splits=0, learn=flags, n_samples=200, judged_on=200)

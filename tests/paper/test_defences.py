@@ -46,7 +46,8 @@ def test_every_defence_cut_and_seed_has_a_row(tmp_path, monkeypatch):
     assert len(made) == len(learned) * len(cuts) * 2 and len(rows) == len(DEFENCES) * len(cuts) * 2
     # All of a seed before the next.
     assert [seed for seed, *_ in made] == [3] * (len(made) // 2) + [4] * (len(made) // 2)
-    for _, task, attack, learn in made:
+    for seed, task, attack, learn in made:
+        assert ("secrets" in attack.attacks) == (seed == 3) and "reconstruction" in attack.attacks
         assert task == "lenet" and learn["method"] in METHODS and learn["dataset"] == attack.dataset == "mnist-5k"
         assert learn["min_accuracy"] <= cuts[learn["cutting_point"]] and learn.get("weights") == attack.weights
     assert {(how.cutting_point, how.seed) for how in retrained} == {(cut, seed) for cut in cuts for seed in (3, 4)}
@@ -55,7 +56,7 @@ def test_every_defence_cut_and_seed_has_a_row(tmp_path, monkeypatch):
 
 
 def test_what_is_compared_on_all_of_mnist_and_on_photographs(tmp_path, monkeypatch):
-    monkeypatch.setattr(defences, "point_of", lambda args, ground, name, cut, dataset: {"unreached": "fake"})
+    monkeypatch.setattr(defences, "point_of", lambda args, ground, name, cut, dataset, attacks: {"unreached": "fake"})
     asked = []
     monkeypatch.setattr(
         defences.answers, "network_answers", lambda task, labels, dataset, root: asked.append((task, labels, dataset))
