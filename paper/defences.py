@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from paper import answers, nopeek
 from paper.attacked import AT_LEAST, table_at
-from paper.grounds import ATTACKS, GROUNDS, Ground
+from paper.grounds import ATTACKS, GROUNDS, SECRETS_OF, Ground
 from paper.points import task_point
 from shredder.attack.step import Arguments as Attack
 
@@ -108,19 +108,17 @@ DEFENCES = {
 def figure_defences(args: Any) -> Rows:
     """Each defence at each cutting point of `args.cuts`, over `args.seeds` seeds; of answers there is nothing to draw.
 
-    All of a seed comes before the next one, so that an interrupted table is whole for some seeds. Secrets beside the private
-    label are read under the first.
+    All of a seed comes before the next one, so that an interrupted table is whole for some seeds.
     """
     rows = []
     for seed in range(args.seed, args.seed + (1 if args.quick else args.seeds)):
         for network in args.grounds:
-            attacks = ATTACKS if seed == args.seed else tuple(name for name in ATTACKS if name != "secrets")
-            rows += of_ground(dataclasses.replace(args, seed=seed), network, QUICK_ATTACKS if args.quick else attacks)
+            rows += of_ground(dataclasses.replace(args, seed=seed), network, SECRETS_OF if seed == args.seed else ())
     return rows
 
 
-def of_ground(args: Any, network: str, attacks: tuple[str, ...]) -> Rows:
-    """Rows of a network, for one seed and these attacks."""
+def of_ground(args: Any, network: str, secrets_of: tuple[str, ...]) -> Rows:
+    """Rows of a network, for one seed. Secrets beside the private label are read of the defences that are named."""
     ground, rows, answered_by = GROUNDS[network], [], {}
     cuts = ("relu5",) if args.quick else [cut for cut in ground.targets if {cut, "all"} & set(args.cuts)]
     for cut in cuts:
@@ -135,6 +133,7 @@ def of_ground(args: Any, network: str, attacks: tuple[str, ...]) -> Rows:
                     answered_by[dataset] = answers.network_answers(ground.task, ground.public_labels, dataset, args.data_root)
                 rows.append(row | answered(defence, answered_by[dataset], ground.targets[cut]))
             else:
+                attacks = QUICK_ATTACKS if args.quick else (*ATTACKS, *(["secrets"] if name in secrets_of else []))
                 rows.append(row | point_of(args, ground, name, cut, dataset, attacks))
     return rows
 

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-# What is read of every defence. The image is guessed by optimisation as well.
-ATTACKS = ("trained", "member", "averaging", "rounding", "reconstruction", "secrets")
+# What is read of every defence; other secrets of some under the first seed, for they take as long as all the rest.
+ATTACKS = ("trained", "member", "averaging", "rounding", "reconstruction")
+SECRETS_OF = ("none", "fresh", "flipped", "isotropic")
 
 
 class Ground(NamedTuple):
@@ -74,12 +75,13 @@ _BIT = {"directions": 1, "hidden_units": 64, "learning_rate": 3e-3}
 CIFAR10 = Ground(
     task="cifar10",
     public_labels="animal",
-    targets={"pool6": 0.976, "relu2": 0.95},
+    targets={"pool6": 0.976, "relu2": 0.88},
     datasets=("cifar10", "cifar10"),
     attacks={("cifar10", "pool6"): {"epochs": 8}, ("cifar10", "relu2"): {"images": 5000, "epochs": 8}},
     flags={
         ("fresh", "pool6"): _BIT | {"directions": 64}, ("flipped", "pool6"): _BIT,
-        ("flipped", "relu2"): _BIT | {"epochs": 16, "min_epochs": 8},
+        # A step of all 14,400 weights of a hidden unit moves it as far as larger steps of fewer do.
+        ("flipped", "relu2"): _BIT | {"learning_rate": 2e-4, "images": 20_000},
     },
     left_out={"pool6": ("nopeek",), "relu2": ("v1", "v2", "v3", "fresh", "pac", "cloak", "nopeek")},
 )  # fmt: skip
