@@ -135,24 +135,33 @@ def gathered(value: Any) -> list[Any]:
     """What each process brings, in the order of ranks, as JSON has it."""
     if world() == 1:
         return [value]
+    import torch.distributed as dist
+
     own = torch.frombuffer(bytearray(json.dumps(value).encode()), dtype=torch.uint8)
-    return [json.loads(bytes(text.numpy())) for text in gathered_rows(own)]
+    with _talk():
+        lengths = [torch.zeros(1, dtype=torch.int64) for _ in range(world())]
+        dist.all_gather(lengths, torch.tensor([len(own)]))
+        texts = [own if sender == rank() else own.new_empty(int(n)) for sender, n in enumerate(lengths)]
+        for sender, text in enumerate(texts):
+            dist.broadcast(text, sender)
+    return [json.loads(bytes(text.numpy())) for text in texts]
 
 
-def gathered_rows(own: Tensor) -> list[Tensor]:
-    """Of each process its tensor, (n of its own, ...), in the order of ranks; on the processor."""
-    own = own.detach().cpu().contiguous()
+def exchanged(own: Sequence[Tensor]) -> list[list[Tensor]]:
+    """Of each process its tensors, in the order of ranks; on the processor. Numbers and shapes are each process's own."""
+    own = [tensor.detach().cpu().contiguous() for tensor in own]
     if world() == 1:
         return [own]
     import torch.distributed as dist
 
+    kinds = gathered([(str(tensor.dtype).removeprefix("torch."), tensor.shape) for tensor in own])
+    found = [[torch.empty(shape, dtype=getattr(torch, dtype)) for dtype, shape in theirs] for theirs in kinds]
+    found[rank()] = own
     with _talk():
-        lengths = [torch.zeros(1, dtype=torch.int64) for _ in range(world())]
-        dist.all_gather(lengths, torch.tensor([len(own)]))
-        found = [own if sender == rank() else own.new_empty(int(n), *own.shape[1:]) for sender, n in enumerate(lengths)]
-        for sender, tensor in enumerate(found):
-            if tensor.numel():
-                dist.broadcast(tensor, sender)
+        for sender, tensors in enumerate(found):
+            for tensor in tensors:
+                if tensor.numel():
+                    dist.broadcast(tensor, sender)
     return found
 
 
