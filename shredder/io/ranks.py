@@ -43,6 +43,20 @@ _alone = False
 _divided = 0  # how often work was divided: every process comes to the same number
 
 
+class _OfOwnWork:
+    """The output of a process that is not the first: what it prints of work that is all its own; the rest all would print."""
+
+    def __init__(self, stream: Any):
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """As of any stream."""
+        return self._stream.write(text) if _alone else len(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
 @contextlib.contextmanager
 def joined() -> Iterator[None]:
     """Inside the block this process is one of those that `torchrun` has started; alone where it has not."""
@@ -59,8 +73,8 @@ def joined() -> Iterator[None]:
     if torch.cuda.is_available():  # each has a device of its own where there are enough
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", rank)) % torch.cuda.device_count())
     _run = _Run(dist.PrefixStore("taken", store), rank, world)
-    if rank:  # what is printed is the first one's; errors go to stderr
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+    if rank:
+        sys.stdout = _OfOwnWork(sys.stdout)
     try:
         yield
         dist.destroy_process_group()
@@ -129,6 +143,11 @@ def wait() -> None:
 
         with _talk():
             dist.barrier()
+
+
+def of_first(value: Any) -> Any:
+    """What the first process has, as JSON has it where there are several."""
+    return gathered(None if rank() else value)[0]
 
 
 def gathered(value: Any) -> list[Any]:

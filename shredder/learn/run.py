@@ -13,7 +13,7 @@ from shredder.io.files import csv_table, write_together
 from shredder.io.record import RECORD, Record, report
 from shredder.io.terminal import progress
 from shredder.learn.learner import CURVES, LOG, Learner, Settings
-from shredder.learn.shares import Share, joined, names, remove, shares
+from shredder.learn.shares import ONLY, Share, joined, names, remove, shares
 from shredder.noise.load import names_of_files
 
 LOGS = ("training.csv", "curves.csv")
@@ -60,7 +60,7 @@ def learned(begin: Callable[[Settings, np.random.Generator], Learner], settings:
     return learning
 
 
-def learn(learning: Learner, folder: Path, key: str, share: Share = Share()) -> None:
+def learn(learning: Learner, folder: Path, key: str, share: Share = ONLY) -> None:
     """Run `learning` to its end, continuing from the checkpoint in `folder` where there is one, and keeping one as it goes.
 
     Parameters

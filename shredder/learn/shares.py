@@ -37,6 +37,10 @@ class Share(NamedTuple):
         return replace(whole, members=last - first)
 
 
+# Of a learning that is not divided.
+ONLY = Share()
+
+
 def shares(settings: Settings) -> list[Share]:
     """As few as there can be of at most `settings.parallel` members each."""
     of = -(-settings.members // settings.parallel)

@@ -34,8 +34,8 @@ class Arguments(MethodArguments, TaskArguments):
     members: Annotated[int | None, arg(aliases=["--collection"])] = None
     """Tensors or distributions to collect; of fresh noise there is one. Default: 20."""
     parallel: int | None = None
-    """Members learned side by side, at most: a share, whose generator comes from seed and number. Processes that torchrun starts
-    divide shares. Fewer members at once take longer each."""
+    """Members learned side by side, at most: a share. Processes that torchrun starts divide shares; fewer members at once take
+    longer each."""
     epochs: int | None = None
     """Epochs after which a member that was not accepted is given up."""
     min_epochs: int | None = None
