@@ -1,22 +1,16 @@
 """The numbers of each figure and table, as rows: mappings with the columns of its CSV file."""
 
 import math
-import statistics
-import time
 from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-import torch
 
-from models import alexnet, lenet
+from models import alexnet
 from paper import published
 from paper.points import alexnet_point, lenet_point
-from shredder.inputs.digits import load_digits, to_network_input
-from shredder.inputs.images import to_imagenet_input
-from shredder.io import kept, ranks
-from shredder.io.record import key
-from shredder.split import SplitNetwork
+from paper.profiles import profile
+from shredder.io import ranks
 
 # Error of a guess among ten digits, in %.
 GUESSING = 90.0
@@ -270,39 +264,3 @@ def information(point: dict[str, Any], prefix: str = "") -> dict[str, float]:
         "spread (nats)": math.hypot(before.std(ddof=1), after.std(ddof=1)),
         "information lost (%)": 100 * (1 - after.mean() / before.mean()),
     }
-
-
-def profile(args: Any, network: str) -> dict[str, dict[str, float]]:
-    """For each cutting point: time of edge and cloud for one image (ms), bytes sent, root mean square of the activations."""
-    images = load_digits("mnist-5k").test_images[:200]
-    images = to_network_input(images) if network == "lenet" else to_imagenet_input(images[:20])
-
-    def milliseconds(half: torch.nn.Module, x: torch.Tensor) -> float:
-        seconds = []
-        for _ in range(20 if args.quick else 200):
-            begin = time.perf_counter()
-            half(x)
-            seconds.append(time.perf_counter() - begin)
-        return 1000 * statistics.median(seconds)
-
-    def make() -> dict[str, dict[str, float]]:
-        found = {}
-        for name, split in split_networks(network).items():
-            activations = split.activations(images)
-            found[name] = {
-                "edge (ms)": milliseconds(split.edge, images[:1]),
-                "cloud (ms)": milliseconds(split.cloud, activations[:1]),
-                "bytes": activations[0].nbytes,
-                "activation": activations.square().mean().sqrt().item(),
-            }
-        return found
-
-    weights = lenet.WEIGHTS[10] if network == "lenet" else alexnet.WEIGHTS["digits"]
-    return kept.once(args.points / f"profile-{network}.kept", key(args, [weights], only=("quick",)), make)
-
-
-def split_networks(network: str) -> dict[str, SplitNetwork]:
-    """The network that answers the digit, at each of its cutting points."""
-    if network == "lenet":
-        return {name: SplitNetwork(lenet.pretrained_lenet(10), name) for name in lenet.CUTTING_POINTS}
-    return {name: SplitNetwork(alexnet.pretrained_alexnet("digits"), name) for name in alexnet.CUTTING_POINTS}
