@@ -54,7 +54,7 @@ def test_two_processes_write_the_bits_of_one(one_and_two):
     same = [path for path in written if path.suffix == ".npy" or path.name in ("training.csv", "curves.csv", "draws.csv")]
     assert len(same) == 2 * 3 + 6
     assert [path for path in same if (one / path).read_bytes() != (two / path).read_bytes()] == []
-    for name in ("reconstruction.csv", "secrets.csv", "attacks.csv"):
+    for name in ("reconstruction.csv", "attacks.csv"):
         assert rows(one / "attacks" / name) == rows(two / "attacks" / name)
     assert [results(one / name) == results(two / name) for name in ("noise", "mapped", "sample", "attacks")] == [True] * 4
     assert "in each of 2 processes" in json.loads((two / "noise" / "run.json").read_text())["device"]
