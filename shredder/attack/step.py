@@ -122,7 +122,7 @@ def setting_of(system: System, channel: Channel, train: Images, test: Images, ke
     )
     n, private = held_out(len(known.signal)), None
     if split := system.private_split:
-        private = split, torch.cat([activations for _, _, activations in edge_pass(split, test)])
+        private = split, torch.cat([activations for _, _, activations in edge_pass(split, test, pixels=False)])
     budget = Budget(args.epochs, args.seconds_per_attack)
     learning, judging = known.rows(slice(n, None)), known.rows(slice(n))
     examples = examples_of(system, train, n)

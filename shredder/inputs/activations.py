@@ -26,16 +26,19 @@ _BYTES_IN_MEMORY = 4 * 2**30
 _BATCHES_BETWEEN_NOTES = 200
 
 
-def edge_pass(split: SplitNetwork, images: Images, first: int = 0) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+def edge_pass(
+    split: SplitNetwork, images: Images, first: int = 0, pixels: bool = True
+) -> Iterator[tuple[Tensor, Tensor | None, Tensor]]:
     """Rows (b,), images (b, *input shape) and activations (b, *activation shape), batch by batch from row `first` on.
 
-    Several processes compute a batch each at a time, and all of them get all.
+    Several processes compute a batch each at a time, and all of them get all: without `pixels` none of the images, which may be
+    many times larger than what is sent.
     """
     with progress(len(images), initial=first, unit="image", desc="edge") as bar:
-        found = (_computed if ranks.world() == 1 else _divided)(split, images, first)
+        found = _computed(split, images, first) if ranks.world() == 1 else _divided(split, images, first, pixels)
         for rows, some, activations in found:
-            yield rows, some, activations
-            bar.update(len(some))
+            yield rows, some if pixels else None, activations
+            bar.update(len(rows))
 
 
 def _computed(split: SplitNetwork, images: Images, first: int, every: slice = slice(None)) -> Iterator[tuple]:
@@ -43,11 +46,12 @@ def _computed(split: SplitNetwork, images: Images, first: int, every: slice = sl
         yield rows, some, split.activations(some)
 
 
-def _divided(split: SplitNetwork, images: Images, first: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+def _divided(split: SplitNetwork, images: Images, first: int, pixels: bool) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     world, own = ranks.world(), _computed(split, images, first, slice(ranks.rank(), None, ranks.world()))
     images.unreadable[:] = unreadable = [row for row in images.unreadable if row < first]
     for _ in range(first, len(images), world * images.batch_size):
-        batch = next(own, ())  # of the last round not every process has one
+        rows, some, *activations = next(own, (None, None))  # of the last round not every process has one
+        batch = [rows, some if pixels else rows, *activations] if activations else []
         of_each = ranks.gathered(images.unreadable[len(unreadable) :]), ranks.exchanged(batch)
         for theirs, found in zip(*of_each, strict=True):
             unreadable = images.unreadable[:] = [*unreadable, *theirs]
@@ -121,7 +125,7 @@ def cached_activations(
     n, unreadable, digest = _noted(note, key, images, rows_kept) if writes else (0, [], None)
     n, images.unreadable[:] = ranks.gathered((n, unreadable))[0]
 
-    for batch, (rows, _, activations) in enumerate(edge_pass(split, images, n + len(images.unreadable)), start=1):
+    for batch, (rows, _, activations) in enumerate(edge_pass(split, images, n + len(images.unreadable), pixels=False), start=1):
         if writes or not mapped:
             rows_kept[n : n + len(rows)] = activations
         if writes:

@@ -157,7 +157,7 @@ def judges(system: System, channel: Channel, images: Images, original: Tensor) -
     labels = system.labels.public(classes).to(original.device)
     found = {"public": Judged(system.split, sent_of(channel, original), labels)}
     if split := system.private_split:
-        own = torch.cat([activations for _, _, activations in edge_pass(split, images)])[: len(original)]
+        own = torch.cat([activations for _, _, activations in edge_pass(split, images, pixels=False)])[: len(original)]
         found["private"] = Judged(split, sent_of(channel, own), system.private_of(classes).to(own.device))
     return found
 
