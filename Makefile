@@ -93,6 +93,8 @@ bench: .venv/development
 	$(BIN)/python -m benchmarks.bracket
 	$(BIN)/python -m benchmarks.attacking
 	$(BIN)/python -m benchmarks.epochs
+	$(BIN)/python -m benchmarks.ranks --data-root $(DATA_ROOT)
+	$(BIN)/python -m benchmarks.scaling
 	$(BIN)/python -m benchmarks.startup
 	@test ! -f runs/alexnet/figures/run.json || $(BIN)/python -m benchmarks.steps
 

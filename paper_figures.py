@@ -17,7 +17,7 @@ from typing import Literal
 
 from paper import attack_tables, attacked, defence_files, defences, plots, published, rows
 from shredder import figures
-from shredder.io import folders
+from shredder.io import folders, ranks
 from shredder.io.cli import InputError, in_float32, require_at_least, script
 from shredder.io.device import with_float64
 from shredder.io.files import csv_table, write_together
@@ -105,6 +105,8 @@ def main(args: Arguments) -> None:
     for name in [name for name in FIGURES if name in args.figure or ("all" in args.figure and name not in BEYOND)]:
         begin, (make, draw) = time.perf_counter(), FIGURES[name]
         of_figure = make(args)
+        if ranks.rank():  # the first process draws what all have made
+            continue
         if not of_figure:
             raise InputError(f"--figure {name}: no point was reached, so that nothing is to be drawn; see above")
         columns = list(dict.fromkeys(column for row in of_figure for column in row))
@@ -118,6 +120,8 @@ def main(args: Arguments) -> None:
         write_together(written)
         files |= written
         seconds[f"{title} (s)"] = time.perf_counter() - begin
+    if ranks.rank():
+        return
     record.write(args.output / "run.json", files, seconds)
     report(args.output, seconds)
 

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from shredder.inputs.images import Images, held_out
-from shredder.io import folders
+from shredder.io import folders, ranks
 from shredder.io.cli import InputError, in_float32, require_at_least, script
 from shredder.io.device import device_of
 from shredder.io.record import Record, report
@@ -124,7 +124,8 @@ def main(args: Arguments) -> None:
     files = [task.labels[name].weights().name for name in task.pretraining]
     records = [Path(name).with_suffix(".json").name for name in files]
     with folders.claimed(args.output, files, records):
-        _run(task, args)
+        if not ranks.rank():  # the first process trains: there is nothing to divide
+            _run(task, args)
 
 
 @in_float32

@@ -24,6 +24,8 @@ from ite.arrays import as_array, as_tensor, centre_of, extremes_of, unit_of
 # What the estimators work with; bytes, and where products are computed.
 MEMORY_LIMIT = 10**9
 DEVICE = "cpu"
+# Of torch.distributed, on the processor: its processes, which all call the same estimators, divide the queries.
+GROUP = None
 
 # Up to so many columns a tree is faster, on Gaussian points, which are hard for it (benchmarks/neighbors.py).
 TREE_COLUMNS = 8
@@ -86,10 +88,35 @@ def knn_distances(
             raise ValueError(f"points are on {places[0]}, queries on {places[1]}; expected them in one place")
         device = device or points.device
     elif tree_is_faster(*points.shape) and 16 * points.size <= memory_limit:
-        return np.vstack([distances for distances, _ in tree_search(points, k, own, queries, norm=2)])
+        part, found = own_part(len(queries)), [np.empty((0, k))]
+        if part.start < part.stop:
+            found += [distances for distances, _ in tree_search(points, k, own, queries[part], norm=2)]
+        return of_all(np.vstack(found), part, len(queries))
     with torch.device("cpu"):  # whatever torch's default is
-        ranking = _Ranking(points, queries, k, own, memory_limit, torch.device(device or DEVICE))
-        return ranking.distances().cpu().numpy()
+        ranking, part = _Ranking(points, queries, k, own, memory_limit, torch.device(device or DEVICE)), own_part(len(queries))
+        return of_all(ranking.distances(part).cpu().numpy(), part, len(queries))
+
+
+def own_part(n: int) -> slice:
+    """Which of `n` queries are this process's: all, unless there is a `GROUP`."""
+    if GROUP is None:
+        return slice(0, n)
+    import torch.distributed as dist
+
+    rank, size = dist.get_rank(GROUP), dist.get_world_size(GROUP)
+    return slice(n * rank // size, n * (rank + 1) // size)
+
+
+def of_all(found: np.ndarray, part: slice, n: int) -> np.ndarray:
+    """What the processes of `GROUP` have found of their parts of `n` queries, float64 (n, k); to add 0 changes no bit."""
+    if GROUP is None:
+        return found
+    import torch.distributed as dist
+
+    together = torch.zeros(n, found.shape[1], dtype=torch.float64, device="cpu")
+    together[part] = torch.from_numpy(found)
+    dist.all_reduce(together, group=GROUP)
+    return together.numpy()
 
 
 def tree_is_faster(n: int, d: int) -> bool:
@@ -147,10 +174,10 @@ class _Ranking:
         self.centre, self.unit = torch.from_numpy(centre).to(self.home), unit_of(np.abs(extremes).max())
         self.n_others = len(points) - own
 
-    def distances(self) -> Tensor:
-        """Ascending, float64 (m, k)."""
+    def distances(self, part: slice) -> Tensor:
+        """Of a part of the queries, ascending, float64 (m, k)."""
         squared = torch.empty(len(self.queries), self.k, dtype=torch.float64, device=self.home)
-        rows = self._numbers(len(self.queries))
+        rows = self._numbers(len(self.queries))[part]
         n, d = self.points.shape
         exact = float32_is_exact(self.device)
         basis_fits = 8 * 8 * d * _BASIS <= self.memory_limit  # eight times, while it is made
@@ -163,7 +190,7 @@ class _Ranking:
             if self.own:
                 every[row] = torch.inf
             squared[row] = every.topk(self.k, largest=False).values
-        return self.unit * squared.sqrt()
+        return self.unit * squared[part].sqrt()
 
     def _basis(self) -> Tensor:
         """Orthonormal columns (d, _BASIS) that span the largest principal components of a few points; float64."""
@@ -178,6 +205,8 @@ class _Ranking:
         With a basis, scores are lower bounds; once they leave most queries of a tile uncertain, the rest are not tried.
         """
         certain = torch.zeros(len(rows), dtype=torch.bool, device=self.home)
+        if not len(rows):
+            return certain
         n_candidates = min(self.n_others, self.k + (_CANDIDATES_BEYOND_K if basis is None else _CANDIDATES_IN_BASIS))
         # A quarter of the memory each for the rows of a tile and for its scores.
         tile_rows = max(2, self.memory_limit // (4 * dtype.itemsize * self.points.shape[1]))

@@ -2,6 +2,8 @@
 
 import csv
 import dataclasses
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from models.lenet import CUTTING_POINTS
 from paper.points import alexnet_point, lenet_point
 from shredder.attack.run import QUERIES
 from shredder.attack.step import Arguments as Attack
+from shredder.io import ranks
 
 # Methods as they are learned, and the draws of each that are attacked; at earlier cutting points only the first.
 LENET = {
@@ -67,10 +70,13 @@ Rows = list[dict[str, Any]]
 def figure_attacks(args: Any) -> Rows:
     """LeNet, embedded digits, where digit > 5 is public and the digit private; then AlexNet's images; over several seeds."""
     seeds = range(args.seed, args.seed + (1 if args.quick else args.seeds))
-    return [row | {"seed": seed} for seed in seeds for row in _of_seed(dataclasses.replace(args, seed=seed))]
+    points = [(row | {"seed": seed}, point) for seed in seeds for row, point in _of_seed(dataclasses.replace(args, seed=seed))]
+    found = ranks.each(lambda number: seen(points[number][1]()), range(len(points)))
+    return [{**row, **columns, "seed": row["seed"]} for (row, _), columns in zip(points, found, strict=True)]
 
 
-def _of_seed(args: Any) -> Rows:
+def _of_seed(args: Any) -> list[tuple[dict[str, Any], Callable[[], dict[str, Any]]]]:
+    """What each row is of, and what makes its point."""
     rows = []
     cutting_points = ("relu5",) if args.quick else tuple(CUTTING_POINTS)[::-1]
     for cutting_point in cutting_points if "lenet" in args.networks else ():
@@ -81,13 +87,12 @@ def _of_seed(args: Any) -> Rows:
             settings |= AT_CUT[cutting_point][method]
             for draw in draws if cutting_point == "relu5" and not args.quick else draws[:1]:
                 row = {"network": "lenet", "method": method, "draw": draw, "cutting point": cutting_point}
-                rows.append(
-                    row | seen(lenet_point(args, draw=draw, attack=lenet_attack(args, cutting_point, draw), **settings))
-                )
+                attack = lenet_attack(args, cutting_point, draw)
+                rows.append((row, partial(lenet_point, args, draw=draw, attack=attack, **settings)))
     for method, (learn, draw) in ALEXNET.items() if "alexnet" in args.networks and not args.quick else ():
         attack = Attack(draw=draw, seed=args.seed, device=args.device)
         row = {"network": "alexnet", "method": method, "draw": draw, "cutting point": "pool5"}
-        rows.append(row | seen(alexnet_point(args, draw=draw, attack=attack, **(ALEXNET_LEARN | learn))))
+        rows.append((row, partial(alexnet_point, args, draw=draw, attack=attack, **(ALEXNET_LEARN | learn))))
     return rows
 
 

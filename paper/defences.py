@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from functools import partial
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -10,6 +11,7 @@ from paper.attacked import AT_LEAST, table_at
 from paper.grounds import ATTACKS, GROUNDS, SECRETS_OF, Ground
 from paper.points import task_point
 from shredder.attack.step import Arguments as Attack
+from shredder.io import ranks
 
 QUICK, QUICK_ATTACKS = ("isotropic", "randomised-response"), ("trained", "member")
 # Results of step 1 that are columns.
@@ -114,11 +116,17 @@ def figure_defences(args: Any) -> Rows:
     for seed in range(args.seed, args.seed + (1 if args.quick else args.seeds)):
         for network in args.grounds:
             rows += of_ground(dataclasses.replace(args, seed=seed), network, SECRETS_OF if seed == args.seed else ())
-    return rows
+    columns = ranks.each(lambda number: rows[number][1](), range(len(rows)))
+    return [row | of_row for (row, _), of_row in zip(rows, columns, strict=True)]
 
 
-def of_ground(args: Any, network: str, secrets_of: tuple[str, ...]) -> Rows:
-    """Rows of a network, for one seed. Secrets beside the private label are read of the defences that are named."""
+def of_ground(
+    args: Any, network: str, secrets_of: tuple[str, ...]
+) -> list[tuple[dict[str, Any], Callable[[], dict[str, Any]]]]:
+    """What rows of a network are of, for one seed, and what makes their columns.
+
+    Secrets beside the private label are read of the defences that are named.
+    """
     ground, rows, answered_by = GROUNDS[network], [], {}
     cuts = ("relu5",) if args.quick else [cut for cut in ground.targets if {cut, "all"} & set(args.cuts)]
     for cut in cuts:
@@ -131,10 +139,10 @@ def of_ground(args: Any, network: str, secrets_of: tuple[str, ...]) -> Rows:
             if defence.answer:
                 if dataset not in answered_by:
                     answered_by[dataset] = answers.network_answers(ground.task, ground.public_labels, dataset, args.data_root)
-                rows.append(row | answered(defence, answered_by[dataset], ground.targets[cut]))
+                rows.append((row, partial(answered, defence, answered_by[dataset], ground.targets[cut])))
             else:
                 attacks = QUICK_ATTACKS if args.quick else (*ATTACKS, *(["secrets"] if name in secrets_of else []))
-                rows.append(row | point_of(args, ground, name, cut, dataset, attacks))
+                rows.append((row, partial(point_of, args, ground, name, cut, dataset, attacks)))
     return rows
 
 

@@ -1,22 +1,16 @@
 """The numbers of each figure and table, as rows: mappings with the columns of its CSV file."""
 
 import math
-import statistics
-import time
 from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-import torch
 
-from models import alexnet, lenet
+from models import alexnet
 from paper import published
 from paper.points import alexnet_point, lenet_point
-from shredder.inputs.digits import load_digits, to_network_input
-from shredder.inputs.images import to_imagenet_input
-from shredder.io import kept
-from shredder.io.record import key
-from shredder.split import SplitNetwork
+from paper.profiles import profile
+from shredder.io import ranks
 
 # Error of a guess among ten digits, in %.
 GUESSING = 90.0
@@ -41,18 +35,28 @@ def reached(point: dict[str, Any], name: str) -> bool:
     return "unreached" not in point
 
 
+def flat(parts: Iterable[Rows]) -> Rows:
+    """Rows of all parts."""
+    return [row for rows in parts for row in rows]
+
+
 def figure_5(args: Any) -> Rows:
     """Learning with alpha = 0 and with the default; in quick runs of LeNet alone."""
-    rows = []
-    for network in ("lenet",) if args.quick else args.networks:
-        for run, alpha in (("alpha = 0", 0.0), ("Shredder", LENET_ALPHA if network == "lenet" else None)):
-            if network == "lenet":
-                point = lenet_point(args, alpha=alpha, max_accuracy_loss=targets(args)[alpha])
-            else:
-                point = alexnet_point(args, alpha=alpha, epochs=10, min_epochs=9, min_accuracy=0.0, scale=8.0)
-            if reached(point, f"figure 5, {network}, {run}"):
-                rows += [{"network": network, "run": run} | row for row in by_iteration(point)]
-    return rows
+
+    def rows(of: tuple[str, str]) -> Rows:
+        network, run = of
+        if network == "lenet":
+            alpha = 0.0 if run == "alpha = 0" else LENET_ALPHA
+            point = lenet_point(args, alpha=alpha, max_accuracy_loss=targets(args)[alpha])
+        else:
+            alpha = 0.0 if run == "alpha = 0" else None
+            point = alexnet_point(args, alpha=alpha, epochs=10, min_epochs=9, min_accuracy=0.0, scale=8.0)
+        if not reached(point, f"figure 5, {network}, {run}"):
+            return []
+        return [{"network": network, "run": run} | row for row in by_iteration(point)]
+
+    networks = ("lenet",) if args.quick else args.networks
+    return flat(ranks.each(rows, [(network, run) for network in networks for run in ("alpha = 0", "Shredder")]))
 
 
 def by_iteration(point: dict[str, Any]) -> Iterable[dict[str, float]]:
@@ -90,17 +94,20 @@ def figure_6(args: Any) -> Rows:
 
 def figure_7(args: Any) -> Rows:
     """A sweep over alpha, with the accuracy that members may miss."""
-    rows = []
-    for alpha, may_miss in targets(args).items():
-        if args.quick and alpha not in (0.0, LENET_ALPHA, 3e-3):
-            continue
+
+    def of_alpha(alpha: float) -> Rows:
+        may_miss = targets(args)[alpha]
         point = lenet_point(args, alpha=alpha, max_accuracy_loss=may_miss)
         if not reached(point, f"figure 7, alpha {alpha}"):
-            continue
+            return []
         lost, spread = accuracy_lost(point)
-        settings = {"alpha": alpha, "accuracy that members may miss (points)": 100 * may_miss}
-        rows.append(settings | {"accuracy lost (points)": lost, "spread of it (points)": spread} | information(point))
-        rows[-1]["information lost, standardised blocks (%)"] = information(point, "standardised ")["information lost (%)"]
+        row = {"alpha": alpha, "accuracy that members may miss (points)": 100 * may_miss}
+        row |= {"accuracy lost (points)": lost, "spread of it (points)": spread} | information(point)
+        return [
+            row | {"information lost, standardised blocks (%)": information(point, "standardised ")["information lost (%)"]}
+        ]
+
+    rows = flat(ranks.each(of_alpha, [alpha for alpha in targets(args) if not args.quick or alpha in (0.0, LENET_ALPHA, 3e-3)]))
     for row in rows:
         row["Pareto front"] = not any(
             other["accuracy lost (points)"] <= row["accuracy lost (points)"]
@@ -116,35 +123,35 @@ def figure_8(args: Any) -> Rows:
 
     In quick runs nothing is learned for AlexNet, whose early activations have 60,000 elements: compute and bytes are measured.
     """
-    rows, few = (
-        [],
-        {"members": 4, "epochs": 20, "min_epochs": 19} if args.quick else {"members": 8, "epochs": 10, "min_epochs": 9},
-    )
-    for network in args.networks:
-        of_network = []
-        for name, found in profile(args, network).items():
-            measured = {"network": network, "cutting point": name, "edge (ms)": found["edge (ms)"]}
-            measured["kilobytes sent"] = found["bytes"] / 1000
-            if args.quick and network == "alexnet":
-                of_network.append(measured)
-                continue
-            for factor in FACTORS[1::2] if args.quick or network == "alexnet" else FACTORS:
-                scale = float(f"{factor * found['activation']:.2g}")
-                settings = {"cutting_point": name, "max_accuracy_loss": 0.05, "scale": scale}
-                point = (
-                    lenet_point(args, n_samples=1000, judged_on=300 if args.quick else None, **few | settings)
-                    if network == "lenet"
-                    else alexnet_point(args, **settings)
-                )
-                if reached(point, f"figure 8, {network}, {name}, scale {scale:g}"):
-                    row = measured | {"scale": scale, "accuracy lost (points)": accuracy_lost(point)[0]}
-                    of_network.append(row | information(point))
-                    break
-        learned = [row for row in of_network if "information lost (nats)" in row]
-        last = {row["cutting point"]: row["information lost (nats)"] for row in learned}.get(name, math.nan)
+    few = {"members": 4, "epochs": 20, "min_epochs": 19} if args.quick else {"members": 8, "epochs": 10, "min_epochs": 9}
+    profiles = {network: profile(args, network) for network in args.networks}
+
+    def loudest(of: tuple[str, str]) -> Rows:
+        network, name = of
+        found = profiles[network][name]
+        measured = {"network": network, "cutting point": name, "edge (ms)": found["edge (ms)"]}
+        measured["kilobytes sent"] = found["bytes"] / 1000
+        if args.quick and network == "alexnet":
+            return [measured]
+        for factor in FACTORS[1::2] if args.quick or network == "alexnet" else FACTORS:
+            scale = float(f"{factor * found['activation']:.2g}")
+            settings = {"cutting_point": name, "max_accuracy_loss": 0.05, "scale": scale}
+            point = (
+                lenet_point(args, n_samples=1000, judged_on=300 if args.quick else None, **few | settings)
+                if network == "lenet"
+                else alexnet_point(args, **settings)
+            )
+            if reached(point, f"figure 8, {network}, {name}, scale {scale:g}"):
+                row = measured | {"scale": scale, "accuracy lost (points)": accuracy_lost(point)[0]}
+                return [row | information(point)]
+        return []
+
+    rows = flat(ranks.each(loudest, [(network, name) for network, of_network in profiles.items() for name in of_network]))
+    for network, of_network in profiles.items():
+        learned = [row for row in rows if row["network"] == network and "information lost (nats)" in row]
+        last = {row["cutting point"]: row["information lost (nats)"] for row in learned}.get(list(of_network)[-1], math.nan)
         for row in learned:
             row["information lost, of the last cutting point's (%)"] = 100 * row["information lost (nats)"] / last
-        rows += of_network
     return rows
 
 
@@ -152,14 +159,15 @@ def figure_9(args: Any) -> Rows:
     """Fig. 9a: distributions, without and with the private term."""
     scales = (0.3, 1.0, 3.0, 10.0)[:: 2 if args.quick else 1]
     flags = {"without private labels": False, "with private labels": True}
-    found = [misread(args, run, scale, private_labels=flag) for run, flag in flags.items() for scale in scales]
+    points = [(run, scale) for run in flags for scale in scales]
+    found = ranks.each(lambda of: misread(args, *of, private_labels=flags[of[0]]), points)
     return [row for row in found if row]
 
 
 def figure_v2_4(args: Any) -> Rows:
     """v2 Fig. 4: self-supervised tensors. Misclassification is normalised by that of guessing; the paper does not say how."""
     scales = (0.1, 0.3, 1.0, 3.0, 20.0)[:: 2 if args.quick else 1]
-    found = [misread(args, "ours", scale, method="self-supervised") for scale in scales]
+    found = ranks.each(lambda scale: misread(args, "ours", scale, method="self-supervised"), scales)
     return [row for row in found if row]
 
 
@@ -187,12 +195,12 @@ def table(args: Any) -> Rows:
     """The row LeNet of v3 Table 3 and of v2 Table 1, and what learning from redrawn noise changes."""
     target = {"max_accuracy_loss": targets(args)[LENET_ALPHA]}
     paper_recipe = {"recipe": "authors"} | target | ({"epochs": 600, "min_epochs": 0} if args.quick else {})
-    points = {
-        "v3, ours": lenet_point(args, alpha=LENET_ALPHA, **target),
-        "v3, ours, --no-learn-redrawn": lenet_point(args, alpha=LENET_ALPHA, no_learn_redrawn=True, **target),
-        "v3, --recipe authors": lenet_point(args, **paper_recipe),
-        "v2, ours": lenet_point(args, method="self-supervised"),
-        "v2, ours, --learn-redrawn": lenet_point(args, method="self-supervised", learn_redrawn=True),
+    points: dict[str, dict[str, Any]] = {
+        "v3, ours": {"alpha": LENET_ALPHA, **target},
+        "v3, ours, --no-learn-redrawn": {"alpha": LENET_ALPHA, "no_learn_redrawn": True, **target},
+        "v3, --recipe authors": paper_recipe,
+        "v2, ours": {"method": "self-supervised"},
+        "v2, ours, --learn-redrawn": {"method": "self-supervised", "learn_redrawn": True},
     }
     rows = [
         {"row": "v3, paper", **published.LENET_V3},
@@ -201,32 +209,35 @@ def table(args: Any) -> Rows:
     ]
     for row in rows:
         row["lost (%)"] = 100 * (1 - row["after (nats)"] / row["before (nats)"])
-    for name, point in points.items():
-        if not reached(point, f"table, {name}"):
-            continue
-        raw, standardised, learned = information(point), information(point, "standardised "), point["learned"]
-        lost, spread = accuracy_lost(point)
-        stored = list((point["folder"] / "noise").glob("*.npy"))
-        rows.append(
-            {
-                "row": name,
-                "before (nats)": raw["before (nats)"],
-                "after (nats)": raw["after (nats)"],
-                "lost (%)": raw["information lost (%)"],
-                "standardised blocks: before (nats)": standardised["before (nats)"],
-                "standardised blocks: after (nats)": standardised["after (nats)"],
-                "standardised blocks: lost (%)": standardised["information lost (%)"],
-                "accuracy lost (points)": lost,
-                "spread of it (points)": spread,
-                "accuracy lost by the tensors themselves (points)": 100
-                * (learned["clean test accuracy"] - learned["average test accuracy"]),
-                "parameters of a member (% of the network's)": 100 * learned["learned parameters of a member"] / N_PARAMETERS,
-                "epochs": learned["average epochs"],
-                "members": learned["members"],
-                "KB": sum(path.stat().st_size for path in stored) / 1000,
-            }
-        )
-    return rows
+    return rows + flat(ranks.each(lambda name: of_table(name, lenet_point(args, **points[name])), list(points)))
+
+
+def of_table(name: str, point: dict[str, Any]) -> Rows:
+    """The row of one of our points; none where it missed its accuracy."""
+    if not reached(point, f"table, {name}"):
+        return []
+    raw, standardised, learned = information(point), information(point, "standardised "), point["learned"]
+    lost, spread = accuracy_lost(point)
+    stored = list((point["folder"] / "noise").glob("*.npy"))
+    return [
+        {
+            "row": name,
+            "before (nats)": raw["before (nats)"],
+            "after (nats)": raw["after (nats)"],
+            "lost (%)": raw["information lost (%)"],
+            "standardised blocks: before (nats)": standardised["before (nats)"],
+            "standardised blocks: after (nats)": standardised["after (nats)"],
+            "standardised blocks: lost (%)": standardised["information lost (%)"],
+            "accuracy lost (points)": lost,
+            "spread of it (points)": spread,
+            "accuracy lost by the tensors themselves (points)": 100
+            * (learned["clean test accuracy"] - learned["average test accuracy"]),
+            "parameters of a member (% of the network's)": 100 * learned["learned parameters of a member"] / N_PARAMETERS,
+            "epochs": learned["average epochs"],
+            "members": learned["members"],
+            "KB": sum(path.stat().st_size for path in stored) / 1000,
+        }
+    ]
 
 
 def accuracy_lost(point: dict[str, Any]) -> tuple[float, float]:
@@ -253,39 +264,3 @@ def information(point: dict[str, Any], prefix: str = "") -> dict[str, float]:
         "spread (nats)": math.hypot(before.std(ddof=1), after.std(ddof=1)),
         "information lost (%)": 100 * (1 - after.mean() / before.mean()),
     }
-
-
-def profile(args: Any, network: str) -> dict[str, dict[str, float]]:
-    """For each cutting point: time of edge and cloud for one image (ms), bytes sent, root mean square of the activations."""
-    images = load_digits("mnist-5k").test_images[:200]
-    images = to_network_input(images) if network == "lenet" else to_imagenet_input(images[:20])
-
-    def milliseconds(half: torch.nn.Module, x: torch.Tensor) -> float:
-        seconds = []
-        for _ in range(20 if args.quick else 200):
-            begin = time.perf_counter()
-            half(x)
-            seconds.append(time.perf_counter() - begin)
-        return 1000 * statistics.median(seconds)
-
-    def make() -> dict[str, dict[str, float]]:
-        found = {}
-        for name, split in split_networks(network).items():
-            activations = split.activations(images)
-            found[name] = {
-                "edge (ms)": milliseconds(split.edge, images[:1]),
-                "cloud (ms)": milliseconds(split.cloud, activations[:1]),
-                "bytes": activations[0].nbytes,
-                "activation": activations.square().mean().sqrt().item(),
-            }
-        return found
-
-    weights = lenet.WEIGHTS[10] if network == "lenet" else alexnet.WEIGHTS["digits"]
-    return kept.once(args.points / f"profile-{network}.kept", key(args, [weights], only=("quick",)), make)
-
-
-def split_networks(network: str) -> dict[str, SplitNetwork]:
-    """The network that answers the digit, at each of its cutting points."""
-    if network == "lenet":
-        return {name: SplitNetwork(lenet.pretrained_lenet(10), name) for name in lenet.CUTTING_POINTS}
-    return {name: SplitNetwork(alexnet.pretrained_alexnet("digits"), name) for name in alexnet.CUTTING_POINTS}

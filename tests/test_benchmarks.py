@@ -7,7 +7,21 @@ import timeit
 import pytest
 
 import ite
-from benchmarks import attacking, bracket, distances, epochs, learning, mutual_information, neighbors, sampling, startup, steps
+from benchmarks import (
+    attacking,
+    bracket,
+    distances,
+    epochs,
+    learning,
+    mutual_information,
+    neighbors,
+    ranks,
+    sampling,
+    scaling,
+    startup,
+    steps,
+)
+from shredder.io.cli import InputError
 
 
 def results_of(path) -> dict[str, float]:
@@ -73,6 +87,37 @@ def test_sampling(tmp_path, quick_digits):
     assert all(value > 0 for value in found.values())
     assert "AlexNet, step 2 as multiple of the bare edge" in found
     assert [path.name for path in tmp_path.iterdir()] == ["sampling.json"]  # what was sampled is gone
+
+
+def test_ranks(tmp_path, monkeypatch):
+    """One of its steps: each starts two processes and torchrun."""
+    usual = ranks.commands
+    monkeypatch.setattr(ranks, "commands", lambda args: {"step 1": usual(args)["step 1"]})
+    ranks.main(ranks.Arguments(members=3, parallel=2, epochs=1, output=tmp_path / "ranks.json"))
+    found = results_of(tmp_path / "ranks.json")
+    one, two = (found[f"step 1, processes: {n} (s)"] for n in (1, 2))
+    assert found["step 1: ratio"] == pytest.approx(one / two, rel=1e-4) and found["step 1: same results"] == "yes"
+    assert [path.name for path in tmp_path.iterdir()] == ["ranks.json"]
+
+
+def test_ranks_says_what_failed(tmp_path):
+    with pytest.raises(InputError, match=r"train_noise\.py .*ended with 2"):
+        ranks.run(["train_noise.py", "--nonsense"], 1, tmp_path)
+
+
+def test_scaling(tmp_path):
+    sizes = {"members": (2, 3), "elements": (8, 16), "learning_rows": (100, 200), "rows": (50, 100), "columns": (10, 20)}
+    scaling.main(scaling.Arguments(**sizes, repeats=1, output=tmp_path / "scaling.json"))
+    found = results_of(tmp_path / "scaling.json")
+    assert len([name for name in found if name.endswith("exponent")]) == 9
+    assert found["MIShannon_DKL: n 100 (s)"] > 0
+
+
+def test_exponents_by_hand():
+    slope, beside = scaling.exponent({10: 3e-3, 100: 0.3, 1000: 30.0})
+    assert slope == pytest.approx(2) and beside == pytest.approx(1)
+    slope, beside = scaling.exponent({1: 1.0, 10: 2.0, 100: 1.0})
+    assert slope == pytest.approx(0) and beside == pytest.approx(2 ** (2 / 3))
 
 
 def test_neighbors(tmp_path, monkeypatch):

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from shredder.attack.networks import Likelihood, Reader, Training, perceptron, train_side_by_side
+from shredder.attack.networks import Likelihood, Reader, Training, perceptron
 from shredder.attack.reading import Reading
+from shredder.attack.rivals import train_side_by_side
 from shredder.attack.setting import Setting
 from shredder.metrics import accuracy
 

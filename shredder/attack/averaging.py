@@ -16,7 +16,9 @@ from shredder.attack import attacks
 from shredder.attack.attacks import Trained, classes, judged, perceptrons, read, side_by_side
 from shredder.attack.networks import Reader, Training, perceptron
 from shredder.attack.reading import Reading
+from shredder.attack.rivals import share_trained
 from shredder.attack.setting import Setting, Side
+from shredder.io import ranks
 
 # Images that are averaged one by one, at most; and elements of all their draws, above which there are fewer.
 _IMAGES = {"learning": 1000, "held_out": 200, "test": 500}
@@ -87,13 +89,18 @@ def _given_means(trained: Trained, held_out: Side, means: dict[str, Tensor]) -> 
 
 def _trained_on_means(setting: Setting, sides: dict[str, Side], means: dict[str, Tensor], q: int, groups: int) -> list[Trained]:
     """Readers that learn from means of as many draws as they are given."""
-    found = []
-    for number, (widths, learning_rate) in enumerate(attacks.READERS[:2][: setting.plans]):
+    plans = attacks.READERS[:2][: setting.plans]
+    trainings, owners = [], [number % ranks.world() for number in range(len(plans))]
+    for number, (widths, learning_rate) in enumerate(plans):
         rng = setting.rng("averaging", q, number)
         network = Reader(perceptron(means["learning"], widths, classes(setting), rng))
         budget = setting.budget.shared(2 * groups, learning_rate)
         training = Training(network, (means["held_out"], sides["held_out"].private), budget, rng)
-        while training.goes_on:
+        while training.goes_on and owners[number] == ranks.rank():
             training.epoch(means["learning"], sides["learning"].private)
-        found.append(Trained(network, "", f"layers of {' '.join(map(str, widths))}", training.finish(), means["test"]))
-    return found
+        trainings.append(training)
+    share_trained(trainings, owners)
+    return [
+        Trained(training.network, "", f"layers of {' '.join(map(str, widths))}", training.finish(), means["test"])
+        for training, (widths, _) in zip(trainings, plans, strict=True)
+    ]

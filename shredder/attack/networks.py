@@ -3,7 +3,7 @@
 import copy
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,8 +14,6 @@ from torch.nn import functional
 from shredder.io.cli import InputError
 from shredder.io.device import moved
 
-# Share of the budget in which all networks of a kind train; in what is left the best one does.
-TOGETHER = 1 / 3
 # Rows whose distances to all of the adversary's own are held at once.
 _ROWS_OF_DISTANCES = 500
 
@@ -133,46 +131,6 @@ class Training:
         self.network.load_state_dict(self.best_state)
         self.network.eval()
         return self.best
-
-
-def train_side_by_side(
-    trainings: Sequence[tuple[str, Training]],
-    draw: Callable[[list[str]], Iterator[tuple[str, Tensor]]],
-    targets: Tensor,
-    of_each_kind: bool = True,
-) -> None:
-    """Train networks until the budget of each is spent, an epoch of each at a time.
-
-    After a third of it only the best of each kind on held-out rows goes on, or the best of all (successive halving: K. Jamieson
-    and A. Talwalkar, AISTATS 2016).
-
-    Parameters
-    ----------
-    trainings : sequence of (str, Training)
-        Each with the kind of features that its network is for.
-    draw : callable
-        From kinds to each kind and its features of the rows, (n, F), called for every epoch. Its seconds are shared equally by
-        all networks that train.
-    targets : Tensor, (n, ...)
-    """
-    rivals = trainings if of_each_kind else [("", training) for _, training in trainings]
-    while going_on := [named for named, rival in zip(trainings, _going_on(rivals), strict=True) if rival]:
-        begin = time.monotonic()
-        for kind, features in draw(list(dict.fromkeys(kind for kind, _ in going_on))):
-            seconds = time.monotonic() - begin
-            for wanted, training in going_on:
-                training.spent += seconds / len(going_on)
-                if wanted == kind:
-                    training.epoch(features, targets)
-            begin = time.monotonic()
-
-
-def _going_on(rivals: Sequence[tuple[str, Training]]) -> list[bool]:
-    """Whether each network trains on: those of the same name are rivals."""
-    best: dict[str, float] = {}
-    for name, training in rivals:
-        best[name] = min(best.get(name, math.inf), training.best)
-    return [training.goes_on and (training.share < TOGETHER or training.best <= best[name]) for name, training in rivals]
 
 
 class Reader(nn.Sequential):

@@ -18,7 +18,7 @@ from shredder.attack.setting import Examples, Setting, Side
 from shredder.attack.terms import label_at_most, of_input
 from shredder.inputs.activations import edge_pass
 from shredder.inputs.images import Images, held_out
-from shredder.io import folders
+from shredder.io import folders, ranks
 from shredder.io.cli import InputError, in_float32, require_at_least
 from shredder.io.record import Record, key
 from shredder.metrics import clean_accuracy
@@ -92,6 +92,8 @@ def _run(task: Task, args: Arguments, channel: Channel) -> None:
     keepers = Keeper(folder, of_run), Keeper(clean_folder, of_clean)
     setting = setting_of(system, channel, train, test, *keepers)
     found = attacked(setting, chosen(args.attacks, *private_label_of(task, args)))
+    if ranks.rank():  # the first process writes what all have found
+        return
     clean = clean_accuracy(system.split, setting.test.clean, setting.test.public)
     results = {"task": task.name} | measures(found, setting, public_accuracy(setting), clean)
     held_out = torch.cat([setting.held_out.signal, setting.test.signal])
@@ -120,7 +122,7 @@ def setting_of(system: System, channel: Channel, train: Images, test: Images, ke
     )
     n, private = held_out(len(known.signal)), None
     if split := system.private_split:
-        private = split, torch.cat([activations for _, _, activations in edge_pass(split, test)])
+        private = split, torch.cat([activations for _, _, activations in edge_pass(split, test, pixels=False)])
     budget = Budget(args.epochs, args.seconds_per_attack)
     learning, judging = known.rows(slice(n, None)), known.rows(slice(n))
     examples = examples_of(system, train, n)

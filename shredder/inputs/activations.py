@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from shredder.inputs.images import Images
-from shredder.io import kept
+from shredder.io import kept, ranks
 from shredder.io.cli import InputError
 from shredder.io.files import named_errors, require_space
 from shredder.io.terminal import progress
@@ -26,12 +26,38 @@ _BYTES_IN_MEMORY = 4 * 2**30
 _BATCHES_BETWEEN_NOTES = 200
 
 
-def edge_pass(split: SplitNetwork, images: Images, first: int = 0) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Rows (b,), images (b, *input shape) and activations (b, *activation shape), batch by batch from row `first` on."""
+def edge_pass(
+    split: SplitNetwork, images: Images, first: int = 0, pixels: bool = True
+) -> Iterator[tuple[Tensor, Tensor | None, Tensor]]:
+    """Rows (b,), images (b, *input shape) and activations (b, *activation shape), batch by batch from row `first` on.
+
+    Several processes compute a batch each at a time, and all of them get all: without `pixels` none of the images, which may be
+    many times larger than what is sent.
+    """
     with progress(len(images), initial=first, unit="image", desc="edge") as bar:
-        for rows, some in images.batches(first):
-            yield rows, some, split.activations(some)
-            bar.update(len(some))
+        found = _computed(split, images, first) if ranks.world() == 1 else _divided(split, images, first, pixels)
+        for rows, some, activations in found:
+            yield rows, some if pixels else None, activations
+            bar.update(len(rows))
+
+
+def _computed(split: SplitNetwork, images: Images, first: int, every: slice = slice(None)) -> Iterator[tuple]:
+    for rows, some in images.batches(first, every):
+        yield rows, some, split.activations(some)
+
+
+def _divided(split: SplitNetwork, images: Images, first: int, pixels: bool) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    world, own = ranks.world(), _computed(split, images, first, slice(ranks.rank(), None, ranks.world()))
+    images.unreadable[:] = unreadable = [row for row in images.unreadable if row < first]
+    for _ in range(first, len(images), world * images.batch_size):
+        rows, some, *activations = next(own, (None, None))  # of the last round not every process has one
+        batch = [rows, some if pixels else rows, *activations] if activations else []
+        of_each = ranks.gathered(images.unreadable[len(unreadable) :]), ranks.exchanged(batch)
+        for theirs, found in zip(*of_each, strict=True):
+            unreadable = images.unreadable[:] = [*unreadable, *theirs]
+            if found:
+                rows, some, activations = found
+                yield rows, some, activations.to(split.device)
 
 
 def reserve(shape: tuple[int, ...], files: Mapping[Path, Images]) -> None:
@@ -42,6 +68,8 @@ def reserve(shape: tuple[int, ...], files: Mapping[Path, Images]) -> None:
     InputError, OSError
         If the disk has not enough left for all of them.
     """
+    if ranks.rank():  # the first process does it for all
+        return
     sizes = {path: 4 * math.prod(shape) * len(images) for path, images in files.items()}
     new = {path: size for path, size in sizes.items() if size > _BYTES_IN_MEMORY and _size(path) != size}
     if new:
@@ -87,23 +115,28 @@ def cached_activations(
     reserve(shape, {path: images})
     full_shape, note = (len(images), *shape), note_of(path)
     mapped = 4 * math.prod(full_shape) > _BYTES_IN_MEMORY
+    ranks.wait()  # until the file is there
     if mapped:
         rows_kept = torch.from_numpy(np.memmap(path, np.float32, "r+", shape=full_shape))
     else:
         rows_kept = torch.empty(full_shape, device=split.device)
+    writes = mapped and not ranks.rank()
     # Rows kept so far, and their digest; with the unreadable ones, those that were seen.
-    n, images.unreadable[:], digest = _noted(note, key, images, rows_kept) if mapped else (0, [], None)
+    n, unreadable, digest = _noted(note, key, images, rows_kept) if writes else (0, [], None)
+    n, images.unreadable[:] = ranks.gathered((n, unreadable))[0]
 
-    for batch, (rows, _, activations) in enumerate(edge_pass(split, images, n + len(images.unreadable)), start=1):
-        rows_kept[n : n + len(rows)] = activations
-        if mapped:
+    for batch, (rows, _, activations) in enumerate(edge_pass(split, images, n + len(images.unreadable), pixels=False), start=1):
+        if writes or not mapped:
+            rows_kept[n : n + len(rows)] = activations
+        if writes:
             digest.update(rows_kept[n : n + len(rows)].numpy())
         n += len(rows)
-        if mapped and (batch % _BATCHES_BETWEEN_NOTES == 0 or n + len(images.unreadable) == len(images)):
+        if writes and (batch % _BATCHES_BETWEEN_NOTES == 0 or n + len(images.unreadable) == len(images)):
             with open(path, "r+b") as file, named_errors(path):  # the rows have to be on disk before the note says so
                 os.fsync(file.fileno())
             state = {"kept": n, "unreadable": images.unreadable, "sha256": digest.hexdigest()}
             kept.write(note, key, json.dumps(state).encode())
+    ranks.wait()  # until the file is whole
     images.require_readable(skip_corrupt)
     readable = torch.ones(len(images), dtype=torch.bool)
     readable[images.unreadable] = False

@@ -96,13 +96,17 @@ class Images:
         text = "\n".join(f"{name} {version}{label}" for name, version, label in lines)
         return hashlib.sha256(os.fsencode(text + self.content)).hexdigest()  # bytes that are not UTF-8 stay what they are
 
-    def batches(self, first: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
-        """Rows and their images, (b,) and float32 (b, *shape), from row `first` on; unreadable ones are left out."""
+    def batches(self, first: int = 0, every: slice = slice(None)) -> Iterator[tuple[Tensor, Tensor]]:
+        """Rows and their images, (b,) and float32 (b, *shape), from row `first` on; unreadable ones are left out.
+
+        `every` picks some of the batches.
+        """
         self.unreadable[:] = [row for row in self.unreadable if row < first]
         loader = DataLoader(
             self,
-            self.batch_size,
-            sampler=range(first, len(self)),
+            batch_sampler=[
+                range(start, min(start + self.batch_size, len(self))) for start in range(first, len(self), self.batch_size)
+            ][every],
             num_workers=self.workers,
             collate_fn=partial(_stacked, shape=self.shape),
             generator=torch.Generator(),  # or it would take its seed from torch's global one

@@ -11,7 +11,7 @@ import torch
 import tyro
 
 from models.weights import WeightsError
-from shredder.io import terminal
+from shredder.io import ranks, terminal
 
 
 class InputError(ValueError):
@@ -26,7 +26,8 @@ def script(main: Callable[[Any], None], arguments: type) -> None:
     """Read the dataclass `arguments` from the command line and run `main` on it.
 
     A user's mistake and a failing disk end in one line on stderr and exit status 1, without a traceback. Whether anybody reads
-    what is printed decides nothing. SIGTERM and SIGHUP end the run as Ctrl-C does, with what is written aside removed.
+    what is printed decides nothing. SIGTERM and SIGHUP end the run as Ctrl-C does, with what is written aside removed. Where
+    `torchrun` has started several processes they share the run (`shredder.io.ranks`).
     """
     terminal.unimportant()
     args = tyro.cli(arguments)
@@ -34,17 +35,22 @@ def script(main: Callable[[Any], None], arguments: type) -> None:
         number = getattr(signal, name, None)
         if number and signal.getsignal(number) == signal.SIG_DFL:
             signal.signal(number, _end)
+    who = ""
     try:
-        main(args)
-    except (InputError, WeightsError) as error:
-        sys.exit(f"error: {error}")
+        with ranks.joined():
+            who = ranks.name()
+            main(args)
+    except (InputError, WeightsError, ranks.LostError) as error:
+        sys.exit(f"{who}error: {error}")
     except OSError as error:
-        sys.exit(f"error: {error.filename or 'input or output'}: {error.strerror or error}")
+        sys.exit(f"{who}error: {error.filename or 'input or output'}: {error.strerror or error}")
     except KeyboardInterrupt:
         sys.exit("interrupted: no file is half-written, and a run.json lists the files that belong to it by their SHA-256")
 
 
 def _end(number: int, _frame: Any) -> None:
+    if who := ranks.name():  # torchrun ends all of them where one has failed
+        print(f"{who}ended by a signal: {ranks.PARTED}", file=sys.stderr)
     sys.exit(128 + number)  # as shells say it
 
 

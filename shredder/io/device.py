@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from shredder.io import ranks
 from shredder.io.cli import InputError
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
@@ -35,6 +36,7 @@ def with_float64(name: str) -> str:
 def described(name: str) -> str:
     """A device as a run record has it."""
     processor = f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
+    processor += f" in each of {ranks.world()} processes" if ranks.world() > 1 else ""
     if name == "cpu":
         return processor
     return f"{name}{f': {torch.cuda.get_device_name()}' if name == 'cuda' else ''}, {processor}"

@@ -12,6 +12,7 @@ from typing import Any
 
 import filelock
 
+from shredder.io import ranks
 from shredder.io.cli import InputError
 from shredder.io.files import prepare_output, write_together
 from shredder.io.record import RECORD, read_record
@@ -43,7 +44,7 @@ def claimed(folder: Path, names: Collection[str], record: Collection[str] = (REC
     """`folder` is this run's alone inside the `with` block.
 
     It is made if need be, and removed again if it stays empty. What a process that is dead by now has left of `names` aside is
-    removed.
+    removed. Where several processes share the run, the first claims the folder for all.
 
     Parameters
     ----------
@@ -60,6 +61,12 @@ def claimed(folder: Path, names: Collection[str], record: Collection[str] = (REC
         If another run works there, or a file of `names` is not a run's own, or a record there lists files that are not among
         `names`, which would lose their record; or if the folder cannot be written.
     """
+    if ranks.rank():
+        ranks.wait()
+        if not (folder / LOCK).exists():
+            raise InputError(f"--output {folder}: not the folder of rank 0; expected one that all processes see")
+        yield
+        return
     made = [place for place in (folder, *folder.parents) if not place.exists()]
     try:
         prepare_output(folder)
@@ -69,6 +76,7 @@ def claimed(folder: Path, names: Collection[str], record: Collection[str] = (REC
             _require_own(folder, names, record, claim)
             _remove_leftovers(folder, {*names, *record, CLAIM})
             _note(folder, names)
+            ranks.wait()
             try:
                 yield
             finally:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
+from shredder.io import ranks
 from shredder.io.files import open_regular, write_together
 
 # The first line: this, and a SHA-256 of all that follows, which is the key in one line, and the content.
@@ -53,9 +54,13 @@ def found(path: Path, key: str) -> bytes | None:
 
 
 def once(path: Path, key: str, make: Callable[[], Any]) -> Any:
-    """What `make` returns, as JSON has it, made once and kept at `path`."""
-    content = found(path, key)
-    if content is None:
+    """What `make` returns, as JSON has it, made once and kept at `path`.
+
+    Several processes make it together, and the first looks for it and keeps it.
+    """
+    content = None if ranks.rank() else found(path, key)
+    if ranks.of_first(content is None):
         content = json.dumps(make(), indent=2).encode()
-        write(path, key, content)
-    return json.loads(content)
+        if not ranks.rank():
+            write(path, key, content)
+    return ranks.of_first(None if ranks.rank() else json.loads(content))

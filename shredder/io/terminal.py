@@ -7,6 +7,8 @@ from typing import Any, TextIO
 
 from tqdm import tqdm
 
+from shredder.io import ranks
+
 # Between two lines of progress in a log.
 _SECONDS = 10
 
@@ -67,7 +69,12 @@ class Lines:
 
 
 def progress(total: int | None = None, **settings: Any) -> tqdm:
-    """A progress bar on a terminal; in a log a line every ten seconds at most, and none in the first ten."""
+    """A progress bar on a terminal; in a log a line every ten seconds at most, and none in the first ten.
+
+    Of several processes the first one's is shown, of its own work.
+    """
+    if ranks.silent():
+        return tqdm(total=total, disable=True, **settings)
     if sys.stderr.isatty():
         return tqdm(total=total, **settings)
     return tqdm(total=total, file=Lines(sys.stderr), mininterval=_SECONDS, delay=_SECONDS, ncols=120, **settings)

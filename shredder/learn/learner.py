@@ -194,6 +194,8 @@ def half_cosine(progress: Tensor, final_fraction: float) -> Tensor:
     return final_fraction + (1 - final_fraction) * (1 + torch.cos(math.pi * progress)) / 2
 
 
-def learner(method: Method, split: SplitNetwork, learning: Rows, held_out: Rows, settings: Settings, seed: int) -> Learner:
+def learner(
+    method: Method, split: SplitNetwork, learning: Rows, held_out: Rows, settings: Settings, seed: int | np.random.Generator
+) -> Learner:
     """What learns by `method` on the rows of `learning`; `held_out` decides which members are accepted."""
     return method.learning(split, learning, held_out, method, settings, np.random.default_rng(seed))

@@ -2,6 +2,7 @@
 
 import dataclasses
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,13 +10,13 @@ from tyro.conf import arg
 
 from shredder.inputs.activations import cached_activations, note_of, remove, reserve
 from shredder.inputs.images import held_out
-from shredder.io import folders
+from shredder.io import folders, ranks
 from shredder.io.cli import InputError, in_float32, require_at_least
 from shredder.io.files import sha256
 from shredder.io.record import Record, key
 from shredder.learn.flags import METHODS, MethodArguments, completed
 from shredder.learn.learner import OutOfReachError, PrivateRows, Settings, learner
-from shredder.learn.run import finish, learn, written
+from shredder.learn.run import finish, learned, written
 from shredder.metrics import clean_accuracy
 from shredder.system import System, TaskArguments, chosen, with_network
 from shredder.task import Task, read_task
@@ -33,7 +34,8 @@ class Arguments(MethodArguments, TaskArguments):
     members: Annotated[int | None, arg(aliases=["--collection"])] = None
     """Tensors or distributions to collect; of fresh noise there is one. Default: 20."""
     parallel: int | None = None
-    """Members learned side by side."""
+    """Members learned side by side, at most: a share. Processes that torchrun starts divide shares; fewer members at once take
+    longer each."""
     epochs: int | None = None
     """Epochs after which a member that was not accepted is given up."""
     min_epochs: int | None = None
@@ -87,7 +89,7 @@ def run(args: Arguments) -> None:
         print("\n".join(System(task, args).listed_cuts()))
         return
     notes = [note_of(Path(name)).name for name in ACTIVATIONS]
-    with folders.claimed(args.output, (*written(), *ACTIVATIONS, *notes)):
+    with folders.claimed(args.output, (*written(settings(args)), *ACTIVATIONS, *notes)):
         _run(task, args)
 
 
@@ -113,13 +115,14 @@ def _run(task: Task, args: Arguments) -> None:
         clean = clean_accuracy(system.split, *judging)
         target = dataclasses.replace(target, min_accuracy=clean - args.max_accuracy_loss)
     method = METHODS[args.method].of(args, private)
-    learning = learner(method, system.split, (activations[n:], labels[n:]), judging, target, args.seed)
+    begin = partial(learner, method, system.split, (activations[n:], labels[n:]), judging)
     try:
-        learn(learning, args.output, key(args, system.files, train.digest()))
+        learning = learned(begin, target, args.seed, args.output, key(args, system.files, train.digest()))
     except OutOfReachError:
         _remove(files)
         raise
-
+    if ranks.rank():  # the first process writes what all have learned
+        return
     results: dict[str, Any] = {"task": task.name, "draw": learning.rule, "weights (SHA-256)": sha256(args.weights)}
     labels = system.labels.public(test_classes), None if system.labels.private is None else system.private_of(test_classes)
     results |= learning.summary(test_activations, *labels)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from shredder.inputs.activations import edge_pass
 from shredder.inputs.images import Images
-from shredder.io import folders
+from shredder.io import folders, ranks
 from shredder.io.cli import InputError, in_float32, require_at_least
 from shredder.io.files import RowFile, csv_table, require_space
 from shredder.io.record import RECORD, Record, report
@@ -80,12 +80,15 @@ def _run(task: Task, args: Arguments, channel: Channel) -> None:
     images = images.first(max(n, n_judged))
 
     with ExitStack() as stack:
-        files = open_files(args.output, images.shape, system.shape, n, stack)
+        files = {} if ranks.rank() else open_files(args.output, images.shape, system.shape, n, stack)
         original = write_clean(system, images, files, n, n_judged)
         images.require_readable(args.skip_corrupt)
         networks = judges(system, channel, images, original)
         public = networks["public"]
-        columns, n_right = judge(channel, files, networks, args.seed)
+        n_right = serve(channel, files, public.split, args.seed) if files else None
+        columns = judge(channel, networks, min(n, len(images) - len(images.unreadable)), args.seed)
+        if not files:  # the first process writes what all have found
+            return
         results = {
             "task": task.name,
             "queries": files["labels"].rows,
@@ -129,14 +132,18 @@ def open_files(
 
 
 def write_clean(system: System, images: Images, files: dict[str, RowFile], n: int, n_judged: int) -> Tensor:
-    """Append the first `n` images, labels and what the edge sends for them to their files; return `n_judged` activations."""
+    """Append the first `n` images, labels and what the edge sends for them to `files`; return `n_judged` activations.
+
+    Of several processes only the first has files.
+    """
     judged, n_seen = [], 0
     for rows, some, activations in edge_pass(system.split, images):
-        left, labels = max(0, n - files["labels"].rows), images.labels[rows, None]
-        files["original_images"].append(some[:left].flatten(1).numpy())
-        files["original_activations"].append(activations[:left].cpu().numpy())
-        files["labels"].append(system.private_of(labels[:left]).numpy())
-        files["public_labels"].append(system.labels.public(labels[:left]).numpy())
+        if files:
+            left, labels = max(0, n - files["labels"].rows), images.labels[rows, None]
+            files["original_images"].append(some[:left].flatten(1).numpy())
+            files["original_activations"].append(activations[:left].cpu().numpy())
+            files["labels"].append(system.private_of(labels[:left]).numpy())
+            files["public_labels"].append(system.labels.public(labels[:left]).numpy())
         judged.append(activations[: max(0, n_judged - n_seen)].clone())
         n_seen += len(rows)
     return torch.cat(judged)
@@ -150,7 +157,7 @@ def judges(system: System, channel: Channel, images: Images, original: Tensor) -
     labels = system.labels.public(classes).to(original.device)
     found = {"public": Judged(system.split, sent_of(channel, original), labels)}
     if split := system.private_split:
-        own = torch.cat([activations for _, _, activations in edge_pass(split, images)])[: len(original)]
+        own = torch.cat([activations for _, _, activations in edge_pass(split, images, pixels=False)])[: len(original)]
         found["private"] = Judged(split, sent_of(channel, own), system.private_of(classes).to(own.device))
     return found
 
@@ -160,32 +167,51 @@ def sent_of(channel: Channel, activations: Tensor) -> Tensor:
     return channel.source.as_activation(channel.signal(activations))
 
 
-def judge(
-    channel: Channel, files: dict[str, RowFile], networks: dict[str, Judged], seed: int | None
-) -> tuple[dict[str, Tensor], int]:
-    """Write a noisy activation for each clean one, and judge as many draws, none of them a query's own.
+def serve(channel: Channel, files: dict[str, RowFile], split: SplitNetwork, seed: int | None) -> int:
+    """Write a noisy activation for each clean one; how many of them the cloud answers as its labels say."""
+    truth, n_right = torch.from_numpy(files["public_labels"].array()[:, 0].copy()).to(split.device), 0
+    for rows, queries in write_noisy(channel, files, query_generator(seed), truth.device):
+        n_right = n_right + (split.cloud(queries).argmax(1) == truth[rows]).sum()
+    return int(n_right)
 
-    Returns
-    -------
-    (dict of str to Tensor, int)
-        Columns of draws.csv, float64 (n,); how many of the queries the cloud answered as its labels say.
+
+def judge(channel: Channel, networks: dict[str, Judged], n: int, seed: int | None) -> dict[str, Tensor]:
+    """Judge `n` draws, none of them a query's own; columns of draws.csv, float64 (n,).
+
+    Processes divide them, some draws at a time. Each draws all from the same seed: what is drawn does not depend on who judges.
     """
-    public, columns, n_right = networks["public"], [], 0
-    moments, judging = ActivationMoments(public.activations), query_generator(seed, JUDGED)
-    truth = torch.from_numpy(files["public_labels"].array()[:, 0].copy()).to(public.labels.device)
-    with progress(len(truth), unit="draw", desc="noise") as bar:
-        for rows, queries in write_noisy(channel, files, query_generator(seed), truth.device):
-            n_right = n_right + (public.split.cloud(queries).argmax(1) == truth[rows]).sum()
-            w, n = channel.source.tensors(channel.draws(len(queries), judging))
-            for first in range(0, len(n), _DRAWS_AT_ONCE):
-                noise = [tensor if tensor is None else tensor[first : first + _DRAWS_AT_ONCE] for tensor in (w, n)]
-                accuracy = [noisy_accuracy(of.split, of.activations, of.labels, *noise) for of in networks.values()]
-                columns.append(torch.stack([moments.snr(*noise), *accuracy]))
-                watched = ", ".join(f"{name} {found.mean():.4f}" for name, found in zip(networks, accuracy, strict=True))
-                bar.set_postfix_str(f"SNR {columns[-1][0].mean():.3g}, accuracy {watched}", refresh=False)
-                bar.update(len(accuracy[0]))
+    public, some = networks["public"], some_noise(channel, n, query_generator(seed, JUDGED))
+    moments = ActivationMoments(public.activations)
+    with progress(n, unit="draw", desc="noise") as bar:
+
+        def judged(number: int) -> list[list[float]]:
+            noise = next(noise for of, noise in some if of == number)
+            accuracy = [noisy_accuracy(of.split, of.activations, of.labels, *noise) for of in networks.values()]
+            columns = torch.stack([moments.snr(*noise), *accuracy])
+            watched = ", ".join(f"{name} {found.mean():.4f}" for name, found in zip(networks, accuracy, strict=True))
+            bar.set_postfix_str(f"SNR {columns[0].mean():.3g}, accuracy {watched}", refresh=False)
+            bar.update(len(accuracy[0]))
+            return columns.tolist()
+
+        n_parts = sum(-(-min(_at_once(channel), n - first) // _DRAWS_AT_ONCE) for first in range(0, n, _at_once(channel)))
+        columns = ranks.each(judged, range(n_parts))
     names = ("snr", *(f"{name}_accuracy" for name in networks))
-    return dict(zip(names, torch.cat(columns, dim=1).cpu(), strict=True)), int(n_right)
+    return dict(zip(names, torch.cat([torch.tensor(of, dtype=torch.float64) for of in columns], dim=1), strict=True))
+
+
+def some_noise(channel: Channel, n: int, rng: np.random.Generator) -> Iterator[tuple[int, list[Tensor | None]]]:
+    """`n` draws, some at a time: their number, from 0, and w and n, (`_DRAWS_AT_ONCE` or fewer, *activation shape)."""
+    number = 0
+    for first in range(0, n, _at_once(channel)):
+        tensors = channel.source.tensors(channel.draws(min(_at_once(channel), n - first), rng))
+        for start in range(0, len(tensors[1]), _DRAWS_AT_ONCE):
+            yield number, [tensor if tensor is None else tensor[start : start + _DRAWS_AT_ONCE] for tensor in tensors]
+            number += 1
+
+
+def _at_once(channel: Channel) -> int:
+    """Draws that are made at once."""
+    return max(1, _ELEMENTS_AT_ONCE // math.prod(channel.source.shape))
 
 
 def information(channel: Channel, files: dict[str, RowFile], system: System, seed: int | None) -> dict[str, Any]:
@@ -202,8 +228,7 @@ def write_noisy(
     channel: Channel, files: dict[str, RowFile], rng: np.random.Generator, device: torch.device
 ) -> Iterator[tuple[slice, Tensor]]:
     """Append a noisy activation for each clean one to its file; yield their rows and them, a few at a time."""
-    clean, file = files["original_activations"], files["noisy_activations"]
-    at_once = max(1, _ELEMENTS_AT_ONCE // math.prod(channel.source.shape))
+    clean, file, at_once = files["original_activations"], files["noisy_activations"], _at_once(channel)
     for first in range(0, clean.rows, at_once):
         # A copy from a map of its own: what is mapped, and has been read, counts as memory in use.
         some = torch.from_numpy(clean.array()[first : first + at_once].copy()).to(device)

@@ -12,7 +12,7 @@ import torch
 from scipy import stats
 from torch import nn
 
-from shredder.attack import attacks, averaging, networks, reconstruct
+from shredder.attack import attacks, averaging, networks, reconstruct, rivals
 from shredder.attack.keeper import Keeper
 from shredder.attack.networks import Budget, Likelihood, Reader, Training
 from shredder.attack.reading import floor, quality
@@ -217,7 +217,8 @@ def test_a_time_limit_ends_the_rate_too(monkeypatch, seconds_of_draws, n_epochs)
         usual(self, *args)
         rates.append(self.optimizer.param_groups[0]["lr"] / self.budget.learning_rate)
 
-    monkeypatch.setattr(networks, "time", SimpleNamespace(monotonic=lambda: 0.002 * next(ticks)))
+    for module in (networks, rivals):
+        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: 0.002 * next(ticks)))
     monkeypatch.setattr(Training, "epoch", watched)
     monkeypatch.setattr(Channel, "sent", slow)
     setting = signs(Channel(linear_fresh([1.0]), "fresh"))
@@ -290,7 +291,7 @@ def test_networks_learn_from_the_same_draws(monkeypatch):
 
 def test_a_network_learns_the_same_beside_others(monkeypatch):
     """And ends as it was when it did best on held-out rows."""
-    monkeypatch.setattr(networks, "TOGETHER", 1.0)
+    monkeypatch.setattr(rivals, "TOGETHER", 1.0)
     setting = toy(Channel(linear_fresh([1.0] * 4), "fresh"), 500, epochs=4)
 
     def initialised():

@@ -95,7 +95,7 @@ def test_agrees_with_sklearn(d, k):
 def test_tree_or_product(monkeypatch, n, d, tree):
     used = []
     monkeypatch.setattr(neighbors, "tree_search", lambda *args, **kwargs: used.append(True) or [(np.ones((1, 1)), None)])
-    monkeypatch.setattr(neighbors._Ranking, "distances", lambda self: used.append(False) or torch.ones(1, 1))
+    monkeypatch.setattr(neighbors._Ranking, "distances", lambda self, part: used.append(False) or torch.ones(1, 1))
     knn_distances(np.zeros((n, d)), 1)
     assert used == [tree]
 

@@ -123,14 +123,14 @@ SLOW = """if True:
 
 
 def test_killed_run_continues_to_the_same_bits(tmp_path, monkeypatch):
-    # Two members at a time and four in all, so that accepted ones, too, have to survive: two are by the 12th epoch.
+    # Two members at a time and four in all, so that a finished share, too, has to survive: two are accepted by the 12th epoch.
     fields = {"members": 4, "parallel": 2, "epochs": 40, "min_epochs": 11}
     flags = ["--images=400", "--members=4", "--parallel=2", "--epochs=40", "--min-epochs=11", "--min-accuracy=0"]
     environment = os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())}  # as many as here, or bits may differ
     command = [sys.executable, "-c", SLOW, *flags, "--output", str(tmp_path / "killed")]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     killed = subprocess.Popen(command, cwd=ROOT, env=environment, **quiet)
-    checkpoint = tmp_path / "killed" / "checkpoint.pt"
+    checkpoint = tmp_path / "killed" / "share-1" / "checkpoint.pt"
     try:
         whole = run(tmp_path / "whole", **fields)
         while not checkpoint.exists() and killed.poll() is None:
