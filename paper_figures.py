@@ -33,7 +33,7 @@ FIGURES = {
     "v2-4": (rows.figure_v2_4, plots.normalised_private_error),
     "table": (rows.table, None),
     "attacks": (attacked.figure_attacks, lambda made: plots.attacks(attack_tables.over_seeds(made))),
-    "defences": (defences.figure_defences, None),
+    "defences": (defences.figure_defences, plots.defences),
 }
 # Those beyond the paper, which are not among `all`, and what is written beside their numbers.
 BEYOND = {"attacks": attack_tables.beside, "defences": defence_files.beside}

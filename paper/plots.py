@@ -204,6 +204,39 @@ def attacks(rows: Rows) -> Figure | None:
     return figure
 
 
+def defences(rows: Rows) -> Figure | None:
+    """What is read of the private label under each defence, a panel for each cutting point; None where none was reached.
+
+    Of several seeds a mark is their mean.
+    """
+    rows = [row for row in rows if "unreached" not in row]
+    names, cuts = _values(rows, "defence")[::-1], _values(rows, "cutting point")
+    if not rows:
+        return None
+    figure, axes = plt.subplots(1, len(cuts), figsize=(WIDTH, 1.4 + 0.3 * len(names)), sharey=True, squeeze=False)
+    # Hollow and of different size, for they often meet. The same of a defence whose device computes everything.
+    looks = {
+        ("worst of one query", "best guess"): ("o", BLUE, 9, "worst attack on one query"),
+        ("averaging 1000", "best guess, 1000 queries"): ("^", "black", 5, "1,000 queries averaged"),
+        ("private accuracy at most",): ("|", RED, 11, "one query, at most by measured bits"),
+    }
+    for axis, (cut, of_cut) in zip(axes[0], _groups(rows, "cutting point"), strict=True):
+        floor, ceiling = (np.mean([row[end] for row in of_cut if end in row]) for end in ("floor", "ceiling"))
+        axis.hlines(range(len(names)), floor, ceiling, color=GREY, linewidth=0.8, zorder=1)
+        for columns, (marker, colour, size, label) in looks.items():
+            found = []
+            for name, of_name in _groups(of_cut, "defence"):
+                if values := [row[column] for row in of_name for column in columns if column in row]:
+                    found.append((np.mean(values), names.index(name)))
+            look = {"color": colour, "markersize": size, "fillstyle": "none", "label": label if cut == cuts[0] else None}
+            axis.plot(*(zip(*found, strict=True) if found else ([], [])), marker, zorder=2, **look)
+        axis.set(title=f"cut at {cut}", xlim=(0, 103), ylim=(-0.6, len(names) - 0.4))
+        axis.set_yticks(range(len(names)), names, fontsize=8)
+    figure.supxlabel("private label read (%); the line goes from the floor to the ceiling", fontsize=10)
+    figure.legend(loc="outside upper center", ncols=3, fontsize=9)
+    return figure
+
+
 def _values(rows: Rows, column: str) -> list[Any]:
     return list(dict.fromkeys(row[column] for row in rows))
 

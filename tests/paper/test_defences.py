@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import paper_figures
-from paper import defence_files, defences
+from paper import defence_files, defences, plots
 from paper.defence_files import ENTRY, OUTSIDE, beside, markdown
 from paper.defences import DEFENCES, figure_defences
 from paper.grounds import GROUNDS, SECRETS_OF
@@ -84,13 +84,16 @@ ROWS = [
     *(
         row("isotropic", "relu5", seed, **MEASURED, **{
             "public accuracy (%)": 98.0 + seed, "bits at most": 40.0, "bits at most, 1000 queries": 1234.5,
-            "worst of one query": 97.0, "averaging 1000": 98.0, "identified (%)": 90.0, "SSIM, best": 0.5, "SSIM, clean": 0.6,
+            "worst of one query": 97.0, "averaging 1000": 98.0, "floor": 20.0, "ceiling": 98.0,
+            "identified (%)": 90.0, "SSIM, best": 0.5, "SSIM, clean": 0.6,
             "best reconstruction": "optimisation", "dFIL (a pixel)": 0.25,
             "ink, floor": 50.0, "ink, one query": 90.0, "ink, one query, at most": 99.0, "ink, 1000 queries": 95.0,
         })
         for seed in range(2)
     ),
-    row("dropout", "s4", **{"public accuracy (%)": 98.0, "bits at most": "none", "worst of one query": 97.0}),
+    row("dropout", "s4", **{
+        "public accuracy (%)": 98.0, "bits at most": "none", "worst of one query": 97.0, "floor": 20.0, "ceiling": 98.0,
+    }),
     row("pac", "s4", unreached="too loud"),
     row("randomised-response", "s4", **{
         "public accuracy (%)": 98.0, "bits at most": 0.9, "bits, test": 0.85, "best guess": 20.0,
@@ -114,6 +117,18 @@ def test_the_table_has_means_spreads_and_what_was_missed():
     # Where digits are of two datasets, a line says of which.
     both = markdown([*ROWS, ROWS[2] | {"dataset": "mnist-5k"}])
     assert "| dropout, s4, mnist |" in both and "| dropout, s4, mnist-5k |" in both
+
+
+def test_the_figure_has_a_panel_for_each_cut_and_a_mark_for_each_number():
+    figure = plots.defences(ROWS)
+    relu5, s4 = figure.axes
+    assert [relu5.get_title(), s4.get_title()] == ["cut at relu5", "cut at s4"]
+    names = [label.get_text() for label in relu5.get_yticklabels()]
+    assert names == ["randomised-response", "dropout", "isotropic"]
+    marks = [dict(zip(line.get_ydata(), line.get_xdata(), strict=True)) for line in s4.lines]
+    assert marks == [{1: 97, 0: 20}, {0: 21}, {}]
+    assert [list(line.get_xdata()) for line in relu5.lines] == [[97], [98], [100]]
+    assert plots.defences([row("pac", "s4", unreached="too loud")]) is None
 
 
 def test_a_file_for_each_defence_keeps_attacks_from_outside(tmp_path):
@@ -148,7 +163,13 @@ def test_a_quick_table_from_steps_to_files(tmp_path, monkeypatch):
     assert row["bits at least, private label"] > 2 and 97 < row["public accuracy (%)"] < 100
     assert row["floor"] < 25 < 90 < row["worst of one query"] <= 100 and 0.1 < row["dFIL (a pixel)"] < 1
     listed = json.loads((tmp_path / "out" / "run.json").read_text())["files"]
-    assert {"table-defences.csv", "defences.md", "defence-isotropic.json", "defence-randomised-response.json"} == set(listed)
+    assert {
+        "table-defences.csv",
+        "table-defences.png",
+        "defences.md",
+        "defence-isotropic.json",
+        "defence-randomised-response.json",
+    } == set(listed)
 
 
 def test_arguments_that_make_no_sense(tmp_path):
