@@ -1,7 +1,7 @@
 """Spoken digits, as spectrograms: which digit it is is public, who speaks private.
 
-A take is what all speakers say once, ten digits each. No take is on two sides: takes 0 to 9 are the test set, and of takes 10 to
-49, in a random order, the first tenth is held out.
+A take is what all speakers say once, ten digits each. No take is on two sides: takes 0 to 9 are the test set, and of takes 10
+to 49, in a random order, the first tenth is held out.
 """
 
 from collections.abc import Mapping

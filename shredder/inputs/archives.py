@@ -45,7 +45,7 @@ def files_of(data_root: Path, folder: str, archives: Sequence[str], pattern: str
         raise InputError(f"--data-root {data_root}: holds neither {names}; expected {expected}")
     found: dict[str, bytes] = {}
     try:
-        for name, content in _of_folder(whole) if whole.is_dir() else _of_archive(archive):
+        for name, content in _of_folder(Path(data_root), whole) if whole.is_dir() else _of_archive(archive):
             if match := ending.search(name):
                 found[match[1]] = content.read(_BYTES + 1)
                 if len(found[match[1]]) > _BYTES:
@@ -57,11 +57,11 @@ def files_of(data_root: Path, folder: str, archives: Sequence[str], pattern: str
     return dict(sorted(found.items()))
 
 
-def _of_folder(folder: Path) -> Iterator:
+def _of_folder(root: Path, folder: Path) -> Iterator:
     for path in sorted(folder.rglob("*")):
         if path.is_file():
             with open_regular(path) as file:
-                yield path.relative_to(folder).as_posix(), file
+                yield path.relative_to(root).as_posix(), file
 
 
 def _of_archive(archive: Path) -> Iterator:
