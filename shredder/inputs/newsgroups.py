@@ -21,7 +21,7 @@ GROUPS = (
 _LETTERS = {"train": 11_314, "test": 7_532}
 _ARCHIVES = ("20news-bydate.tar.gz", "20news-bydate.tar.xz")
 # Places that words are hashed to.
-N_WORDS = 4096
+N_WORDS = 8192
 _WORD = re.compile(r"[a-z][a-z']+[a-z]")
 # Lines of a letter that are another's, or announce them.
 _QUOTE = re.compile(
@@ -42,7 +42,7 @@ def load_newsgroups(data_root: Path, part: str) -> tuple[Tensor, Tensor]:
     Returns
     -------
     (Tensor, Tensor)
-        How often each hashed word stands in a letter, uint8 (n, 4096), 255 at most, n = 11,314 or 7,532; places of the letters'
+        How often each hashed word stands in a letter, uint8 (n, 8192), 255 at most, n = 11,314 or 7,532; places of the letters'
         groups in `GROUPS`, int64 (n,).
 
     Raises
@@ -68,7 +68,7 @@ def body(letter: str) -> str:
 
 
 def hashed(text: str) -> Tensor:
-    """How often words of each hash stand in a text, uint8 (4096,); a word has three letters or more, of either case."""
+    """How often words of each hash stand in a text, uint8 (8192,); a word has three letters or more, of either case."""
     places = np.fromiter(map(place, _WORD.findall(text.lower())), np.int64)
     return torch.from_numpy(np.bincount(places, minlength=N_WORDS).clip(max=255).astype(np.uint8))
 
@@ -80,5 +80,5 @@ def place(word: str) -> int:
 
 
 def to_words_input(counts: Tensor) -> Tensor:
-    """Counts, uint8 (n, 4096), as the network reads them: log(1 + count), each letter of length 1 (or 0, of none); float32."""
+    """Counts, uint8 (n, 8192), as the network reads them: log(1 + count), each letter of length 1 (or 0, of none); float32."""
     return torch.nn.functional.normalize(counts.float().log1p(), dim=1)
