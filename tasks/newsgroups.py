@@ -20,8 +20,13 @@ from shredder.task import Dataset, Labels, Pretraining, Task
 TOPICS = ("alt", "comp", "misc", "rec", "sci", "soc", "talk")
 # Letters that the edge is given at once.
 BATCH_SIZE = 1000
-# By method: settings for 11,314 letters.
-LEARN: dict[str, dict[str, Any]] = {}
+# By method: settings for 11,314 letters. docs/grounds.md says how they were chosen.
+LEARN = {
+    "additive": {"scale": 0.06, "learning_rate": 3e-3},
+    "self-supervised": {"scale": 10.0, "epochs": 30, "min_epochs": 20},
+    "distribution": {"scale": 0.6, "alpha": 1e-4, "learning_rate": 2e-2, "epochs": 30, "min_epochs": 20},
+    "fresh": {"epochs": 60, "min_epochs": 45, "max_accuracy_loss": 0.0199},
+}
 
 
 def topic(groups: Tensor) -> Tensor:

@@ -52,7 +52,7 @@ def files_of(data_root: Path, folder: str, archives: Sequence[str], pattern: str
                     raise InputError(f"{name}: found more than {_BYTES:,} bytes, expected {expected}")
     except (OSError, EOFError, lzma.LZMAError, tarfile.TarError, zlib.error) as error:
         where = whole if whole.is_dir() else archive
-        reason = " ".join(f"{error or type(error).__name__}".split())[:200]
+        reason = " ".join((str(error) or type(error).__name__).split())[:200]
         raise InputError(f"{where}: not readable ({reason}); expected {expected}") from error
     return dict(sorted(found.items()))
 
@@ -69,3 +69,5 @@ def _of_archive(archive: Path) -> Iterator:
         for member in members:
             if member.isreg():  # links and devices are none of ours
                 yield str(PurePosixPath(member.name)), members.extractfile(member)
+        while members.fileobj.read(2**20):  # to its end, where its checksum is
+            pass

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from shredder.inputs.archives import files_of
 from shredder.io.cli import InputError
@@ -20,6 +21,8 @@ _ARCHIVES = ("fsdd.tar.xz", "fsdd.tar.gz", "free-spoken-digit-dataset.tar.gz")
 RATE, FRAME, HOP = 8000, 256, 128
 # Cells a side: bands of 62.5 Hz from 31 Hz up, and frames; what is 60 dB below the loudest cell, or less, is 0.
 SIDE, DECIBELS = 64, 60.0
+# Recordings that are transformed at once.
+_AT_ONCE = 250
 
 
 class Spoken(NamedTuple):
@@ -57,7 +60,8 @@ def load_spoken(data_root: Path) -> Spoken:
     names = {(d, s, t): f"{d}_{s}_{t}.wav" for s in SPEAKERS for d in range(10) for t in range(_TAKES)}
     if missing := [name for name in names.values() if name not in found]:
         raise InputError(f"--data-root {data_root}: found {len(found):,} recordings, none called {missing[0]}; expected {what}")
-    cells = torch.stack([spectrogram(samples(name, found[name])) for name in names.values()])
+    sounds = torch.stack([of_one_length(samples(name, found[name])) for name in names.values()])
+    cells = torch.cat([spectrograms(some) for some in sounds.split(_AT_ONCE)])
     digits, speakers, takes = zip(*names, strict=True)
     return Spoken(cells, torch.tensor(digits), torch.tensor([SPEAKERS.index(s) for s in speakers]), torch.tensor(takes))
 
@@ -70,7 +74,7 @@ def samples(name: str, content: bytes) -> Tensor:
             kind = file.getnchannels(), 8 * file.getsampwidth(), file.getframerate()
             n, data = file.getnframes(), file.readframes(file.getnframes())
     except (wave.Error, EOFError, ValueError) as error:
-        reason = " ".join(f"{error or type(error).__name__}".split())[:200]
+        reason = " ".join((str(error) or type(error).__name__).split())[:200]
         raise InputError(f"{name}: not readable ({reason}); expected {expected}") from error
     if kind != (1, 16, RATE):
         raise InputError(
@@ -81,17 +85,21 @@ def samples(name: str, content: bytes) -> Tensor:
     return torch.from_numpy(np.frombuffer(data, "<i2").astype(np.float32) / 2**15)
 
 
-def spectrogram(sound: Tensor) -> Tensor:
-    """Power in 64 bands and the first 64 frames (1.02 s; silence is added), in dB below the loudest; uint8 (64, 64).
+def of_one_length(sound: Tensor) -> Tensor:
+    """The first 1.02 s, or as much with silence behind it, (8192,)."""
+    return functional.pad(sound[: SIDE * HOP], (0, max(0, SIDE * HOP - len(sound))))
+
+
+def spectrograms(sounds: Tensor) -> Tensor:
+    """Power in 64 bands and 64 frames of sounds, float32 (n, 8192), in dB below the loudest cell; uint8 (n, 64, 64).
 
     Loudness is not kept, which depends on the microphone.
     """
-    padded = torch.nn.functional.pad(sound[: SIDE * HOP], (0, max(0, SIDE * HOP - len(sound))))
-    spectrum = torch.stft(padded, FRAME, HOP, window=torch.hann_window(FRAME), pad_mode="constant", return_complex=True)
-    power = spectrum[1 : 2 * SIDE + 1, :SIDE].abs().square().unflatten(0, (SIDE, 2)).mean(1)
-    loudest = power.max().clamp(min=torch.finfo(torch.float32).tiny)
+    spectra = torch.stft(sounds, FRAME, HOP, window=torch.hann_window(FRAME), pad_mode="constant", return_complex=True)
+    power = spectra[:, 1 : 2 * SIDE + 1, :SIDE].abs().square().unflatten(1, (SIDE, 2)).mean(2)
+    loudest = power.amax((1, 2), keepdim=True).clamp(min=torch.finfo(torch.float32).tiny)
     share = 1 + 10 * (power / loudest).clamp(min=1e-12).log10() / DECIBELS
-    return (share.clamp(0, 1) * 255).round().byte().flip(0)
+    return (share.clamp(0, 1) * 255).round().byte().flip(1)
 
 
 def to_spoken_input(cells: Tensor) -> Tensor:

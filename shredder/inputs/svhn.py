@@ -10,7 +10,7 @@ from shredder.io.cli import InputError
 from shredder.io.files import read_arrays
 
 # Images of the small set.
-FEW = 4000
+_FEW = 4000
 _FILE = "svhn-test-4000.npz"
 # Mean and spread of the training pixels in [0, 1], by channel, as the shipped network was trained with them.
 _MEAN, _STD = (0.4377, 0.4438, 0.4728), (0.1980, 0.2010, 0.1970)
@@ -62,20 +62,22 @@ def load_few_svhn(data_root: Path) -> tuple[Tensor, Tensor]:
     """
     path = Path(data_root) / _FILE
     if not path.exists():
-        return tuple(of[:FEW] for of in load_svhn(data_root, "test"))
-    found, expected = read_arrays(path, "--dataset svhn-4000"), {"images": (FEW, 32, 32, 3), "labels": (FEW,)}
-    for name, shape in expected.items():
-        kinds = "u" if name == "images" else "iu"
-        array = found.get(name)
-        if array is None or array.shape != shape or array.dtype.kind not in kinds or array.min() < 0:
-            shown = "nothing" if array is None else f"{array.dtype} {array.shape}"
-            raise InputError(f"--dataset svhn-4000: {path}: {name}: found {shown}, expected "
-                             f"{'uint8' if name == 'images' else 'integers from 0 to 9'}, {shape}")  # fmt: skip
-    if found["images"].dtype != np.uint8 or found["labels"].max() > 9:
-        raise InputError(f"--dataset svhn-4000: {path}: found {found['images'].dtype} images and the digit "
-                         f"{found['labels'].max()}, expected uint8 and 0 to 9")  # fmt: skip
-    pixels = torch.from_numpy(found["images"]).permute(0, 3, 1, 2).contiguous()
-    return pixels, torch.from_numpy(found["labels"].astype(np.int64))
+        return tuple(of[:_FEW] for of in load_svhn(data_root, "test"))
+    found = read_arrays(path, "--dataset svhn-4000")
+    images, digits = (found.get(name, np.empty(0)) for name in ("images", "labels"))
+    if (
+        images.dtype != np.uint8
+        or images.shape != (_FEW, 32, 32, 3)
+        or digits.dtype.kind not in "iu"
+        or digits.shape != (_FEW,)
+    ):
+        raise InputError(
+            f"--dataset svhn-4000: {path}: found images {images.dtype} {images.shape}, labels {digits.dtype} {digits.shape}, "
+            f"expected uint8 {(_FEW, 32, 32, 3)} and integers {(_FEW,)}"
+        )
+    if digits.min() < 0 or digits.max() > 9:
+        raise InputError(f"--dataset svhn-4000: {path}: found labels {digits.min()} to {digits.max()}, expected 0 to 9")
+    return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous(), torch.from_numpy(digits.astype(np.int64))
 
 
 def to_svhn_input(images: Tensor) -> Tensor:
