@@ -1,4 +1,4 @@
-"""A small convolutional network for spectrograms of spoken digits: one chain, 82,000 parameters."""
+"""A small convolutional network for spectrograms of spoken digits: one chain, 77,000 parameters."""
 
 from collections import OrderedDict
 from pathlib import Path
