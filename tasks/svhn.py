@@ -25,7 +25,7 @@ BATCH_SIZE = 500
 # By method: settings for 2,500 images, behind the last block. docs/grounds.md says how they were chosen.
 LEARN = {
     "additive": {"scale": 0.05, "learning_rate": 3e-3},
-    "self-supervised": {"scale": 8.0, "batch_size": 60, "epochs": 80, "min_epochs": 60},
+    "self-supervised": {"scale": 5.0, "batch_size": 60, "epochs": 80, "min_epochs": 60},
     "distribution": {"scale": 0.4, "alpha": 1e-4, "learning_rate": 1e-2, "epochs": 60, "min_epochs": 40},
     "fresh": {"batch_size": 200, "epochs": 80, "min_epochs": 60},
 }
