@@ -94,7 +94,7 @@ def small_newsgroups(tmp_path, monkeypatch) -> Path:
             folder.mkdir(parents=True)
             for letter in range(each):
                 (folder / str(100 + letter)).write_text(
-                    f"From: a@b\nSubject: c\n\n{group} {group}, letter {'x' * (3 + letter)}\n"
+                    f"From: a@b\nSubject: c\n\n{group} {group}, a letter of words {'x' * (3 + letter)}\n"
                 )
     return tmp_path / "small"
 

@@ -19,6 +19,8 @@ GROUPS = (
     "talk.politics.misc", "talk.religion.misc",
 )  # fmt: skip
 _LETTERS = {"train": 11_314, "test": 7_532}
+# Words of a letter at least: of shorter ones several are the same.
+_FEWEST = 5
 _ARCHIVES = ("20news-bydate.tar.gz", "20news-bydate.tar.xz")
 # Places that words are hashed to.
 N_WORDS = 8192
@@ -30,7 +32,7 @@ _QUOTE = re.compile(
 
 
 def load_newsgroups(data_root: Path, part: str) -> tuple[Tensor, Tensor]:
-    """Letters of one part, as the groups and the letters' numbers order them.
+    """Letters of one part, of five words or more, as the groups and the letters' numbers order them.
 
     Parameters
     ----------
@@ -42,7 +44,7 @@ def load_newsgroups(data_root: Path, part: str) -> tuple[Tensor, Tensor]:
     Returns
     -------
     (Tensor, Tensor)
-        How often each hashed word stands in a letter, uint8 (n, 8192), 255 at most, n = 11,314 or 7,532; places of the letters'
+        How often each hashed word stands in a letter, uint8 (n, 8192), 255 at most, n < 11,314 or 7,532; places of the letters'
         groups in `GROUPS`, int64 (n,).
 
     Raises
@@ -57,7 +59,9 @@ def load_newsgroups(data_root: Path, part: str) -> tuple[Tensor, Tensor]:
     if len(found) != _LETTERS[part]:
         raise InputError(f"--data-root {data_root}: found {len(found):,} letters, expected {what}")
     counts = torch.stack([hashed(body(content.decode("latin-1"))) for content in found.values()])
-    return counts, torch.tensor([GROUPS.index(name.split("/")[1]) for name in found])
+    groups = torch.tensor([GROUPS.index(name.split("/")[1]) for name in found])
+    enough = counts.sum(1) >= _FEWEST
+    return counts[enough], groups[enough]
 
 
 def body(letter: str) -> str:
