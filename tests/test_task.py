@@ -132,7 +132,7 @@ def test_a_file_that_is_no_task(tmp_path, content, message):
 
 @pytest.mark.parametrize("name", ["Lenet", "", "__init__", "../tasks/lenet", "lenet.txt", "two\nlines"])
 def test_no_such_name(name):
-    expected = "expected alexnet, arrays, cifar10, imagenet, lenet, or a Python file with a task"
+    expected = "expected alexnet, arrays, cifar10, imagenet, lenet, newsgroups, speech, svhn, or a Python file with a task"
     with pytest.raises(InputError) as error:
         read_task(name)
     assert str(error.value) == f"--task: found {name!r}, {expected}"
