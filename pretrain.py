@@ -74,7 +74,9 @@ def train(
     with progress(args.epochs * n_batches, unit="batch") as bar:
         for _ in range(args.epochs):
             for rows in torch.from_numpy(rng.permutation(len(pixels))).split(args.batch_size):
-                batch = how.augment(how.inputs(pixels[rows]), rng=rng).to(memory_format=torch.channels_last)
+                batch = how.augment(how.inputs(pixels[rows]), rng=rng)
+                if batch.dim() == 4:
+                    batch = batch.to(memory_format=torch.channels_last)
                 with torch.autocast(args.device, torch.bfloat16, enabled=how.bfloat16 and _has_bfloat16(args.device)):
                     answers = network(batch).float()
                 loss = functional.cross_entropy(answers, labels[rows], label_smoothing=args.label_smoothing)

@@ -32,7 +32,7 @@ def download(url: str, path: Path, hash_prefix: str | None = None) -> None:
     try:
         torch.hub.download_url_to_file(url, str(path), hash_prefix)
     except (OSError, RuntimeError, ValueError, http.client.HTTPException) as error:
-        raise OSError(" ".join(f"{error or type(error).__name__}".split())) from error
+        raise OSError(" ".join((str(error) or type(error).__name__).split())) from error
     finally:
         socket.setdefaulttimeout(before)
 

@@ -175,8 +175,9 @@ class Task:
         The default of `--method`.
     shipped : mapping of str to Path
         By labels: the folder that step 1 has written from which step 2 and the attack draw where no other is named.
-    pictures : callable
-        From inputs to what decoders guess of them, float32 (n, side, side) in [0, 1], a side of at least 3.
+    pictures : callable or None
+        From inputs to what decoders guess of them, float32 (n, side, side) in [0, 1], a side of at least 3. None of inputs that
+        have no picture, such as text: then none is guessed.
     secrets : mapping of str to callable
         What else an attack reads, by name: from pictures and classes, (n,), to labels, int64 (n,), or to quantities, of a
         floating-point type, of which it reads whether they are above their median.
@@ -191,7 +192,7 @@ class Task:
     learn: Callable[[Any], Mapping[str, Any]] = lambda args: {}
     method: str = "self-supervised"
     shipped: Mapping[str, Path] = field(default_factory=dict)
-    pictures: Callable[[Tensor], Tensor] = grey
+    pictures: Callable[[Tensor], Tensor] | None = grey
     secrets: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = field(default_factory=dict)
     pretraining: Mapping[str, Pretraining] = field(default_factory=dict)
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from models.cifar10 import CUTTING_POINTS, WEIGHTS, cifar10_network, pretrained_cifar10
+from models.groups import Groups
 from shredder.inputs.augment import mirrored_and_shifted
 from shredder.inputs.cifar10 import load_cifar10, to_cifar10_input
 from shredder.inputs.images import Images, first_of, held_out, random_order, tensor_images
@@ -37,15 +38,6 @@ def animal(classes: Tensor) -> Tensor:
     return torch.isin(classes, torch.tensor(ANIMALS, device=classes.device)).long()
 
 
-class AnimalOrVehicle(nn.Module):
-    """Log-probabilities of the ten classes, (n, 10) -> of vehicle and animal, (n, 2)."""
-
-    def forward(self, log_probabilities: Tensor) -> Tensor:
-        """Sums probabilities."""
-        vehicles = [i for i in range(10) if i not in ANIMALS]
-        return torch.stack([log_probabilities[:, which].logsumexp(1) for which in (vehicles, list(ANIMALS))], 1)
-
-
 def weights() -> Path:
     """The shipped ones, which answer both labels."""
     return WEIGHTS
@@ -54,7 +46,7 @@ def weights() -> Path:
 def animal_network(path: Path) -> nn.Sequential:
     """The network of ten classes, and the sum of their probabilities behind it."""
     network = pretrained_cifar10(path)
-    network.add_module("animal_or_vehicle", AnimalOrVehicle())
+    network.add_module("animal_or_vehicle", Groups(([i for i in range(10) if i not in ANIMALS], ANIMALS)))
     return network
 
 

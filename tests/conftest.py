@@ -1,6 +1,7 @@
 """Data that several test files share."""
 
 import shutil
+import wave
 from functools import partial
 from pathlib import Path
 
@@ -11,6 +12,8 @@ import torch
 import train_noise
 from models.alexnet import AlexNet
 from shredder.inputs.digits import Digits, load_digits
+from shredder.inputs.newsgroups import GROUPS
+from shredder.inputs.spoken import RATE, SPEAKERS
 from shredder.split import SplitNetwork
 from tests.tiny_task import write_weights
 
@@ -51,6 +54,60 @@ def small_cifar10(tmp_path, monkeypatch) -> Path:
     for name, some in zip([*(f"data_batch_{i}.bin" for i in range(1, 6)), "test_batch.bin"], rows, strict=True):
         some.tofile(folder / name)
     return folder.parent
+
+
+@pytest.fixture(scope="session")
+def grounds_root() -> Path:
+    """Folder of spoken digits, letters and house numbers; tests that need it are skipped where it is absent."""
+    root = ROOT / "../shared/data"
+    names = ("fsdd.tar.xz", "20news-bydate.tar.xz", "svhn-test-4000.npz")
+    if not all((root / name).is_file() for name in names):
+        pytest.skip(f"{', '.join(names)} are not in ../shared/data")
+    return root
+
+
+@pytest.fixture
+def small_speech(tmp_path, monkeypatch) -> Path:
+    """Folder of spoken digits' files: three takes, the first for tests; a tone for each digit and speaker."""
+    monkeypatch.setattr("shredder.inputs.spoken._TAKES", 3)
+    monkeypatch.setattr("tasks.speech.TEST_TAKES", 1)
+    folder = tmp_path / "small" / "free-spoken-digit-dataset" / "recordings"
+    folder.mkdir(parents=True)
+    for speaker, name in enumerate(SPEAKERS):
+        for digit in range(10):
+            tone = np.sin(2 * np.pi * (300 + 350 * digit + 40 * speaker) * np.arange(2000) / RATE)
+            for take in range(3):
+                with wave.open(str(folder / f"{digit}_{name}_{take}.wav"), "wb") as file:
+                    file.setparams((1, 2, RATE, 0, "NONE", ""))
+                    file.writeframes((8000 * tone).astype("<i2").tobytes())
+    return folder.parents[1]
+
+
+@pytest.fixture
+def small_newsgroups(tmp_path, monkeypatch) -> Path:
+    """Folder of letters to newsgroups, four of each group to learn from and two for tests, which name their group often."""
+    n = {"train": 4, "test": 2}
+    monkeypatch.setattr("shredder.inputs.newsgroups._LETTERS", {part: 20 * each for part, each in n.items()})
+    for part, each in n.items():
+        for group in GROUPS:
+            folder = tmp_path / "small" / f"20news-bydate-{part}" / group
+            folder.mkdir(parents=True)
+            for letter in range(each):
+                (folder / str(100 + letter)).write_text(
+                    f"From: a@b\nSubject: c\n\n{group} {group}, a letter of words {'x' * (3 + letter)}\n"
+                )
+    return tmp_path / "small"
+
+
+@pytest.fixture
+def small_svhn(tmp_path, monkeypatch) -> Path:
+    """Folder of sixty images of noise, the digits in turn, of which forty are to learn from."""
+    monkeypatch.setattr("shredder.inputs.svhn._FEW", 60)
+    monkeypatch.setattr("tasks.svhn.TRAINING", 40)
+    (tmp_path / "small").mkdir()
+    images = np.random.default_rng(0).integers(0, 256, (60, 32, 32, 3)).astype(np.uint8)
+    np.savez(tmp_path / "small" / "svhn-test-4000.npz", images=images, labels=np.arange(60) % 10)
+    return tmp_path / "small"
 
 
 @pytest.fixture(scope="session")

@@ -95,14 +95,23 @@ def test_a_task_without_weights_of_its_own(tmp_path):
         pretrain.main(pretrain.Arguments("imagenet:resnet18", output=tmp_path))
 
 
-@pytest.mark.parametrize("name, labels", [("lenet", "gt5"), ("alexnet", "imagenette"), ("cifar10", "classes")])
+@pytest.mark.parametrize(
+    "name, labels",
+    [
+        ("lenet", "gt5"),
+        ("alexnet", "imagenette"),
+        ("cifar10", "classes"),
+        ("speech", "speaker"),
+        ("newsgroups", "group"),
+    ],
+)
 def test_every_task_of_ours_says_how(name, labels):
     """A batch of pixels becomes what its network takes."""
     task = pretrain.read_task(name)
     how = task.pretraining[labels]
-    side = {"lenet": (28, 28), "alexnet": (3, 160, 160), "cifar10": (3, 32, 32)}[name]
+    shapes = {"lenet": (28, 28), "alexnet": (3, 160, 160), "cifar10": (3, 32, 32), "speech": (64, 64), "newsgroups": (8192,)}
 
-    batch = how.augment(how.inputs(torch.zeros(2, *side, dtype=torch.uint8)), rng=np.random.default_rng(0))
+    batch = how.augment(how.inputs(torch.zeros(2, *shapes[name], dtype=torch.uint8)), rng=np.random.default_rng(0))
     with torch.no_grad():
         assert how.network().eval()(batch).exp().sum(1).allclose(torch.ones(2))
     assert how.settings.keys() <= vars(pretrain.Arguments(name)).keys() and labels in task.labels

@@ -34,6 +34,8 @@ class Attack(NamedTuple):
     run : callable
     of_label : bool
         Whether it reads a private label.
+    of_picture : bool
+        Whether it guesses pictures of the input.
     of_one_query : bool
         Whether its row, of its own name, is what one query tells: the worst of these is reported.
     """
@@ -41,6 +43,7 @@ class Attack(NamedTuple):
     run: Callable[[Setting], Outcome]
     of_label: bool
     of_one_query: bool = False
+    of_picture: bool = False
 
 
 def row(setting: Setting, reading: Reading, ceiling: float) -> dict[str, Any]:
@@ -142,27 +145,28 @@ ATTACKS = {
     "member": Attack(member_guessed, of_label=True, of_one_query=True),
     "averaging": Attack(averaging, of_label=True),
     "rounding": Attack(rounding, of_label=False),
-    "reconstruction": Attack(reconstruction, of_label=False),
+    "reconstruction": Attack(reconstruction, of_label=False, of_picture=True),
     "secrets": Attack(other_secrets, of_label=False),
 }
 
 
-def chosen(names: Sequence[str], private_labels: bool, private_network: bool = True) -> list[str]:
+def chosen(names: Sequence[str], private_labels: bool, private_network: bool = True, pictures: bool = True) -> list[str]:
     """The attacks that `names` ask for, in the order in which they are run. Raises InputError.
 
-    Without a private label there is none to read, and without a network for it no untrained adversary.
+    Without a private label there is none to read, without a network for it no untrained adversary, and without pictures of the
+    inputs none is guessed.
     """
     possible = [name for name, attack in ATTACKS.items() if private_labels or not attack.of_label]
+    possible = [name for name in possible if pictures or not ATTACKS[name].of_picture]
     possible = [name for name in possible if private_network or name != "untrained"]
     if not names:
         raise InputError(f"--attacks: found none, expected all or some of {', '.join(possible)}")
     if unknown := [name for name in names if name not in ("all", *ATTACKS)]:
         raise InputError(f"--attacks: found {' '.join(unknown)}, expected all or some of {', '.join(ATTACKS)}")
     if impossible := [name for name in names if name not in ("all", *possible)]:
-        raise InputError(
-            f"--attacks {' '.join(impossible)}: no private label is left beside the public one; "
-            f"expected {' or '.join(possible)}"
-        )
+        of_label = any(ATTACKS[name].of_label for name in impossible)
+        reason = "no private label is left beside the public one" if of_label else "the task's inputs have no pictures"
+        raise InputError(f"--attacks {' '.join(impossible)}: {reason}; expected {' or '.join(possible)}")
     return [name for name in possible if "all" in names or name in names]
 
 

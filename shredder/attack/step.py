@@ -72,7 +72,7 @@ def run(args: Arguments) -> None:
     output = Path("runs") / task.name / "attacks" if args.output is None else args.output
     args = dataclasses.replace(args, **missing, output=output)
     require_at_least(args, seed=0, epochs=1, images=20)
-    chosen(args.attacks, *private_label_of(task, args))
+    chosen(args.attacks, *given_by(task, args))
     Budget(args.epochs, args.seconds_per_attack).check()
     with folders.claimed(args.output, written()):
         _run(task, args, channel)
@@ -91,13 +91,13 @@ def _run(task: Task, args: Arguments, channel: Channel) -> None:
     clean_folder = folder if args.ceilings is None else args.ceilings / hashlib.sha256(of_clean.encode()).hexdigest()[:16]
     keepers = Keeper(folder, of_run), Keeper(clean_folder, of_clean)
     setting = setting_of(system, channel, train, test, *keepers)
-    found = attacked(setting, chosen(args.attacks, *private_label_of(task, args)))
+    found = attacked(setting, chosen(args.attacks, *given_by(task, args)))
     if ranks.rank():  # the first process writes what all have found
         return
     clean = clean_accuracy(system.split, setting.test.clean, setting.test.public)
     results = {"task": task.name} | measures(found, setting, public_accuracy(setting), clean)
     held_out = torch.cat([setting.held_out.signal, setting.test.signal])
-    labels = (setting.test.public, setting.test.private if private_label_of(task, args)[0] else None)
+    labels = (setting.test.public, setting.test.private if task.labels[args.public_labels].private else None)
     _, inputs = next(test.first(min(len(test), _INPUTS)).batches())
     found_bits = measured(channel, setting.test.signal, setting.rng("measured"), *labels)
     results |= found_bits | of_input(channel, system.split, inputs.to(system.split.device), setting.rng("Fisher"))
@@ -108,10 +108,11 @@ def _run(task: Task, args: Arguments, channel: Channel) -> None:
     write(found, results, args.output, record)
 
 
-def private_label_of(task: Task, args: Arguments) -> tuple[bool, bool]:
-    """Whether a private label is left, and whether it has a network."""
+def given_by(task: Task, args: Arguments) -> tuple[bool, bool, bool]:
+    """Whether a private label is left, whether it has a network, and whether inputs have pictures."""
     private = task.labels[args.public_labels].private
-    return private is not None, private is not None and task.labels[private].network is not None
+    has_network = private is not None and task.labels[private].network is not None
+    return private is not None, has_network, task.pictures is not None
 
 
 def setting_of(system: System, channel: Channel, train: Images, test: Images, keeper: Keeper, ceilings: Keeper) -> Setting:
@@ -129,8 +130,10 @@ def setting_of(system: System, channel: Channel, train: Images, test: Images, ke
     return Setting(channel, system.split, learning, judging, judged, private, budget, args.seed, keeper, ceilings, examples)
 
 
-def examples_of(system: System, train: Images, first: int) -> Examples:
-    """Inputs of the adversary's own from row `first` of the training images on."""
+def examples_of(system: System, train: Images, first: int) -> Examples | None:
+    """Inputs of the adversary's own from row `first` of the training images on; None where they have no pictures."""
+    if system.task.pictures is None:
+        return None
     batches, found, wanted = train.batches(first), [], _EXAMPLES
     while wanted > 0 and (batch := next(batches, None)) is not None:
         found.append(batch[1][:wanted].to(system.split.device))
@@ -141,9 +144,10 @@ def examples_of(system: System, train: Images, first: int) -> Examples:
 def side_of(system: System, channel: Channel, images: Images, of_place: Mapping[str, Callable[[int], Tensor]]) -> Side:
     """What an attack sees of one part of the data; `of_place` has secrets that follow from an input's place."""
     activations, pictures, classes = [], [], []
+    pictures_of = system.task.pictures or _no_pictures
     for rows, pixels, sent in edge_pass(system.split, images):
         activations.append(sent)
-        pictures.append(system.task.pictures(pixels))
+        pictures.append(pictures_of(pixels))
         classes.append(images.labels[rows])
     images.require_readable(system.args.skip_corrupt)
     clean, classes, pictures = map(torch.cat, (activations, classes, pictures))
@@ -155,3 +159,7 @@ def side_of(system: System, channel: Channel, images: Images, of_place: Mapping[
     secrets |= {name: of(len(clean)) for name, of in of_place.items()}
     of_rows = (tensor.to(clean.device) for tensor in (*labels, pictures.flatten(1)))
     return Side(clean, channel.signal(clean), *of_rows, {name: of.to(clean.device) for name, of in secrets.items()})
+
+
+def _no_pictures(inputs: Tensor) -> Tensor:
+    return inputs.new_zeros(len(inputs), 0, 0)

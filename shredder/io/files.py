@@ -140,7 +140,7 @@ def read_array(path: Path, flag: str = "") -> np.ndarray:
     except FileNotFoundError as error:
         raise InputError(f"{flag} {path}: no such file, expected a .npy array".lstrip()) from error
     except Exception as error:  # numpy has its headers read by Python's own parser, which fails in a dozen ways
-        reason = " ".join(f"{getattr(error, 'strerror', None) or error or type(error).__name__}".split())[:200]
+        reason = " ".join(f"{getattr(error, 'strerror', None) or str(error) or type(error).__name__}".split())[:200]
         raise InputError(f"{flag} {path}: not a readable .npy array of numbers ({reason})".lstrip()) from error
 
 
@@ -159,7 +159,7 @@ def read_arrays(path: Path, flag: str = "") -> dict[str, np.ndarray]:
     except FileNotFoundError as error:
         raise InputError(f"{flag} {path}: no such file, expected an .npz archive of arrays".lstrip()) from error
     except Exception as error:  # as in `read_array`
-        reason = " ".join(f"{getattr(error, 'strerror', None) or error or type(error).__name__}".split())[:200]
+        reason = " ".join(f"{getattr(error, 'strerror', None) or str(error) or type(error).__name__}".split())[:200]
         raise InputError(f"{flag} {path}: not a readable .npz archive of arrays of numbers ({reason})".lstrip()) from error
 
 
