@@ -1,6 +1,9 @@
 """Reading weights from disk, with an error that names the file when they do not fit the network."""
 
+import hashlib
+import json
 import warnings
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +42,7 @@ def load_weights(network: nn.Module, path: str | Path) -> None:
     path = Path(path)
     if not path.is_file():  # a FIFO would be waited for
         raise WeightsError(f"{path}: " + ("not a regular file, expected weights" if path.exists() else "no such weights file"))
+    _require_intact(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of types that torch will no longer have: they are refused below
@@ -57,6 +61,32 @@ def load_weights(network: nn.Module, path: str | Path) -> None:
         reason = " ".join(str(error).split())  # names in the file may hold line breaks, or be endless
         raise WeightsError(f"{path}: {reason[:1000]}") from None
     network.load_state_dict(found, strict=True)
+
+
+def _require_intact(path: Path) -> None:
+    """Raise WeightsError where the file's checksums are not those of what it holds.
+
+    They are its SHA-256 in the run record `NAME.json` beside it, and, in an archive of `torch.save`, one for each tensor, which
+    torch writes and does not look at. A file without any passes.
+    """
+    try:
+        files = json.loads(path.with_suffix(".json").read_bytes())["files"]
+        expected = files[path.name]
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):  # no such file, or another program's
+        expected = None
+    with open(path, "rb") as file:
+        if expected is not None and hashlib.file_digest(file, "sha256").hexdigest() != expected:
+            raise WeightsError(f"{path}: not the file that {path.with_suffix('.json').name} lists, for its SHA-256 differs")
+        if not zipfile.is_zipfile(file):
+            return
+        try:
+            with zipfile.ZipFile(file) as archive:
+                packed = [entry.filename for entry in archive.infolist() if entry.compress_type != zipfile.ZIP_STORED]
+                damaged = packed[0] if packed else archive.testzip()
+        except Exception as error:  # zipfile raises half a dozen exception types on a damaged file
+            raise WeightsError(f"{path}: not readable as weights ({type(error).__name__}: a damaged archive)") from error
+    if damaged:
+        raise WeightsError(f"{path}: damaged, for the checksum of {damaged!r} differs, or torch.save has not packed it")
 
 
 def _state_dict(found: Any, expected: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -40,12 +40,7 @@ def learn(learning: Learner, folder: Path, key: str) -> None:
         If the checkpoint is of a run with other arguments, or damaged, as is the one before it, or its state is not of such a
         run; or if the accuracy target is out of reach, or learning leaves the range of numbers: the logs are written then.
     """
-    if kept := checkpoints.read(folder, key):
-        path, state = kept
-        try:
-            learning.restore(state)
-        except (ValueError, TypeError, KeyError) as error:
-            raise InputError(f"{path}: not the state of such a run ({error}); remove it to begin anew") from error
+    resume(learning, folder, key)
     settings, written = learning.settings, time.monotonic()
     expected = settings.members * (settings.min_epochs + 1)
     with progress(expected, unit="member-epoch", initial=len(learning.curves), smoothing=0.05) as bar:
@@ -68,6 +63,16 @@ def learn(learning: Learner, folder: Path, key: str) -> None:
             if time.monotonic() - written > _SECONDS_BETWEEN_CHECKPOINTS:
                 checkpoints.write(folder, key, learning.state())
                 written = time.monotonic()
+
+
+def resume(learning: Learner, folder: Path, key: str) -> None:
+    """Put `learning` where the checkpoint in `folder` left off, if there is one. Raises InputError as `learn` does."""
+    if kept := checkpoints.read(folder, key):
+        path, state = kept
+        try:
+            learning.restore(state)
+        except (ValueError, TypeError, KeyError) as error:
+            raise InputError(f"{path}: not the state of such a run ({error}); remove it to begin anew") from error
 
 
 def logs(learning: Learner, folder: Path) -> dict[Path, bytes]:

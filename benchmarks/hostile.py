@@ -1,0 +1,293 @@
+"""Damaged files of every kind that is read: how many are refused by name, how many are accepted, and whether anything else happens.
+
+    python -m benchmarks.hostile --seconds 600 --data-root data        or --files 20000
+
+Each file is made by the steps themselves or taken from a data set at hand, damaged at random, and read as the steps read it, in
+a process of limited memory and time (docs/reliability.md). Files whose checksum is known are *sealed*: of them none with another
+content may be accepted. The status is 1 if there was anything else than a refusal that names the file, or an acceptance; what
+did it is kept in `--output`.
+"""
+
+import hashlib
+import json
+import multiprocessing
+import os
+import resource
+import signal
+import sys
+import tempfile
+import time
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmarks.hostile_files import Kind, made
+from models.weights import WeightsError
+from shredder.io.cli import InputError, require_at_least, script
+from shredder.io.files import write_together
+from shredder.io.record import Record
+from shredder.io.terminal import progress
+
+REFUSED, SAME, ACCEPTED = "refused, with the file's name", "accepted, and says the same", "accepted, and says something else"
+UNNOTICED, UNNAMED = "accepted, though its checksum differs", "refused, without the file's name"
+FINE = (REFUSED, SAME, ACCEPTED)
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Damage files, and count what becomes of them."""
+
+    seconds: float | None = None
+    """How long. Default: until --files are read."""
+    files: int = 20_000
+    """Damaged files at most, of all kinds in turn."""
+    seed: int = 0
+    """What is damaged, and how."""
+    data_root: Path = Path("data")
+    """Folder of MNIST and CIFAR-10; what is not there is left out."""
+    kinds: str = ""
+    """Only kinds with this in their name."""
+    memory: float = 1.0
+    """GB that reading a file may take."""
+    timeout: float = 10.0
+    """Seconds that reading a file may take."""
+    output: Path = Path("runs/benchmarks/hostile")
+    """Folder for the run record, and for files that ended in something else."""
+
+
+def damaged(content: bytes, others: list[bytes], rng: np.random.Generator) -> bytes:
+    """`content` after one to three damages, which differ from file to file; not always another content."""
+    for _ in range(rng.integers(1, 4)):
+        content = DAMAGES[rng.integers(len(DAMAGES))](bytearray(content), others, rng)
+    return bytes(content)
+
+
+def place(content: bytearray, rng: np.random.Generator) -> int:
+    """Somewhere in `content`; half of the time in its head, where formats say what follows."""
+    return int(rng.integers(max(1, min(len(content), 256) if rng.random() < 0.5 else len(content))))
+
+
+def flipped_bit(content: bytearray, others: list[bytes], rng: np.random.Generator) -> bytearray:
+    """One bit."""
+    if content:
+        content[place(content, rng)] ^= 1 << int(rng.integers(8))
+    return content
+
+
+def some_bytes(content: bytearray, others: list[bytes], rng: np.random.Generator) -> bytearray:
+    """Random bytes over some that are there."""
+    first = place(content, rng)
+    content[first : first + int(rng.integers(1, 17))] = rng.bytes(int(rng.integers(1, 17)))
+    return content
+
+
+def cut(content: bytearray, others: list[bytes], rng: np.random.Generator) -> bytearray:
+    """As after a power cut: the end is gone, or zeros."""
+    first = place(content, rng)
+    return content[:first] + bytes(len(content) - first if rng.random() < 0.3 else 0)
+
+
+def longer(content: bytearray, others: list[bytes], rng: np.random.Generator) -> bytearray:
+    """More at the end."""
+    return content + rng.bytes(int(rng.integers(1, 64)))
+
+
+def moved(content: bytearray, others: list[bytes], rng: np.random.Generator) -> bytearray:
+    """A part twice, or left out."""
+    first, second = sorted((place(content, rng), place(content, rng)))
+    return content[:second] + content[first:] if rng.random() < 0.5 else content[:first] + content[second:]
+
+
+def extreme_number(content: bytearray, others: list[bytes], rng: np.random.Generator) -> bytearray:
+    """A binary number that counts and sizes are likely to go wrong at."""
+    width, first = int(rng.choice([1, 2, 4, 8])), place(content, rng)
+    value = int(rng.choice([0, 1, 127, 128, 255])) if width == 1 else [0, 1, -1, 2**15, 2 ** (8 * width - 1) - 1][rng.integers(5)]
+    content[first : first + width] = (value % 2 ** (8 * width)).to_bytes(width, rng.choice(["little", "big"]))
+    return content
+
+
+def other_text(content: bytearray, others: list[bytes], rng: np.random.Generator) -> bytearray:
+    """A word of a text, or of a header, in place of bytes that look like one."""
+    words = [b"-1", b"0", b"1e999", b"NaN", b"9" * 30, b"null", b"[]", b"{}", b'""', b"true", b"\xff", b"\0", b"[" * 3000, b"..", b"'", b'"']
+    digits = [i for i, byte in enumerate(content[:4096]) if 48 <= byte < 58]
+    first = digits[rng.integers(len(digits))] if digits and rng.random() < 0.7 else place(content, rng)
+    content[first : first + int(rng.integers(0, 3))] = words[rng.integers(len(words))]
+    return content
+
+
+def other_value(content: bytearray, others: list[bytes], rng: np.random.Generator) -> bytearray:
+    """Of JSON: one value for another, with the rest as it was; else some bytes."""
+    try:
+        whole = json.loads(content)
+    except (ValueError, RecursionError):
+        return some_bytes(content, others, rng)
+    values = [None, -1, 0, 1.5, 2**70, "", "\0", "../..", "x" * 300, [], {}, [[]], True, float("nan"), "lenet", "verbatim"]
+    inside = [(owner, name) for owner in containers(whole) for name in (owner if isinstance(owner, dict) else range(len(owner)))]
+    if inside:
+        owner, name = inside[rng.integers(len(inside))]
+        if rng.random() < 0.2:
+            del owner[name]
+        else:
+            owner[name] = values[rng.integers(len(values))]
+    return bytearray(json.dumps(whole).encode())
+
+
+def containers(value: Any) -> Iterator[dict | list]:
+    """All dicts and lists in a JSON value."""
+    if isinstance(value, dict | list):
+        yield value
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from containers(part)
+
+
+def another_file(content: bytearray, others: list[bytes], rng: np.random.Generator) -> bytearray:
+    """A file of another kind under this name, whole or from the middle on; or nothing."""
+    other = others[rng.integers(len(others))] if rng.random() < 0.8 else b""
+    return bytearray(other) if rng.random() < 0.5 else content[: (first := place(content, rng))] + other[first:]
+
+
+DAMAGES = [flipped_bit, flipped_bit, some_bytes, cut, longer, moved, extreme_number, other_text, other_value, another_file]
+
+
+def said(value: Any, found: "hashlib._Hash | None" = None) -> str:
+    """A digest of a value and of all that is in it."""
+    found = hashlib.sha256() if found is None else found
+    if isinstance(value, Tensor):
+        value = value.detach().numpy()
+    if isinstance(value, np.ndarray):
+        found.update(f"{value.dtype} {value.shape}".encode() + np.ascontiguousarray(value).tobytes())
+    elif isinstance(value, dict | list | tuple):
+        found.update(f"{type(value).__name__} {len(value)}".encode())
+        for part in value.items() if isinstance(value, dict) else value:
+            said(part, found)
+    else:
+        found.update(repr(value).encode())
+    return found.hexdigest()
+
+
+def verdict(kind: Kind, expected: str) -> str:
+    """What reading a file of this kind comes to."""
+    try:
+        value = said(kind.read())
+    except (InputError, WeightsError) as error:
+        message = str(error)
+        named = kind.path.name in message or str(kind.path.parent) in message
+        return REFUSED if named and "\n" not in message else f"{UNNAMED}: {message[:200]}"
+    except BaseException as error:
+        return f"{type(error).__name__}: {str(error)[:200]}"
+    if value == expected:
+        return SAME
+    return UNNOTICED if kind.sealed else ACCEPTED
+
+
+def reader(kinds: list[Kind], expected: list[str], args: Arguments, link: Connection) -> None:
+    """Reads what it is told to, for ever, with memory and time limited."""
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + int(args.memory * 1e9),) * 2)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, 1)
+    os.dup2(nothing, 2)
+    warnings.simplefilter("ignore")
+    while (number := link.recv()) is not None:
+        signal.setitimer(signal.ITIMER_REAL, args.timeout)  # its default is to end the process
+        found = verdict(kinds[number], expected[number])
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        link.send(found)
+
+
+class Reader:
+    """A process that reads, and another one when it has ended."""
+
+    def __init__(self, *work: Any):
+        self.work, self.process = work, None
+
+    def read(self, number: int) -> str:
+        """What reading the file of a kind comes to."""
+        if self.process is None:
+            self.link, theirs = multiprocessing.Pipe()
+            self.process = multiprocessing.get_context("fork").Process(target=reader, args=(*self.work, theirs), daemon=True)
+            self.process.start()
+            theirs.close()
+        self.link.send(number)
+        try:
+            return self.link.recv()
+        except EOFError:
+            self.process.join()
+            status, self.process = self.process.exitcode, None
+            return "no end" if status == -signal.SIGALRM else f"the process ended with status {status}"
+
+    def end(self) -> None:
+        """End the process."""
+        if self.process is not None:
+            self.link.send(None)
+            self.process.join()
+
+
+def campaign(args: Arguments, kinds: list[Kind], report: Callable[[str, str, bytes], None]) -> tuple[Counter, int]:
+    """Damage and read; `report` is given the kind, the verdict and the content of what ended in something else."""
+    contents = [kind.path.read_bytes() for kind in kinds]
+    expected = [said(kind.read()) for kind in kinds]
+    small = [content for content in contents if len(content) < 10**6]
+    counts, begin, n = Counter(), time.monotonic(), 0
+    process = Reader(kinds, expected, args)
+    with progress(args.files, unit="file") as bar:
+        while n < args.files and (args.seconds is None or time.monotonic() - begin < args.seconds):
+            number = n % len(kinds)
+            kind, content = kinds[number], contents[number]
+            some = damaged(content, small, np.random.default_rng([args.seed, n]))
+            n += 1
+            bar.update()
+            if some == content:
+                counts[kind.name, SAME] += 1
+                continue
+            kind.path.write_bytes(some)
+            found = process.read(number)
+            kind.path.write_bytes(content)
+            known = found if found in FINE else "anything else"
+            counts[kind.name, known] += 1
+            if known not in FINE:
+                report(kind.name, found, some)
+    process.end()
+    return counts, n
+
+
+def main(args: Arguments) -> None:
+    """Print what became of the files, and write it down."""
+    require_at_least(args, files=1, seconds=0, seed=0, memory=0.1, timeout=1)
+    record = Record(args)
+    args.output.mkdir(parents=True, exist_ok=True)
+    others: list[str] = []
+
+    def report(kind: str, found: str, content: bytes) -> None:
+        others.append(f"{kind}: {found}")
+        kept = args.output / f"{len(others):04}-{kind.replace(' ', '-').replace('/', '-')}"
+        kept.write_bytes(content)
+        print(f"{kept}: {found}")
+
+    with tempfile.TemporaryDirectory() as folder:
+        kinds = [kind for kind in made(Path(folder), args.data_root) if args.kinds in kind.name]
+        counts, n = campaign(args, kinds, report)
+    names = (*FINE, "anything else")
+    width = max(len(kind.name) for kind in kinds)
+    for kind in kinds:
+        print(f"{kind.name:{width}}  {'sealed' if kind.sealed else '':6}  " + "  ".join(f"{counts[kind.name, name]:6}" for name in names))
+    results = {"kinds": len(kinds), "files": n} | {name: sum(counts[kind.name, name] for kind in kinds) for name in names}
+    results |= {f"sealed: {name}": sum(counts[kind.name, name] for kind in kinds if kind.sealed) for name in names}
+    for name, value in results.items():
+        print(f"{name:42} {value:8}")
+    write_together({args.output / "run.json": record.content(results)})
+    if others:
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    script(main, Arguments)
