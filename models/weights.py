@@ -1,6 +1,13 @@
 """Reading weights from disk, with an error that names the file when they do not fit the network."""
 
+import hashlib
+import io
+import json
+import mmap
+import os
+import pickletools
 import warnings
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +46,7 @@ def load_weights(network: nn.Module, path: str | Path) -> None:
     path = Path(path)
     if not path.is_file():  # a FIFO would be waited for
         raise WeightsError(f"{path}: " + ("not a regular file, expected weights" if path.exists() else "no such weights file"))
+    _require_intact(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of types that torch will no longer have: they are refused below
@@ -57,6 +65,58 @@ def load_weights(network: nn.Module, path: str | Path) -> None:
         reason = " ".join(str(error).split())  # names in the file may hold line breaks, or be endless
         raise WeightsError(f"{path}: {reason[:1000]}") from None
     network.load_state_dict(found, strict=True)
+
+
+def _require_intact(path: Path) -> None:
+    """Raise WeightsError where the file's checksums are not those of what it holds.
+
+    They are its SHA-256 in the run record `NAME.json` beside it, and, in an archive of `torch.save`, one for each tensor, which
+    torch writes and does not look at. A file without any passes.
+    """
+    try:
+        expected = json.loads(path.with_suffix(".json").read_bytes())["files"][path.name]
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):  # no such file, or another program's
+        expected = None
+    with open(path, "rb") as file:
+        if expected is not None and hashlib.file_digest(file, "sha256").hexdigest() != expected:
+            raise WeightsError(f"{path}: not the file that {path.with_suffix('.json').name} lists, for its SHA-256 differs")
+        if path.suffix == ".safetensors" or not os.fstat(file.fileno()).st_size:
+            return
+        if not zipfile.is_zipfile(file):
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+                _require_short_names(path, content, _PICKLES)
+            return
+        try:
+            with zipfile.ZipFile(file) as archive:
+                packed = [entry.filename for entry in archive.infolist() if entry.compress_type != zipfile.ZIP_STORED]
+                damaged = packed[0] if packed else archive.testzip()
+                pickled = [archive.read(name) for name in archive.namelist() if name.endswith(".pkl")] if not damaged else []
+        except Exception as error:  # zipfile raises half a dozen exception types on a damaged file
+            raise WeightsError(f"{path}: not readable as weights ({type(error).__name__}: a damaged archive)") from error
+    if damaged:
+        raise WeightsError(f"{path}: damaged, for the checksum of {damaged!r:.100} differs, or torch.save has not packed it")
+    for content in pickled:
+        _require_short_names(path, io.BytesIO(content), 1)
+
+
+# Characters of the name of a type or function in a state dict, at most.
+_NAME = 300
+# Pickles that begin a file of torch.save before 1.6.
+_PICKLES = 5
+
+
+def _require_short_names(path: Path, content: io.BytesIO | mmap.mmap, pickles: int) -> None:
+    """Raise WeightsError where pickles have an endless name: torch's time to refuse one grows with the square of its length.
+
+    Their instructions are listed, and none is followed.
+    """
+    try:
+        listed = [pair for _ in range(pickles) for pair in pickletools.genops(content)]
+    except ValueError as error:
+        raise WeightsError(f"{path}: not readable as weights (no pickle); expected a torch.save state dict") from error
+    longest = max((len(argument) for instruction, argument, _ in listed if instruction.name in ("GLOBAL", "INST")), default=0)
+    if longest > _NAME:
+        raise WeightsError(f"{path}: found a name of {longest} characters, expected a torch.save state dict")
 
 
 def _state_dict(found: Any, expected: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -1,6 +1,7 @@
 """A task with its choices made: by flags, by defaults, and by what the noise was learned for."""
 
 import dataclasses
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -114,7 +115,12 @@ def with_noise(args: Any) -> tuple[Task, Any, Channel]:
         if found is None or found.task is None:
             raise InputError("--task: not named; expected it, or --noise with a folder whose run.json names a task")
         args = dataclasses.replace(args, task=found.task)
-    task = read_task(args.task, args.data_root)
+    try:
+        task = read_task(args.task, args.data_root)
+    except InputError as error:
+        if found is None or args.task != found.task:
+            raise
+        raise InputError(f"--noise {args.noise}: its run.json names a task that is not there; {error}") from error
     choices = {"dataset": task.datasets, "public_labels": task.labels, "cutting_point": task.cutting_points}
     require_one_of(args, **{name: possible for name, possible in choices.items() if getattr(args, name) is not None})
     if found is None and not single:
@@ -126,6 +132,7 @@ def with_noise(args: Any) -> tuple[Task, Any, Channel]:
         _agree("--task", args.noise, found.name, task.name)
         for name, learned in (("public_labels", found.public_labels), ("cutting_point", found.cutting_point)):
             if (given := getattr(args, name)) is None:
+                _require_known(args.noise, name, learned, choices[name])
                 args = dataclasses.replace(args, **{name: learned})
             else:
                 _agree("--" + name.replace("_", "-"), args.noise, learned, given)
@@ -139,6 +146,8 @@ def with_noise(args: Any) -> tuple[Task, Any, Channel]:
             )
     source = source_of(args, tuple(task.cutting_points[args.cutting_point]))
     rule = args.draw or (found and found.rule) or source.rules[0]
+    if not args.draw:
+        _require_known(args.noise, "draw", rule, source.rules)
     return task, dataclasses.replace(args, draw=rule), Channel(source, rule).to(args.device)
 
 
@@ -151,6 +160,12 @@ def _shipped(task: Task, args: Any) -> Path:
             "has written for them"
         )
     return task.shipped[labels]
+
+
+def _require_known(noise: Path, name: str, learned: str | None, possible: Collection[str]) -> None:
+    """Raise InputError where the noise's record says something that is not there; None says nothing."""
+    if learned is not None and learned not in possible:
+        raise InputError(f"--noise {noise}: its run.json says {learned!r} as {name}, expected {', '.join(possible)}")
 
 
 def _agree(flag: str, noise: Path, learned: str | None, found: str) -> None:

@@ -164,14 +164,25 @@ def _noted(note: Path, key: str, images: Images, rows_kept: Tensor) -> tuple[int
     content = kept.found(note, key)
     if content is None:
         return nothing
-    state = json.loads(content)
-    digest = hashlib.sha256(rows_kept[: state["kept"]].numpy())
-    if digest.hexdigest() != state["sha256"]:
+    state = _understood(content, len(images))
+    digest = hashlib.sha256(rows_kept[: state["kept"]].numpy()) if state else None
+    if digest is None or digest.hexdigest() != state["sha256"]:
         print(f"{note}: does not fit what is kept beside it; all activations are computed anew", file=sys.stderr)
         return nothing
     if any(images.make([row])[0] is not None for row in state["unreadable"]):
         return nothing
     return state["kept"], state["unreadable"], digest
+
+
+def _understood(content: bytes, n: int) -> dict[str, Any] | None:
+    """What a note of `n` images says; None where it says nothing of such images."""
+    try:
+        state = json.loads(content)
+        rows = [state["kept"], *state["unreadable"]]
+        possible = all(type(row) is int and 0 <= row <= n for row in rows) and n not in rows[1:]
+        return state if possible and len(rows) - 1 + rows[0] <= n and state["sha256"] else None
+    except (ValueError, TypeError, LookupError, RecursionError):
+        return None
 
 
 def _size(path: Path) -> int | None:

@@ -1,5 +1,7 @@
 """CIFAR-10's 60,000 photographs of 32 x 32 pixels, in either of the layouts that its authors publish."""
 
+import hashlib
+import pickletools
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +24,8 @@ def load_cifar10(data_root: Path, part: str) -> tuple[Tensor, Tensor]:
     Parameters
     ----------
     data_root : Path
-        Folder that holds `cifar-10-batches-bin` (the binary layout) or `cifar-10-batches-py` (torchvision's, whose pickles are
-        read only if their MD5 is the published one); torchvision's is downloaded there if neither is.
+        Folder that holds `cifar-10-batches-bin` (the binary layout) or `cifar-10-batches-py` (torchvision's, whose files are
+        read if their MD5 is the published one, and never unpickled); torchvision's is downloaded there if neither is.
     part : "train" or "test"
 
     Returns
@@ -61,18 +63,43 @@ def _batch(path: Path) -> np.ndarray:
 
 
 def _by_torchvision(data_root: Path, part: str) -> tuple[Tensor, Tensor]:
-    from torchvision.datasets import CIFAR10  # takes a second to import, so only where it is asked for
+    from torchvision.datasets import CIFAR10, utils  # takes a second to import, so only where it is asked for
 
-    there = (data_root / "cifar-10-batches-py").is_dir()
+    folder = data_root / CIFAR10.base_folder
     try:
-        found = CIFAR10(data_root, train=part == "train", download=not there)
+        if not folder.is_dir():
+            utils.download_and_extract_archive(CIFAR10.url, str(data_root), filename=CIFAR10.filename, md5=CIFAR10.tgz_md5)
+        listed = {"train": CIFAR10.train_list, "test": CIFAR10.test_list}[part]
+        found = [_of_pickle(folder / name, md5) for name, md5 in listed]
     except (OSError, RuntimeError) as error:
         reason = " ".join(f"{error}".split())
         raise InputError(
             f"--dataset cifar10: {data_root} holds neither cifar-10-batches-bin nor a whole cifar-10-batches-py ({reason}); "
             "name the folder that does with --data-root"
         ) from error
-    return torch.from_numpy(found.data).permute(0, 3, 1, 2).contiguous(), torch.tensor(found.targets)
+    pixels, labels = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    return torch.from_numpy(pixels.reshape(-1, 3, 32, 32)), torch.from_numpy(labels)
+
+
+def _of_pickle(path: Path, md5: str) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels, uint8 (n, 3072), and classes, int64 (n,), of one of torchvision's files, whose MD5 has to be `md5`.
+
+    It is a pickle, and is not unpickled: that could run code. Its instructions are listed, and none is followed. Among them
+    stand the pixels as one string, and the classes as the bytes that follow the word `labels`. Raises OSError.
+    """
+    with open_regular(path) as file:
+        content = file.read()
+    if hashlib.md5(content).hexdigest() != md5:
+        raise OSError(f"{path}: found another MD5 than the published {md5}")
+    key, pixels, labels = "", b"", []
+    for instruction, argument, _ in pickletools.genops(content):
+        if instruction.name == "BININT1" and key == "labels":
+            labels.append(argument)
+        elif isinstance(argument, str | bytes):
+            key = argument if len(argument) < 3072 else key
+            pixels = max(pixels, argument, key=len)
+    pixels = pixels.encode("latin1") if isinstance(pixels, str) else pixels
+    return np.frombuffer(pixels, np.uint8).reshape(len(labels), -1).copy(), np.array(labels, np.int64)
 
 
 def to_cifar10_input(images: Tensor) -> Tensor:

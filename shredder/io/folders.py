@@ -125,7 +125,7 @@ def _claim(folder: Path) -> dict[str, Any]:
         found = json.loads(path.read_bytes()) if path.is_file() else None
         if all(isinstance(name, str) for name in found["files"]):
             return found
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         pass
     raise InputError(f"{path}: not readable as a run's claim of this folder; remove it, and what unfinished runs left there")
 

@@ -79,12 +79,7 @@ def learn(learning: Learner, folder: Path, key: str, share: Share = ONLY) -> Non
         run; or if the accuracy target is out of reach, or learning leaves the range of numbers: the logs are written then.
     """
     place = share.place(folder)
-    if kept := checkpoints.read(place, key):
-        path, state = kept
-        try:
-            learning.restore(state)
-        except (ValueError, TypeError, KeyError) as error:
-            raise InputError(f"{path}: not the state of such a run ({error}); remove it to begin anew") from error
+    resume(learning, place, key)
     settings, written = learning.settings, time.monotonic()
     expected = settings.members * (settings.min_epochs + 1)
     desc = f"share {share.number + 1} of {share.of}" if share.of > 1 else None
@@ -110,6 +105,16 @@ def learn(learning: Learner, folder: Path, key: str, share: Share = ONLY) -> Non
                 written = time.monotonic()
     if share.of > 1:
         checkpoints.write(place, key, learning.state())
+
+
+def resume(learning: Learner, folder: Path, key: str) -> None:
+    """Put `learning` where the checkpoint in `folder` left off, if there is one. Raises InputError as `learn` does."""
+    if kept := checkpoints.read(folder, key):
+        path, state = kept
+        try:
+            learning.restore(state)
+        except (ValueError, TypeError, KeyError) as error:
+            raise InputError(f"{path}: not the state of such a run ({error}); remove it to begin anew") from error
 
 
 def logs(learning: Learner, folder: Path) -> dict[Path, bytes]:

@@ -72,20 +72,26 @@ def handed(folder: Path) -> Handed:
     """Read what step 1 hands over in `folder`. Raises InputError."""
     record = read_record(folder / RECORD)
     require_whole(folder)
-    arguments, results = record["arguments"], record["results"]
-    task, command = arguments.get("task"), str(record.get("command"))
+
+    def text(part: str, name: str) -> str | None:
+        value = record[part].get(name)
+        if value is not None and (not isinstance(value, str) or "\0" in value):
+            raise InputError(f"{folder / RECORD}: found {value!r:.100} as {name}, expected text")
+        return value
+
+    task, command = text("arguments", "task"), str(record.get("command"))
     if task is None and command.startswith("train_noise_"):  # of before tasks
         task = command.removeprefix("train_noise_").removesuffix(".py")
-    name = results.get("task") or task
+    name = text("results", "task") or task
     if str(task).endswith(".py"):
         task = path_in(folder / RECORD, task)
     names = record.get("files") or {path.name: "" for path in folder.glob("*.npy")}
-    cut = arguments.get("public_labels"), arguments.get("cutting_point")
-    weights = results.get("weights (SHA-256)")
-    if weights is None and arguments.get("weights"):  # of before it was recorded, if it still lies there
-        path = path_in(folder / RECORD, arguments["weights"])
+    cut = text("arguments", "public_labels"), text("arguments", "cutting_point")
+    weights, path = text("results", "weights (SHA-256)"), text("arguments", "weights")
+    if weights is None and path:  # of before it was recorded, if it still lies there
+        path = path_in(folder / RECORD, path)
         weights = sha256(path) if path.is_file() else None
-    return Handed(task, name, *cut, weights, results.get("draw"), names)
+    return Handed(task, name, *cut, weights, text("results", "draw"), names)
 
 
 def source_of(args: Any, shape: tuple[int, ...]) -> Stored:

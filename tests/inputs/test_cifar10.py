@@ -25,26 +25,53 @@ def rows(small_cifar10):
     return np.concatenate([np.fromfile(folder / name, np.uint8).reshape(-1, 3073) for name in names])
 
 
-def test_both_layouts_hold_the_same(tmp_path, rows, small_cifar10, monkeypatch):
-    pickled = tmp_path / "pickled"
-    (pickled / CIFAR10.base_folder).mkdir(parents=True)
-    lists = {}
-    for part, some in (("train_list", rows[:-PER_FILE]), ("test_list", rows[-PER_FILE:])):
-        content = pickle.dumps({"data": some[:, 1:], "labels": some[:, 0].tolist()})
-        (pickled / CIFAR10.base_folder / part).write_bytes(content)
-        lists[part] = [[part, hashlib.md5(content).hexdigest()]]
-    meta = pickle.dumps({"label_names": list("abcdefghij")})
-    (pickled / CIFAR10.base_folder / "meta").write_bytes(meta)
-    lists["meta"] = {"filename": "meta", "key": "label_names", "md5": hashlib.md5(meta).hexdigest()}
-    for name, value in lists.items():
-        monkeypatch.setattr(CIFAR10, name, value)
+@pytest.fixture
+def pickled(tmp_path, rows, monkeypatch):
+    """Writes torchvision's layout of the same records, pickled by a protocol, beside what `more` has; returns its folder."""
+
+    def write(protocol, **more):
+        folder = tmp_path / "pickled" / CIFAR10.base_folder
+        folder.mkdir(parents=True, exist_ok=True)
+        for part, some in (("train_list", rows[:-PER_FILE]), ("test_list", rows[-PER_FILE:])):
+            names = {"batch_label": "testing batch 1 of 1", "filenames": ["a.png"] * len(some)}
+            entry = names | {"labels": some[:, 0].tolist(), "data": some[:, 1:]} | more
+            (folder / part).write_bytes(content := pickle.dumps(entry, protocol))
+            monkeypatch.setattr(CIFAR10, part, [[part, hashlib.md5(content).hexdigest()]])
+        return folder.parent
+
+    return write
+
+
+@pytest.mark.parametrize("protocol", [2, 4])
+def test_both_layouts_hold_the_same(small_cifar10, pickled, protocol):
+    folder = pickled(protocol)
     for part, n in (("train", 5 * PER_FILE), ("test", PER_FILE)):
-        (pixels, classes), (others, other_classes) = load_cifar10(small_cifar10, part), load_cifar10(pickled, part)
+        (pixels, classes), (others, other_classes) = load_cifar10(small_cifar10, part), load_cifar10(folder, part)
         assert pixels.shape == (n, 3, 32, 32) and pixels.dtype == torch.uint8 and classes.dtype == torch.int64
         assert torch.equal(pixels, others) and torch.equal(classes, other_classes)
-    (pickled / CIFAR10.base_folder / "test_list").write_bytes(b"another")
-    with pytest.raises(InputError, match=r"--dataset cifar10: .* holds neither .* nor a whole cifar-10-batches-py"):
-        load_cifar10(pickled, "test")
+    (folder / CIFAR10.base_folder / "test_list").write_bytes(b"another")
+    with pytest.raises(
+        InputError, match=r"--dataset cifar10: .* holds neither .* nor a whole cifar-10-batches-py .*another MD5"
+    ):
+        load_cifar10(folder, "test")
+
+
+class Trap:
+    """Unpickled, it makes a file."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return (Path.touch, (self.path,))
+
+
+def test_pickles_are_listed_and_not_followed(small_cifar10, pickled, tmp_path):
+    """Even where the MD5 is the one that is expected."""
+    folder, trace = pickled(4, trap=Trap(tmp_path / "executed")), tmp_path / "executed"
+    assert torch.equal(load_cifar10(folder, "test")[0], load_cifar10(small_cifar10, "test")[0]) and not trace.exists()
+    pickle.loads((folder / CIFAR10.base_folder / "test_list").read_bytes())
+    assert trace.exists()
 
 
 def test_a_record_by_hand(small_cifar10, rows):
@@ -80,7 +107,10 @@ def test_a_file_that_is_none(small_cifar10, change, message):
 
 
 def test_neither_there_nor_to_be_had(tmp_path, monkeypatch):
-    monkeypatch.setattr(CIFAR10, "download", lambda self: (_ for _ in ()).throw(OSError("no\nnetwork")))
+    def offline(*args, **kwargs):
+        raise OSError("no\nnetwork")
+
+    monkeypatch.setattr("torchvision.datasets.utils.download_and_extract_archive", offline)
     with pytest.raises(InputError, match=r"holds neither .* \(no network\); name the folder"):
         load_cifar10(tmp_path, "train")
 
