@@ -20,6 +20,11 @@ import numpy as np
 import torch
 from torch import nn
 
+# Every run is a fork of a process that has imported them.
+import attack  # noqa: F401
+import sample_mutual_info  # noqa: F401
+import train_noise  # noqa: F401
+
 ROOT = Path(__file__).parents[1]
 # What no finished run leaves in its folder.
 LEFT = ("checkpoint.pt", "checkpoint-before.pt", ".claim.json", ".run.lock")
@@ -60,6 +65,8 @@ class Command:
         except SystemExit as end:
             status = end.code if isinstance(end.code, int) else 1
             os.write(2, f"{end.code}\n".encode())
+        except KeyboardInterrupt:  # before the script has begun
+            status = 130
         except BaseException:
             import traceback
 

@@ -76,7 +76,7 @@ def signals(trial: Trial, args: Arguments) -> Iterator[tuple[str, str]]:
             time.sleep(trial.rng.uniform(0, trial.seconds))
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
-            early = (-number,) if trial.seconds else ()  # before the script has set what it does
+            early = (-number, 130)  # before the script has set what it does
             yield signal.Signals(number).name, trial.after_a_fault(status_of(pid), (status, 0, *early))
 
 
