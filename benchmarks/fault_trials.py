@@ -77,14 +77,18 @@ class Trial:
         other = sorted(name for name in {*found, *self.new} if found.get(name) != self.new.get(name))
         return f"again: other bits in {', '.join(other)}" if other else ""
 
-    def after_a_fault(self, status: int, expected: tuple[int, ...]) -> str:
-        """What was left is old, or new, or mixed and refused; a run that ended by itself said so in a line; then `goes_on`."""
+    def after_a_fault(self, status: int, expected: tuple[int, ...], tidy: bool = True) -> str:
+        """What was left is old, or new, or mixed and refused; a run that ended by itself said so in a line; then `goes_on`.
+
+        `tidy`: a run that ended by itself removes what it has written aside, too.
+        """
         if status not in expected:
             return f"status {status}: {self.log.read_text(errors='replace')[-300:]}"
         if not one_line(self.log):
             return f"a traceback: {self.log.read_text()[-300:]}"
-        if status not in (-9,) and [name for name in left(self.output) if name.endswith(".partial") or name == ".run.lock"]:
-            return f"left behind: {', '.join(left(self.output))}"
+        aside = [name for name in left(self.output) if name.endswith(".partial") or name == ".run.lock"]
+        if tidy and status != -9 and aside:
+            return f"left behind: {', '.join(aside)}"
         state = mixed(self.stable(bits(self.output)), self.old, self.new) if self.output.exists() else "old"
         if state == "mixed" and (self.output / "run.json").exists():
             with contextlib.suppress(InputError):

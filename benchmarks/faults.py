@@ -94,7 +94,8 @@ def disk(trial: Trial, args: Arguments) -> Iterator[tuple[str, str]]:
                 continue
             counted.unlink(missing_ok=True)
             trial.fresh(old=True)
-            found = trial.after_a_fault(status_of(trial.start(Disk(trial.output, counted, at, fault))), statuses)
+            status = status_of(trial.start(Disk(trial.output, counted, at, fault)))
+            found = trial.after_a_fault(status, statuses, tidy=name not in ("unlink", "remove"))  # which was not allowed
             yield f"disk call, {fault}", f"{calls[at]}: {found}" if found else ""
 
 

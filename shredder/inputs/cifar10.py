@@ -92,14 +92,17 @@ def _of_pickle(path: Path, md5: str) -> tuple[np.ndarray, np.ndarray]:
     if hashlib.md5(content).hexdigest() != md5:
         raise OSError(f"{path}: found another MD5 than the published {md5}")
     key, pixels, labels = "", b"", []
-    for instruction, argument, _ in pickletools.genops(content):
-        if instruction.name == "BININT1" and key == "labels":
-            labels.append(argument)
-        elif isinstance(argument, str | bytes):
-            key = argument if len(argument) < 3072 else key
-            pixels = max(pixels, argument, key=len)
-    pixels = pixels.encode("latin1") if isinstance(pixels, str) else pixels
-    return np.frombuffer(pixels, np.uint8).reshape(len(labels), -1).copy(), np.array(labels, np.int64)
+    try:
+        for instruction, argument, _ in pickletools.genops(content):
+            if instruction.name == "BININT1" and key == "labels":
+                labels.append(argument)
+            elif isinstance(argument, str | bytes):
+                key = argument if len(argument) < 3072 else key
+                pixels = max(pixels, argument, key=len)
+        pixels = pixels.encode("latin1") if isinstance(pixels, str) else pixels
+        return np.frombuffer(pixels, np.uint8).reshape(len(labels), 3072).copy(), np.array(labels, np.int64)
+    except (ValueError, TypeError) as error:  # no pickle, text among bytes, or another number of pixels
+        raise OSError(f"{path}: found no {len(labels)} images of 3,072 bytes ({error})") from error
 
 
 def to_cifar10_input(images: Tensor) -> Tensor:

@@ -31,12 +31,12 @@ def script(main: Callable[[Any], None], arguments: type) -> None:
     """
     terminal.unimportant()
     args = tyro.cli(arguments)
-    for name in ("SIGTERM", "SIGHUP"):  # Windows has no SIGHUP; nohup has it ignored
-        number = getattr(signal, name, None)
-        if number and signal.getsignal(number) == signal.SIG_DFL:
-            signal.signal(number, _end)
     who = ""
     try:
+        for name in ("SIGTERM", "SIGHUP"):  # Windows has no SIGHUP; nohup has it ignored
+            number = getattr(signal, name, None)
+            if number and signal.getsignal(number) == signal.SIG_DFL:
+                signal.signal(number, _end)
         with ranks.joined():
             who = ranks.name()
             main(args)
@@ -44,14 +44,20 @@ def script(main: Callable[[Any], None], arguments: type) -> None:
         sys.exit(f"{who}error: {error}")
     except OSError as error:
         sys.exit(f"{who}error: {error.filename or 'input or output'}: {error.strerror or error}")
+    except _EndedError as ended:
+        sys.exit(ended.args[0])
     except KeyboardInterrupt:
         sys.exit("interrupted: no file is half-written, and a run.json lists the files that belong to it by their SHA-256")
+
+
+class _EndedError(BaseException):
+    """A signal has asked for the end; no SystemExit, which a user's file may raise, and a step then reports."""
 
 
 def _end(number: int, _frame: Any) -> None:
     if who := ranks.name():  # torchrun ends all of them where one has failed
         print(f"{who}ended by a signal: {ranks.PARTED}", file=sys.stderr)
-    sys.exit(128 + number)  # as shells say it
+    raise _EndedError(128 + number)  # as shells say it
 
 
 def in_float32(main: Callable[..., None]) -> Callable[..., None]:
