@@ -23,6 +23,7 @@ from models.lenet import WEIGHTS, LeNet
 from models.weights import load_weights
 from shredder.inputs import cifar10, digits
 from shredder.inputs.images import file_images
+from shredder.io.cli import InputError
 from shredder.io.reading import read_table
 from shredder.learn.step import Arguments as Learn
 from shredder.learn.step import run as learn
