@@ -12,6 +12,8 @@ from benchmarks import (
     bracket,
     distances,
     epochs,
+    faults,
+    hostile,
     learning,
     mutual_information,
     neighbors,
@@ -197,3 +199,21 @@ def test_attacking(tmp_path):
     found = results_of(tmp_path / "attacking.json")
     side_by_side, naive = (found[f"{how} (s per network and epoch)"] for how in ("9 networks side by side", "one by one"))
     assert found["one by one / side by side"] == pytest.approx(naive / side_by_side, rel=1e-4)
+
+
+def test_hostile(tmp_path):
+    """No damaged file ends in anything but a refusal that names it, or an acceptance; of sealed ones none is accepted."""
+    hostile.main(hostile.Arguments(files=300, data_root=tmp_path, output=tmp_path / "hostile"))
+    found = results_of(tmp_path / "hostile" / "run.json")
+    assert found["files"] == 300 and found["anything else"] == found[f"sealed: {hostile.ACCEPTED}"] == 0
+    assert found[hostile.REFUSED] > 100 and found[f"sealed: {hostile.REFUSED}"] > 50
+
+
+def test_faults(tmp_path, quick_digits):
+    """Killed, on a disk that errs, and with flipped bits: runs go on to the same bits."""
+    output = tmp_path / "faults.json"
+    asked = {"tasks": ("arrays",), "faults": ("signals", "disk", "flipped"), "moments": 1, "every": 40}
+    faults.main(faults.Arguments(**asked, output=output))
+    found = results_of(output)
+    assert found.pop("otherwise than promised") == 0
+    assert {name.split(": ")[1] for name in found} >= {"SIGKILL", "SIGTERM", "SIGINT", "SIGHUP", "disk call, error"}
