@@ -130,7 +130,9 @@ def rank_of_noise(setting: Setting) -> dict[str, str]:
 
 def write(found: Mapping[str, Outcome], results: dict[str, Any], folder: Path, record: Record) -> None:
     """Write attacks.csv, reconstruction.csv and secrets.csv with their figures; remove what other noise has left."""
-    from shredder import figures  # matplotlib takes half a second to import, so only where something is drawn
+    from matplotlib import pyplot  # half a second to import, so only where something is drawn
+
+    from shredder import figures
 
     written: dict[Path, bytes | None] = dict.fromkeys(folder / name for name in FILES)
     rows = rows_of(found)
@@ -148,6 +150,7 @@ def write(found: Mapping[str, Outcome], results: dict[str, Any], folder: Path, r
         if "pictures" in outcome:
             pictures = {title: _square(images) for title, images in outcome["pictures"].items()}
             written[folder / "reconstruction.png"] = figures.png(figures.reconstructions(pictures))
+    pyplot.close("all")  # it keeps what is not closed, and a process may attack often
     record.write(folder / RECORD, written, results)
     for name, row in rows.items():
         print(f"{name:15} {row['private_accuracy']:.4f}  floor {row['floor']:.4f}, ceiling {row['ceiling']:.4f}")
