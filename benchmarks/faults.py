@@ -53,6 +53,8 @@ class Arguments:
 
     tasks: tuple[str, ...] = ("arrays", "lenet", "alexnet")
     """Of arrays (made here), lenet, alexnet, cifar10."""
+    steps: tuple[str, ...] = STEPS
+    """Of them these scripts."""
     faults: tuple[str, ...] = ("signals", "disk", "full", "readonly", "two", "clock", "inputs", "flipped", "threads")
     """Which of them."""
     moments: int = 20
@@ -264,9 +266,11 @@ def commands(args: Arguments, folder: Path) -> Iterator[Command]:
         step_1 = Command(f"{task}, {STEPS[0]}", STEPS[0], (*flags, *learn))
         if step_1.run(noise, folder / "log", often):
             raise InputError(f"{step_1.name}: {(folder / 'log').read_text()[-500:]}")
-        yield step_1
+        if step_1.script in args.steps:
+            yield step_1
         for name, more in zip(STEPS[1:], others, strict=True):
-            yield Command(f"{task}, {name}", name, (*flags, "--noise", str(noise), *more))
+            if name in args.steps:
+                yield Command(f"{task}, {name}", name, (*flags, "--noise", str(noise), *more))
 
 
 def main(args: Arguments) -> None:
