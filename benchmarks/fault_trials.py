@@ -2,8 +2,9 @@
 
 import contextlib
 import shutil
+import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -101,3 +102,15 @@ def often() -> None:
     """Let every epoch write a checkpoint."""
     learning._SECONDS_BETWEEN_CHECKPOINTS = -1
     torch.set_num_threads(1)
+
+
+@contextlib.contextmanager
+def file_system(folder: Path, size: int) -> Iterator[None]:
+    """A file system of `size` bytes at `folder`. Raises CalledProcessError of whoever may not make one."""
+    folder.mkdir(parents=True, exist_ok=True)
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
+    subprocess.run(mount, check=True, stderr=subprocess.DEVNULL)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)

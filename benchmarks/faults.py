@@ -3,10 +3,9 @@
     python -m benchmarks.faults --data-root data                    all of it: hours
     python -m benchmarks.faults --tasks arrays --moments 3          minutes
 
-Each run is a process of its own, a fork of one that has imported the scripts; what happens to it is real (signals, a full file
-system, another user), but for single disk calls and clocks, which are replaced inside the run. Checkpoints are written after
-every epoch. A run that was hit is started again with the same command, and has to end with the bits of a run that was not. The
-status is 1 if one did not. What is promised is in docs/reliability.md.
+What happens to a run is real, but for single disk calls and clocks, which are replaced inside it; see docs/reliability.md.
+Checkpoints are written after every epoch. A run that was hit is started again with the same command, and has to end with the
+bits of a run that was not. The status is 1 if one did not.
 """
 
 import contextlib
@@ -27,7 +26,7 @@ import numpy as np
 import torch
 
 from benchmarks.fault_runs import Command, Disk, bits, status_of, write_arrays
-from benchmarks.fault_trials import Trial, often
+from benchmarks.fault_trials import Trial, file_system, often
 from shredder.inputs.digits import load_digits
 from shredder.io.cli import InputError, require_at_least, require_one_of, script
 from shredder.io.files import write_together
@@ -37,11 +36,11 @@ from shredder.io.terminal import progress
 # Flags that make a run of each task short, by step: learning, sampling, attacking.
 _FEW = "--epochs 9 --min-epochs 2 --min-accuracy 0"
 QUICK = {
-    "lenet": (f"--images 600 --members 3 {_FEW}", "--n-samples 100", "--images 300 --epochs 2"),
+    "lenet": (f"--images 600 --members 2 {_FEW}", "--n-samples 100", "--images 300 --epochs 2"),
     "alexnet": (f"--images 60 --members 2 {_FEW}", "--n-samples 50 --judged-on 50", "--images 60 --epochs 2"),
-    "cifar10": (f"--images 600 --members 2 {_FEW}", "--n-samples 100", "--images 300 --epochs 2"),
     "arrays": (f"--scale 0.5 --members 3 {_FEW} --cutting-point 1", "", "--epochs 2"),
 }
+QUICK["cifar10"] = QUICK["lenet"]
 STEPS = ("train_noise.py", "sample_mutual_info.py", "attack.py")
 SIGNALS = {signal.SIGKILL: -9, signal.SIGTERM: 143, signal.SIGINT: 1, signal.SIGHUP: 129}
 NOBODY = 65534
@@ -99,18 +98,6 @@ def disk(trial: Trial, args: Arguments) -> Iterator[tuple[str, str]]:
             status = status_of(trial.start(Disk(trial.output, counted, at, fault)))
             found = trial.after_a_fault(status, statuses, tidy=name not in ("unlink", "remove"))  # which was not allowed
             yield f"disk call, {fault}", f"{calls[at]}: {found}" if found else ""
-
-
-@contextlib.contextmanager
-def file_system(folder: Path, size: int, options: str = "") -> Iterator[None]:
-    """A file system of `size` bytes at `folder`. Raises CalledProcessError of whoever may not make one."""
-    folder.mkdir(parents=True, exist_ok=True)
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
-    subprocess.run(mount, check=True, stderr=subprocess.DEVNULL)
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
 def full(trial: Trial, args: Arguments) -> Iterator[tuple[str, str]]:
