@@ -240,8 +240,9 @@ class Disk:
 
 def mixed(found: Mapping[str, str], old: Mapping[str, str], new: Mapping[str, str]) -> str:
     """Whether a folder's results are old, new or mixed; or half-written, which they must never be."""
-    results = {name: content for name, content in found.items() if (name in old or name in new) and name not in LEFT}
+    found, old, new = ({name: of[name] for name in of if name not in LEFT} for of in (found, old, new))
+    results = {name: content for name, content in found.items() if name in old or name in new}
     half = [name for name, content in results.items() if content not in (old.get(name), new.get(name))]
     if half:
         return f"half-written: {', '.join(half)}"
-    return "old" if results == dict(old) else "new" if results == dict(new) else "mixed"
+    return "old" if results == old else "new" if results == new else "mixed"
