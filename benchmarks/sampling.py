@@ -9,6 +9,8 @@ AlexNet: all of step 2 for `--images` queries, each draw judged on a single one 
 edge runs, noise is drawn for each, the cloud answers, and 676 kB a query are written, synced. It stands beside the edge alone
 on the same images, ready in memory, in the same batches; with torch's usual order of channels in memory, too. Each round runs
 all three; medians over the rounds.
+
+Queries draw from ChaCha20. What that costs stands beside numpy's own generator, which is for seeds.
 """
 
 import contextlib
@@ -35,6 +37,7 @@ from shredder.inputs.images import BATCH_SIZE
 from shredder.io.cli import require_at_least, script
 from shredder.io.files import prepare_output, write_together
 from shredder.io.record import Record
+from shredder.noise.draws import query_generator
 from shredder.split import SplitNetwork
 from tasks.alexnet import digits as alexnet_digits
 from tasks.lenet import task as lenet_task
@@ -120,13 +123,24 @@ def sampling_alexnet(args: Arguments, folder: Path) -> dict[str, float]:
     }
 
 
+def generators(repeats: int = 5, values: int = 10**6) -> dict[str, float]:
+    """Nanoseconds for a value of noise, from the generator of queries and, with a seed, from numpy's: the median of some."""
+    found = {}
+    for name, seed in (("ChaCha20", None), ("PCG64, with a seed", 0)):
+        rng = query_generator(seed)
+        for family, draw in (("Normal", rng.normal), ("Laplace", rng.laplace)):
+            times = [seconds_of(lambda draw=draw: draw(size=values)) for _ in range(repeats)]
+            found[f"a {family} value from {name} (ns)"] = 1e9 * statistics.median(times) / values
+    return found
+
+
 def main(args: Arguments) -> None:
     """Print all times and their ratios, and write them down."""
     require_at_least(args, draws=1, naive_draws=1, images=1, rounds=1)
     record = Record(args)
     prepare_output(args.output.parent)
     with tempfile.TemporaryDirectory(dir=args.output.parent) as folder:
-        results = sampling_alexnet(args, Path(folder)) | sampling_lenet(args, Path(folder))
+        results = sampling_alexnet(args, Path(folder)) | sampling_lenet(args, Path(folder)) | generators()
     for name, value in results.items():
         print(f"{name:58} {value:9.4f}")
     write_together({args.output: record.content(results)})

@@ -92,7 +92,7 @@ def claimed(folder: Path, names: Collection[str], record: Collection[str] = (REC
 @contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[None]:
     path = folder / LOCK
-    if os.path.lexists(path) and not (path.is_file() and re.fullmatch(rf"({_HOLDER})?", _text(path))):
+    if os.path.lexists(path) and not (path.is_file() and _of_a_run(_text(path))):
         raise InputError(f"--output {folder}: found {LOCK}, which this run would replace; move it away")
     lock = filelock.FileLock(path, timeout=0)
     try:
@@ -108,6 +108,12 @@ def _locked(folder: Path) -> Iterator[None]:
         with contextlib.suppress(OSError):
             path.unlink()
         lock.release()
+
+
+def _of_a_run(text: str) -> bool:
+    """Whether a run has written this into its lock, or its beginning: it may have been killed while it wrote."""
+    begin, found = "process 0, which began 0-0-0 0:0:0", re.sub(r"\d+", "0", text)
+    return begin.startswith(found) or bool(re.fullmatch(rf"{begin}[0:+-]*,?", found))
 
 
 def _text(path: Path) -> str:

@@ -23,6 +23,7 @@ from shredder.io.record import Record
 from shredder.noise.flags import source_of
 
 ROOT = Path(__file__).parents[2]
+HOLDER = "process 123, which began 2026-11-27 11:45:46+01:00,"
 NAMES = ("a.npy", "b.npy", "table.csv", "kept/entry.json")
 
 
@@ -141,7 +142,14 @@ def test_a_run_without_record_owns_what_it_has_written(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "make", [lambda path: path.write_text("the user's"), os.mkfifo, Path.mkdir], ids=["file", "FIFO", "folder"]
+    "make",
+    [
+        lambda path: path.write_text("the user's"),
+        lambda path: path.write_text(HOLDER + " says the user"),
+        os.mkfifo,
+        Path.mkdir,
+    ],
+    ids=["file", "longer file", "FIFO", "folder"],
 )
 def test_a_users_own_file_in_the_locks_place(tmp_path, make):
     def found():
@@ -153,6 +161,14 @@ def test_a_users_own_file_in_the_locks_place(tmp_path, make):
     with pytest.raises(InputError, match=r"found \.run\.lock, which"), claimed(tmp_path):
         pass
     assert names(tmp_path) == [".run.lock"] and found() == before
+
+
+@pytest.mark.parametrize("written", ["", "pro", "process 12", "process 12, which began 2026-11-", HOLDER[:-1], HOLDER])
+def test_a_lock_that_a_killed_run_has_half_written(tmp_path, written):
+    (tmp_path / ".run.lock").write_text(written)
+    with claimed(tmp_path):
+        pass
+    assert names(tmp_path) == []
 
 
 @pytest.mark.parametrize("content", [b'{"files": 3}', b"[]", b"", b'{"files": [3]}', None])
