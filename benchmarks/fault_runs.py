@@ -54,6 +54,8 @@ class Command:
             return pid
         status = 70
         try:
+            for number in (signal.SIGTERM, signal.SIGHUP):  # the campaign, a script itself, has set what they do
+                signal.signal(number, signal.SIG_DFL)
             written = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
             os.dup2(written, 1)
             os.dup2(written, 2)
