@@ -71,6 +71,12 @@ def chosen(task: Task, args: Any) -> Any:
     require_one_of(args, dataset=task.datasets)
     possible = task.datasets[dataset].labels
     args = dataclasses.replace(args, public_labels=possible[0] if args.public_labels is None else args.public_labels)
+    having = [name for name, other in task.datasets.items() if args.public_labels in other.labels]
+    if having and dataset not in having:
+        raise InputError(
+            f"--public-labels: found {args.public_labels!r}, expected {', '.join(possible)} with --dataset {dataset}; "
+            f"--dataset {' or '.join(having)} has {args.public_labels}"
+        )
     require_one_of(args, public_labels=possible)
     labels = task.labels[args.public_labels]
     if args.cutting_point not in task.cutting_points and args.weights is not None:

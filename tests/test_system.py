@@ -77,7 +77,10 @@ def test_weights_are_asked_for_only_where_none_are_given(tiny, tiny_task, tmp_pa
         ({"dataset": "mnist"}, "--dataset: found 'mnist', expected quarters, more"),
         ({"cutting_point": "fc"}, "--cutting-point: found 'fc', expected conv, relu"),
         ({"public_labels": "digits"}, "--public-labels: found 'digits', expected half, quarter"),
-        ({"dataset": "more", "public_labels": "half"}, "--public-labels: found 'half', expected quarter"),
+        (
+            {"dataset": "more", "public_labels": "half"},
+            "--public-labels: found 'half', expected quarter with --dataset more; --dataset quarters has half",
+        ),
         (
             {"public_labels": "quarter", "private_weights": Path("a.pt")},
             "--private-weights: with --public-labels quarter no private label is left in tiny",
@@ -211,7 +214,10 @@ def replaced(folder, tmp_path, **arguments):
         ({"cutting_point": "fc"}, "--cutting-point: found 'fc', expected conv, relu"),
         ({"public_labels": "digits"}, "--public-labels: found 'digits', expected half, quarter"),
         ({"dataset": "mnist"}, "--dataset: found 'mnist', expected quarters, more"),
-        ({"dataset": "more"}, "--public-labels: found 'half', expected quarter"),
+        (
+            {"dataset": "more"},
+            "--public-labels: found 'half', expected quarter with --dataset more; --dataset quarters has half",
+        ),
         ({"additive": Path("a.npy")}, "--noise: found --additive beside it; expected one or the other"),
         ({"fresh": Path("a")}, "--noise: found --fresh beside it; expected one or the other"),
         ({"draw": "fresh"}, "--draw fresh: not a rule of this noise; expected elementwise-laplace or"),
