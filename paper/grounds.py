@@ -55,7 +55,7 @@ LENET = Ground(
     attacks={
         ("mnist-5k", "relu5"): {"epochs": 20}, ("mnist", "relu5"): {"epochs": 6},
         ("mnist-5k", "s4"): {"epochs": 12}, ("mnist", "s4"): {"epochs": 4},
-        ("mnist-5k", "s2"): {"epochs": 12}, ("mnist", "s2"): {"epochs": 3},
+        ("mnist-5k", "s2"): {"epochs": 12}, ("mnist", "s2"): {"images": 20_000, "epochs": 4},
     },
     flags={
         ("v2", "relu5"): {"members": 20}, ("v2", "s4"): _FEW | {"min_accuracy": 0.95},
