@@ -61,7 +61,7 @@ defences: .venv/runtime
 
 # Steps 1 to 3 of the task $(1), which is called $(2), in runs/$(1).
 define steps
-@echo "=== $(2), step 1 of 3: learn noise on 5,000 digits, under half a minute"
+@echo "=== $(2), step 1 of 3: learn noise on 5,000 digits, under a minute"
 $(BIN)/python train_noise_$(1).py --output runs/$(1)/noise
 @echo "=== $(2), step 2 of 3: 1,000 queries, a draw of noise for each, seconds"
 $(BIN)/python sample_mutual_info_$(1).py --seed 0 --noise runs/$(1)/noise --output runs/$(1)/sample

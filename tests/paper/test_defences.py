@@ -1,5 +1,6 @@
 """The table of defences: every one at every cut and seed, Fisher information in closed form, files that are joined."""
 
+import csv
 import dataclasses
 import json
 import math
@@ -188,3 +189,17 @@ def test_shipped_files_can_be_joined():
         found = json.loads(path.read_text())
         assert defence_files.outside_of(path) == found[OUTSIDE] and found["defence"] in DEFENCES
         assert found["rows"] and {row["defence"] for row in found["rows"]} == {found["defence"]}
+
+
+def test_shipped_rows_lie_between_their_bounds():
+    """What attacks show is below what is measured, and that below what a theorem allows."""
+    measured, shown = "measured information, input (bits)", "bits at least, private label"
+    with (Path(__file__).parents[2] / "artifacts" / "defences" / "table-defences.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row[measured]]
+    assert len(rows) >= 12
+    for row in rows:
+        lower, upper, error = (float(row[measured + end]) for end in ("", ", upper end", ", standard error"))
+        at_most = math.inf if row["bits at most"] == "none" else float(row["bits at most"])
+        assert lower <= upper and lower - 3 * error <= at_most, (row["defence"], row["cutting point"])
+        assert float(row[f"{shown}, low"]) <= float(row["bits at least, image, high"]) <= at_most + 3 * error
+        assert float(row["worst of one query, low"]) <= float(row["private accuracy at most"]) <= 100
