@@ -25,7 +25,7 @@ LEARN = {
     "additive": {"scale": 0.06, "learning_rate": 3e-3},
     "self-supervised": {"scale": 10.0, "epochs": 30, "min_epochs": 20},
     "distribution": {"scale": 0.35, "alpha": 1e-4, "learning_rate": 5e-3, "epochs": 30, "min_epochs": 20},
-    "fresh": {"epochs": 60, "min_epochs": 45, "max_accuracy_loss": 0.0199},
+    "fresh": {"learning_rate": 3e-3, "directions": 19, "epochs": 60, "min_epochs": 45, "max_accuracy_loss": 0.0199},
 }
 
 
