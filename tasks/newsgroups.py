@@ -24,9 +24,12 @@ BATCH_SIZE = 1000
 LEARN = {
     "additive": {"scale": 0.06, "learning_rate": 3e-3},
     "self-supervised": {"scale": 10.0, "epochs": 30, "min_epochs": 20},
-    "distribution": {"scale": 0.35, "alpha": 1e-4, "learning_rate": 5e-3, "epochs": 30, "min_epochs": 20},
+    "distribution": {
+        # Of 64 values even true Laplace ones miss the methods' own limit, 0.1, once in fifty.
+        "scale": 0.35, "alpha": 1e-4, "learning_rate": 5e-3, "max_sse": 0.2, "epochs": 30, "min_epochs": 20,
+    },
     "fresh": {"learning_rate": 3e-3, "directions": 19, "epochs": 60, "min_epochs": 45, "max_accuracy_loss": 0.0199},
-}
+}  # fmt: skip
 
 
 def topic(groups: Tensor) -> Tensor:
