@@ -74,6 +74,8 @@ class Command:
 
             os.write(2, traceback.format_exc().encode())
         finally:
+            with contextlib.suppress(OSError, ValueError):
+                sys.stdout.flush()  # which _exit does not
             os._exit(status)
 
     def run(self, output: Path, log: Path, prepare: Callable[[], Any] = lambda: None) -> int:
