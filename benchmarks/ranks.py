@@ -3,18 +3,24 @@
     python -m benchmarks.ranks --data-root data
 
 LeNet: members of v2 in shares, draws of step 2, and the attack. Seconds are those of the run records, from the step's
-arguments to its results; starting Python, torch and torchrun is not in them, and stands beside them. Five minutes.
+arguments to its results; starting Python, torch and torchrun is not in them, and stands beside them. Five minutes. What as
+many processes gain that only multiply matrices, and share nothing, is the machine's own ratio: two threads of one core gain
+little.
 """
 
 import json
+import multiprocessing
 import os
 import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
+
+import torch
 
 from shredder.io.cli import InputError, require_at_least, script
 from shredder.io.files import prepare_output, write_together
@@ -75,6 +81,23 @@ def run(command: list[Any], processes: int, output: Path) -> tuple[float, float]
     return json.loads((output / RECORD).read_text())["seconds"], time.perf_counter() - begin
 
 
+def products(n: int = 2000, times: int = 20) -> float:
+    """Seconds of products of two float32 (n, n) matrices on one thread."""
+    torch.set_num_threads(1)
+    matrix, begin = torch.ones(n, n), time.perf_counter()
+    for _ in range(times):
+        matrix @ matrix
+    return time.perf_counter() - begin
+
+
+def of_machine(processes: int) -> float:
+    """How much more so many processes multiply than one does, in the same time."""
+    with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
+        for _ in range(2):  # the first time they start
+            together = max(of.result() for of in [pool.submit(products) for _ in range(processes)])
+        return processes * pool.submit(products).result() / together
+
+
 def same(one: Path, other: Path) -> bool:
     """Whether two runs have the same results; and files, but for an attack's, whose tables and figures have its seconds."""
     records = [read_record(folder / RECORD) for folder in (one, other)]
@@ -85,7 +108,9 @@ def same(one: Path, other: Path) -> bool:
 def main(args: Arguments) -> None:
     """Print times and ratios, and write them down."""
     require_at_least(args, processes=2, members=1, parallel=1, epochs=1, reading_epochs=1)
-    record, results = Record(args), {}
+    record, bare = Record(args), of_machine(args.processes)
+    results = {"the machine's own ratio": bare}
+    print(f"the machine's own ratio: {bare:.2f}", flush=True)
     prepare_output(args.output.parent)
     with tempfile.TemporaryDirectory(dir=args.output.parent.resolve()) as folder:
         for name, command in commands(args).items():

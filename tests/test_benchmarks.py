@@ -99,6 +99,7 @@ def test_ranks(tmp_path, monkeypatch):
     found = results_of(tmp_path / "ranks.json")
     one, two = (found[f"step 1, processes: {n} (s)"] for n in (1, 2))
     assert found["step 1: ratio"] == pytest.approx(one / two, rel=1e-4) and found["step 1: same results"] == "yes"
+    assert found["the machine's own ratio"] > 0
     assert [path.name for path in tmp_path.iterdir()] == ["ranks.json"]
 
 
