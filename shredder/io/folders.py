@@ -44,7 +44,7 @@ def claimed(folder: Path, names: Collection[str], record: Collection[str] = (REC
     """`folder` is this run's alone inside the `with` block.
 
     It is made if need be, and removed again if it stays empty. What a process that is dead by now has left of `names` aside is
-    removed. Where several processes share the run, the first claims the folder for all.
+    removed, and what this one leaves. Where several processes share the run, the first claims the folder for all.
 
     Parameters
     ----------
@@ -81,6 +81,8 @@ def claimed(folder: Path, names: Collection[str], record: Collection[str] = (REC
                 yield
             finally:
                 with contextlib.suppress(OSError, InputError):  # the claim that is there says enough
+                    # A signal may fall between the making of a file and the `with` block that would remove it.
+                    _remove_leftovers(folder, {*names, *record, CLAIM}, of=str(os.getpid()))
                     listed = _listed(folder, record)
                     _note(folder, [name for name in names if os.path.lexists(folder / name) and name not in listed])
     finally:
@@ -167,10 +169,10 @@ def _require_own(folder: Path, names: Collection[str], record: Collection[str], 
         )
 
 
-def _remove_leftovers(folder: Path, names: Collection[str]) -> None:
-    """Remove what was written aside for `names`: whoever did is dead, since this process has the lock."""
+def _remove_leftovers(folder: Path, names: Collection[str], of: str = r"\d+") -> None:
+    """Remove what was written aside for `names`, by process `of`: whoever did is dead, or this one, which has the lock."""
     for path in (folder / name for name in names):
-        aside = re.compile(rf"\.{re.escape(path.name)}\.\d+\.partial")
+        aside = re.compile(rf"\.{re.escape(path.name)}\.{of}\.partial")
         for other in path.parent.iterdir() if path.parent.is_dir() else ():
             if aside.fullmatch(other.name):
                 other.unlink(missing_ok=True)

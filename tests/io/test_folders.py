@@ -18,7 +18,7 @@ import sample_mutual_info_lenet as sample
 import train_noise_lenet as train
 from shredder.io import folders
 from shredder.io.cli import InputError
-from shredder.io.files import npy, write_together
+from shredder.io.files import RowFile, npy, write_together
 from shredder.io.record import Record
 from shredder.noise.flags import source_of
 
@@ -111,6 +111,15 @@ def test_other_files_are_left_alone(tmp_path):
             write(tmp_path, {"a.npy": content})
     assert set(names(tmp_path)) == others | {"a.npy", "run.json"}
     assert all((tmp_path / name).read_text() == "the user's" for name in others)
+
+
+def test_what_a_signal_leaves_aside_is_removed(tmp_path):
+    """It fell before the `with` block of a growing file began. Another process's is that process's."""
+    with pytest.raises(KeyboardInterrupt), claimed(tmp_path):
+        RowFile(tmp_path / "a.npy", (2,), np.float32)
+        (tmp_path / ".b.npy.12.partial").write_text("another's")
+        raise KeyboardInterrupt
+    assert names(tmp_path) == [".b.npy.12.partial"]
 
 
 def test_what_a_record_lists_is_replaced_or_removed(tmp_path):
