@@ -16,6 +16,7 @@ from shredder.inputs.images import Images, first_of, held_out, random_order, ten
 from shredder.inputs.newsgroups import GROUPS, N_WORDS, load_newsgroups, to_words_input
 from shredder.task import Dataset, Labels, Pretraining, Task
 
+ARTIFACTS = Path(__file__).resolve().parents[1] / "artifacts" / "newsgroups"
 # The first words of the groups' names.
 TOPICS = ("alt", "comp", "misc", "rec", "sci", "soc", "talk")
 # Letters that the edge is given at once.
@@ -81,6 +82,7 @@ task = Task(
         "group": Labels(pretrained_newsgroups, weights),
         "topic": Labels(topic_network, weights, topic, private="group"),
     },
+    shipped={"group": ARTIFACTS / "noise"},
     pictures=None,
     pretraining={
         "group": Pretraining(

@@ -100,6 +100,7 @@ task = Task(
         "digit": Labels(partial(pretrained_speech, "digit"), partial(weights_file, "digit"), digit, private="speaker"),
         "speaker": Labels(partial(pretrained_speech, "speaker"), partial(weights_file, "speaker"), speaker),
     },
+    shipped={"digit": ARTIFACTS / "noise"},
     pictures=pictures,
     pretraining={"digit": pretraining("digit"), "speaker": pretraining("speaker")},
 )  # fmt: skip

@@ -18,6 +18,7 @@ from shredder.inputs.images import Images, first_of, random_order, tensor_images
 from shredder.inputs.svhn import load_few_svhn, load_svhn, to_svhn_input
 from shredder.task import Dataset, Labels, Task
 
+ARTIFACTS = Path(__file__).resolve().parents[1] / "artifacts" / "svhn"
 # Of `svhn-4000`, training images: the first so many of a random order.
 TRAINING = 2500
 # Images that the edge is given at once.
@@ -81,4 +82,5 @@ task = Task(
         "digits": Labels(pretrained_svhn, weights),
         "gt5": Labels(gt5_network, weights, digit_gt5, private="digits"),
     },
+    shipped={"digits": ARTIFACTS / "noise"},
 )
