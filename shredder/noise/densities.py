@@ -47,7 +47,8 @@ class Density(NamedTuple):
 
     def prepared(self, signal: Tensor) -> PairDensity:
         """For these signals, (K, ...); up to a constant, which is the same for all pairs."""
-        own = self.own(signal if signal[0].numel() >= _MANY_ELEMENTS else signal.double())
+        # Squares of many elements cancel in float32.
+        own = self.own(signal if self.power == 1 and signal[0].numel() >= _MANY_ELEMENTS else signal.double())
 
         def add(received: Tensor, total: Tensor | None) -> Tensor:
             sent = self.sent(received)

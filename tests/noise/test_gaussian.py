@@ -9,6 +9,7 @@ from scipy import stats
 
 from shredder.io.cli import InputError
 from shredder.io.files import npy, write_together
+from shredder.noise import densities
 from shredder.noise.bracket import bracket
 from shredder.noise.channel import Channel
 from shredder.noise.dropout import ChannelDropout
@@ -87,6 +88,19 @@ def test_louder_dropout_keeps_a_part_of_what_quieter_keeps():
         for p in (0.7, 0.4)
     )
     assert (few <= many).all() and few.sum() < many.sum()
+
+
+def test_normal_noise_on_many_elements_is_measured():
+    """As a loop over rows has it: whatever is fast for many elements makes no difference."""
+    shape, scale = (densities._MANY_ELEMENTS + 1,), 8.0
+    rng = np.random.default_rng(0)
+    signal = torch.from_numpy(rng.standard_normal((40, *shape))).float() + 100
+    channel = Channel(Gaussian(torch.zeros(shape), torch.full(shape, scale)), RULE)
+    (add,), received = channel.pair_densities(signal), channel.unrounded(signal[:7], rng)
+    by_hand = torch.stack([-((a - signal.double()) / scale).square().sum(1) / 2 for a in received])
+    torch.testing.assert_close(add(received, None), by_hand, rtol=1e-9, atol=1e-6)
+    found = bracket(channel, signal, np.random.default_rng(1))
+    assert 0 < found.lower <= found.upper < math.inf
 
 
 @pytest.mark.parametrize("s", [2.0, 4.0])
