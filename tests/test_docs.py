@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from shredder.io.files import sha256
+
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 NAMES = [page.name for page in PAGES]
@@ -58,3 +60,12 @@ def test_scripts_name_their_page():
     for script in ROOT.glob("*.py"):
         pages = re.findall(r"docs/\w+\.md|models/README\.md", script.read_text().split('"""')[1])
         assert pages and all((ROOT / page).exists() for page in pages), script.name
+
+
+def test_shipped_files_have_their_checksums():
+    folder = ROOT / "artifacts"
+    lines = (folder / "SHA256SUMS").read_text().splitlines()
+    listed = {name: digest for digest, name in (line.split("  ") for line in lines)}
+    shipped = {path.relative_to(folder).as_posix() for path in folder.rglob("[!.]*") if path.is_file()}
+    assert shipped - {"README.md", "SHA256SUMS"} == set(listed)
+    assert all(sha256(folder / name) == digest for name, digest in listed.items())
