@@ -50,16 +50,21 @@ class Command:
 
     def start(self, output: Path, log: Path, prepare: Callable[[], Any] = lambda: None) -> int:
         """Start it in a process of its own, which calls `prepare` first; the process's number."""
+        # A signal that fell before the `try` would let the process go on as its parent does.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
         if pid := os.fork():
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
             return pid
         status = 70
         try:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
             for number in (signal.SIGTERM, signal.SIGHUP):  # the campaign, a script itself, has set what they do
                 signal.signal(number, signal.SIG_DFL)
             written = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
             os.dup2(written, 1)
             os.dup2(written, 2)
-            sys.stdout, sys.stderr = (open(number, "w", closefd=False) for number in (1, 2))  # noqa: SIM115
+            # By lines, for _exit writes nothing that is left.
+            sys.stdout, sys.stderr = (open(number, "w", buffering=1, closefd=False) for number in (1, 2))  # noqa: SIM115
             sys.argv = [self.script, *self.flags, "--output", str(output)]
             prepare()
             runpy.run_path(str(ROOT / self.script), run_name="__main__")
@@ -74,8 +79,6 @@ class Command:
 
             os.write(2, traceback.format_exc().encode())
         finally:
-            with contextlib.suppress(OSError, ValueError):
-                sys.stdout.flush()  # which _exit does not
             os._exit(status)
 
     def run(self, output: Path, log: Path, prepare: Callable[[], Any] = lambda: None) -> int:
