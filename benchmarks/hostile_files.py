@@ -51,14 +51,14 @@ def of_steps(folder: Path) -> Iterator[Kind]:
     """What steps 1 and 2 hand over."""
     few = {"task": "lenet", "images": 200, "members": 2, "parallel": 2, "epochs": 9, "min_epochs": 1, "batch_size": 50}
     single = {"members": None, "parallel": None, "directions": 2, "max_accuracy_loss": 0.99}
+    of_method = {
+        "distribution": {"min_accuracy": 0.0, "max_sse": 1e9},
+        "fresh": single,
+        "isotropic": single | {"directions": None},
+        "dropout": single | {"directions": None, "cutting_point": "s4"},
+    }
     for method in METHODS:
-        noise, own = folder / method, {}
-        if method in ("fresh", "isotropic", "dropout"):
-            own = single | (
-                {} if method == "fresh" else {"directions": None, "cutting_point": "s4" if method == "dropout" else None}
-            )
-        else:
-            own = {"min_accuracy": 0.0} | ({"max_sse": 1e9} if method == "distribution" else {})
+        noise, own = folder / method, of_method.get(method, {"min_accuracy": 0.0})
         learn(Learn(method=method, output=noise, **few | own))
         read = partial(handed_over, noise)
         for path in sorted(noise.iterdir()):
