@@ -57,9 +57,9 @@ class Command:
             return pid
         status = 70
         try:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
             for number in (signal.SIGTERM, signal.SIGHUP):  # the campaign, a script itself, has set what they do
                 signal.signal(number, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
             written = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
             os.dup2(written, 1)
             os.dup2(written, 2)

@@ -32,11 +32,11 @@ def script(main: Callable[[Any], None], arguments: type) -> None:
     terminal.unimportant()
     args = tyro.cli(arguments)
     who = ""
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]  # Windows has no SIGHUP
+    ours = [number for number in numbers if signal.getsignal(number) == signal.SIG_DFL]  # nohup has it ignored
     try:
-        for name in ("SIGTERM", "SIGHUP"):  # Windows has no SIGHUP; nohup has it ignored
-            number = getattr(signal, name, None)
-            if number and signal.getsignal(number) == signal.SIG_DFL:
-                signal.signal(number, _end)
+        for number in ours:
+            signal.signal(number, _end)
         with ranks.joined():
             who = ranks.name()
             main(args)
@@ -48,6 +48,9 @@ def script(main: Callable[[Any], None], arguments: type) -> None:
         sys.exit(ended.args[0])
     except KeyboardInterrupt:
         sys.exit("interrupted: no file is half-written, and a run.json lists the files that belong to it by their SHA-256")
+    finally:
+        for number in ours:
+            signal.signal(number, signal.SIG_DFL)
 
 
 class _EndedError(BaseException):

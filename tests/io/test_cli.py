@@ -5,6 +5,7 @@ import errno
 import json
 import os
 import resource
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -323,6 +324,22 @@ def test_require_one_of():
         require_one_of(SimpleNamespace(output="elsewhere"), output={"somewhere": 1, "nowhere": 2})
     with pytest.raises(InputError, match="--cutting-point: found None, expected s2"):
         require_one_of(SimpleNamespace(cutting_point=None), cutting_point=["s2"])
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_script_leaves_its_callers_signals_alone(monkeypatch, number):
+    """They are handled while it runs; a process that goes on, or forks, then ends by them as any."""
+
+    @dataclass
+    class NoArguments:
+        pass
+
+    monkeypatch.setattr(sys, "argv", ["script"])
+    before = signal.signal(number, signal.SIG_DFL)
+    found = []
+    script(lambda args: found.append(signal.getsignal(number)), NoArguments)
+    found.append(signal.signal(number, before))
+    assert callable(found[0]) and found[0] != signal.SIG_DFL and found[1] == signal.SIG_DFL
 
 
 def test_prepare_output_leaves_nothing_behind(tmp_path):
