@@ -115,7 +115,7 @@ def figure_defences(args: Any) -> Rows:
     rows = []
     for seed in range(args.seed, args.seed + (1 if args.quick else args.seeds)):
         for network in args.grounds:
-            rows += of_ground(dataclasses.replace(args, seed=seed), network, SECRETS_OF if seed == args.seed else ())
+            rows += of_ground(dataclasses.replace(args, seed=seed), network, SECRETS_OF if seed == 0 else ())
     columns = ranks.each(lambda number: rows[number][1](), range(len(rows)))
     return [row | of_row for (row, _), of_row in zip(rows, columns, strict=True)]
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-# What is read of every defence; other secrets of some under the first seed, for they take as long as all the rest.
+# What is read of every defence; other secrets of some under seed 0, for they take as long as all the rest.
 ATTACKS = ("trained", "member", "averaging", "rounding", "reconstruction")
 SECRETS_OF = ("none", "fresh", "flipped", "isotropic")
 

@@ -14,8 +14,10 @@ from torch.nn import functional
 from shredder.io.cli import InputError
 from shredder.io.device import moved
 
-# Rows whose distances to all of the adversary's own are held at once.
-_ROWS_OF_DISTANCES = 500
+# Distances of rows from the adversary's own that are held at once: they stay in the processor's cache.
+_DISTANCES_AT_ONCE = 2**22
+# Of a share that counts as none; processors take long over numbers that are too small to be normal ones.
+_LOG_OF_NONE = -80.0
 
 
 @dataclass(frozen=True)
@@ -213,7 +215,7 @@ class Likelihood(nn.Module):
     def tune(self, features: Tensor, labels: Tensor) -> float:
         """Choose the temperature by the cross-entropy, in nats, of held-out features, which is returned."""
         sums = dict.fromkeys((1.0, 2.0, 4.0, 8.0, 16.0), 0.0)
-        for distance, some in zip(self._distances(features), labels.split(_ROWS_OF_DISTANCES), strict=True):
+        for distance, some in zip(self._distances(features), labels.split(self._rows), strict=True):
             for temperature in sums:
                 found = functional.nll_loss(self._tempered(distance, temperature), some, reduction="sum")
                 sums[temperature] = sums[temperature] + found.double()
@@ -221,10 +223,16 @@ class Likelihood(nn.Module):
         self.temperature = min(nats, key=nats.get)
         return nats[self.temperature] / len(labels)
 
+    @property
+    def _rows(self) -> int:
+        return max(1, _DISTANCES_AT_ONCE // len(self.own))
+
     def _distances(self, features: Tensor) -> Iterator[Tensor]:
-        for some in features.split(_ROWS_OF_DISTANCES):
-            yield torch.cdist(some, self.own, p=self.power) ** self.power / self.power
+        """Of some rows from all of the adversary's own, less that from the nearest."""
+        for some in features.split(self._rows):
+            distance = torch.cdist(some, self.own, p=self.power).pow_(self.power).div_(self.power)
+            yield distance.sub_(distance.amin(1, keepdim=True))
 
     def _tempered(self, distances: Tensor, temperature: float) -> Tensor:
-        posterior = torch.softmax(-distances / temperature, 1) @ self.labels
-        return (0.999 * posterior + 0.001 / self.labels.shape[1]).log()
+        of_labels = (distances / -temperature).clamp_(min=_LOG_OF_NONE).exp_() @ self.labels
+        return (0.999 * of_labels / of_labels.sum(1, keepdim=True) + 0.001 / self.labels.shape[1]).log()
