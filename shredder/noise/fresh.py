@@ -23,8 +23,8 @@ from shredder.noise.rounding import bits_left, grid_of, standard_normal, to_grid
 Form = Literal["linear", "saturated", "quantised", "flipped"]
 # Within so many bits of what a batch can show, its information has no gradient to speak of.
 _BITS_NOT_SHOWN = 2
-# Rows that directions are added to at once on a processor: they stay in the cache.
-_ROWS_AT_ONCE = 256
+# Elements that directions are added to at once on a processor: they stay in the cache.
+_NUMBERS_AT_ONCE = 2**17
 
 
 @dataclass(frozen=True)
@@ -120,10 +120,13 @@ class Fresh:
         rounds as its tiles fall.
         """
         y, sent = y.float(), self.additive.flatten().expand(len(y), -1).clone()
-        at_once = _ROWS_AT_ONCE if y.device.type == "cpu" else max(1, len(y))
+        at_once = max(1, _NUMBERS_AT_ONCE // sent.shape[1] if y.device.type == "cpu" else len(y))
+        directions = self.directions.T.contiguous()
         for some, of_some in zip(sent.split(at_once), y.split(at_once), strict=True):
-            for direction, column in zip(self.directions.T, of_some.T, strict=True):
-                some += column[:, None] * direction
+            product = torch.empty_like(some)
+            # Two steps, for one that fuses them does not round alike at the end of a row.
+            for direction, column in zip(directions, of_some.T.contiguous()[:, :, None], strict=True):
+                some += torch.mul(column, direction, out=product)
         return sent.view(len(y), *self.shape)
 
     def sent(self, signal: Tensor, drawn: Draws) -> Tensor:
