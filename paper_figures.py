@@ -63,6 +63,8 @@ class Arguments:
     """Defences: networks that they are compared on."""
     cuts: tuple[Literal["relu5", "s4", "s2", "pool6", "relu2", "all"], ...] = ("all",)
     """Defences: where networks are cut."""
+    join: tuple[Path, ...] = ()
+    """Defences: folders of finished tables, whose rows join this one. None of them is made again."""
     seeds: int = 1
     """Defences and attacks: how many seeds, from --seed on."""
     wifi: float = published.UPLOAD["Wi-Fi"]

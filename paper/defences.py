@@ -1,8 +1,10 @@
 """What a user would pick instead: the paper's noise and defences of others, at equal accuracy, same cut, same attacks."""
 
 import dataclasses
+import json
 from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -12,6 +14,7 @@ from paper.grounds import ATTACKS, GROUNDS, SECRETS_OF, Ground
 from paper.points import task_point
 from shredder.attack.step import Arguments as Attack
 from shredder.io import ranks
+from shredder.io.cli import InputError
 
 QUICK, QUICK_ATTACKS = ("isotropic", "randomised-response"), ("trained", "member")
 # Results of step 1 that are columns.
@@ -110,14 +113,43 @@ DEFENCES = {
 def figure_defences(args: Any) -> Rows:
     """Each defence at each cutting point of `args.cuts`, over `args.seeds` seeds; of answers there is nothing to draw.
 
-    All of a seed comes before the next one, so that an interrupted table is whole for some seeds.
+    All of a seed comes before the next one, so that an interrupted table is whole for some seeds. Rows of the tables in
+    `args.join` stand as they are, and are not made again.
     """
-    rows = []
+    joined = {_identity(row): row for folder in args.join for row in rows_of(folder)}
+    asked = []
     for seed in range(args.seed, args.seed + (1 if args.quick else args.seeds)):
         for network in args.grounds:
-            rows += of_ground(dataclasses.replace(args, seed=seed), network, SECRETS_OF if seed == 0 else ())
-    columns = ranks.each(lambda number: rows[number][1](), range(len(rows)))
-    return [row | of_row for (row, _), of_row in zip(rows, columns, strict=True)]
+            asked += of_ground(dataclasses.replace(args, seed=seed), network, SECRETS_OF if seed == 0 else ())
+    missing = [(row, make) for row, make in asked if _identity(row) not in joined]
+    columns = ranks.each(lambda number: missing[number][1](), range(len(missing)))
+    made = [row | of_row for (row, _), of_row in zip(missing, columns, strict=True)]
+    return sorted([*joined.values(), *made], key=_place)
+
+
+def rows_of(folder: Path) -> Rows:
+    """Rows of a finished table, from the file of each defence in its folder. Raises InputError where one is no such file."""
+    rows = []
+    if not (paths := sorted(folder.glob("defence-*.json"))):
+        raise InputError(f"--join: found no defence-NAME.json in {folder}, expected those of a finished table")
+    for path in paths:
+        try:
+            found = json.loads(path.read_text())["rows"]
+            rows += sorted(found, key=_place)
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{path}: found no rows of a table of defences, expected what --figure defences writes") from error
+    return rows
+
+
+def _identity(row: Mapping[str, Any]) -> tuple:
+    """What a row is of."""
+    return tuple(row[name] for name in ("seed", "network", "cutting point", "defence", "dataset"))
+
+
+def _place(row: Mapping[str, Any]) -> tuple[int, ...]:
+    """Where a row stands: by seed, network, cutting point and defence."""
+    seed, network, cut, defence, _ = _identity(row)
+    return seed, list(GROUNDS).index(network), list(GROUNDS[network].targets).index(cut), list(DEFENCES).index(defence)
 
 
 def of_ground(

@@ -41,18 +41,18 @@ def test_every_defence_cut_and_seed_has_a_row(tmp_path, monkeypatch):
         "nopeek",
         DEFENCES["nopeek"]._replace(retrained=lambda *given: retrained.append(given[0]) or {"weight": 1.0, "weights": "FILE"}),
     )
-    args = dataclasses.replace(arguments(tmp_path, seed=3, seeds=2), quick=False)
+    args = dataclasses.replace(arguments(tmp_path, seeds=2), quick=False)
     rows = figure_defences(args)
     learned, cuts = [name for name, defence in DEFENCES.items() if not defence.answer], GROUNDS["lenet"].targets
     assert len(made) == len(learned) * len(cuts) * 2 and len(rows) == len(DEFENCES) * len(cuts) * 2
     # All of a seed before the next.
-    assert [seed for seed, *_ in made] == [3] * (len(made) // 2) + [4] * (len(made) // 2)
+    assert [seed for seed, *_ in made] == [0] * (len(made) // 2) + [1] * (len(made) // 2)
     for seed, task, attack, learn in made:
-        assert "reconstruction" in attack.attacks and ("secrets" not in attack.attacks or seed == 3)
+        assert "reconstruction" in attack.attacks and ("secrets" not in attack.attacks or seed == 0)
         assert task == "lenet" and learn["method"] in METHODS and learn["dataset"] == attack.dataset == "mnist-5k"
         assert learn["min_accuracy"] <= cuts[learn["cutting_point"]] and learn.get("weights") == attack.weights
     assert sum("secrets" in attack.attacks for *_, attack, _ in made) == len(SECRETS_OF) * len(cuts)
-    assert {(how.cutting_point, how.seed) for how in retrained} == {(cut, seed) for cut in cuts for seed in (3, 4)}
+    assert {(how.cutting_point, how.seed) for how in retrained} == {(cut, seed) for cut in cuts for seed in (0, 1)}
     reached = {row["cutting point"]: row for row in rows if row["defence"] == "randomised-response"}
     assert 0.9 < reached["relu5"]["bits at most"] < 0.93 and reached["s2"]["bits at most"] < reached["s4"]["bits at most"]
 
@@ -101,6 +101,30 @@ ROWS = [
         "best guess, 1000 queries": 21.0,
     }),
 ]  # fmt: skip
+
+
+def test_rows_of_finished_tables_join(tmp_path, monkeypatch):
+    made = []
+
+    def made_up(args, ground, name, cut, dataset, attacks):
+        made.append((args.seed, cut, name))
+        return {"unreached": "fake"}
+
+    monkeypatch.setattr(defences, "point_of", made_up)
+    given = [row("isotropic", "relu5", level=0.25) | {"dataset": "mnist-5k"}, row("pac", "s2", seed=7, level=0.5)]
+    for name, content in beside(given, tmp_path).items():
+        (tmp_path / name).write_bytes(content)
+    args = dataclasses.replace(arguments(tmp_path, cuts=("relu5",), join=(tmp_path,)), quick=False)
+    rows = figure_defences(args)
+    assert (0, "relu5", "isotropic") not in made and (0, "relu5", "pac") in made
+    # In their places: by seed, cutting point and defence; what was not asked for stays.
+    assert [of["defence"] for of in rows] == [*DEFENCES, "pac"] and rows[-1] == given[1]
+    assert rows[list(DEFENCES).index("isotropic")] == given[0]
+    (tmp_path / "defence-pac.json").write_text('{"rows": [{"defence": "pac"}]}')
+    with pytest.raises(InputError, match=r"defence-pac\.json: found no rows"):
+        figure_defences(args)
+    with pytest.raises(InputError, match=r"--join: found no defence-NAME\.json in .*absent"):
+        figure_defences(dataclasses.replace(args, join=(tmp_path / "absent",)))
 
 
 def test_the_table_has_means_spreads_and_what_was_missed():
