@@ -63,6 +63,8 @@ class Arguments:
     """Defences: networks that they are compared on."""
     cuts: tuple[Literal["relu5", "s4", "s2", "pool6", "relu2", "all"], ...] = ("all",)
     """Defences: where networks are cut."""
+    defences: tuple[str, ...] = ("all",)
+    """Defences: some of them, by the names of their rows."""
     join: tuple[Path, ...] = ()
     """Defences: folders of finished tables, whose rows join this one. None of them is made again."""
     seeds: int = 1
@@ -99,6 +101,9 @@ def main(args: Arguments) -> None:
         raise InputError("--networks: found none, expected lenet, alexnet or both")
     if not args.cuts:
         raise InputError("--cuts: found none, expected all, or some of relu5, s4, s2, pool6, relu2")
+    unknown = " ".join(name for name in args.defences if name not in ("all", *defences.DEFENCES))
+    if unknown or not args.defences:
+        raise InputError(f"--defences: found {unknown or 'none'}, expected all, or some of {', '.join(defences.DEFENCES)}")
     if not args.grounds:
         raise InputError("--grounds: found none, expected lenet, cifar10 or both")
     if not args.figure:

@@ -111,9 +111,9 @@ DEFENCES = {
 
 
 def figure_defences(args: Any) -> Rows:
-    """Each defence at each cutting point of `args.cuts`, over `args.seeds` seeds; of answers there is nothing to draw.
+    """Each of `args.defences` at each cutting point of `args.cuts`, over `args.seeds` seeds.
 
-    All of a seed comes before the next one, so that an interrupted table is whole for some seeds. Rows of the tables in
+    Of answers there is nothing to draw. All of a seed comes before the next one, so that an interrupted table is whole for some seeds. Rows of the tables in
     `args.join` stand as they are, and are not made again.
     """
     joined = {_identity(row): row for folder in args.join for row in rows_of(folder)}
@@ -163,7 +163,11 @@ def of_ground(
     cuts = ("relu5",) if args.quick else [cut for cut in ground.targets if {cut, "all"} & set(args.cuts)]
     for cut in cuts:
         for name, defence in DEFENCES.items():
-            if name in ground.left_out.get(cut, ()) or (args.quick and name not in QUICK):
+            if (
+                name in ground.left_out.get(cut, ())
+                or not {name, "all"} & set(args.defences)
+                or (args.quick and name not in QUICK)
+            ):
                 continue
             whole = defence.whole and args.dataset == "mnist" and not args.quick
             dataset = ground.datasets[whole]

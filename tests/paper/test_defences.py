@@ -74,6 +74,8 @@ def test_what_is_compared_on_all_of_mnist_and_on_photographs(tmp_path, monkeypat
     assert asked == [("lenet", "gt5", "mnist"), ("lenet", "gt5", "mnist-5k"), ("cifar10", "animal", "cifar10")]
     some = {row["cutting point"] for row in figure_defences(dataclasses.replace(args, cuts=("s4", "relu2")))}
     assert some == {"s4", "relu2"}
+    few = figure_defences(dataclasses.replace(args, cuts=("s4", "relu2"), defences=("pac", "flipped")))
+    assert [(row["cutting point"], row["defence"]) for row in few] == [("s4", "flipped"), ("s4", "pac"), ("relu2", "flipped")]
 
 
 def row(defence, cut, seed=0, **columns):
@@ -200,6 +202,8 @@ def test_a_quick_table_from_steps_to_files(tmp_path, monkeypatch):
 def test_arguments_that_make_no_sense(tmp_path):
     for fields, message in (
         ({"cuts": ()}, "--cuts: found none"),
+        ({"defences": ()}, "--defences: found none"),
+        ({"defences": ("fresh", "magic")}, "--defences: found magic, expected all, or some of none, v1"),
         ({"seeds": 0}, "--seeds: found 0, expected at least 1"),
         ({"grounds": ()}, "--grounds: found none"),
     ):
