@@ -113,8 +113,8 @@ DEFENCES = {
 def figure_defences(args: Any) -> Rows:
     """Each of `args.defences` at each cutting point of `args.cuts`, over `args.seeds` seeds.
 
-    Of answers there is nothing to draw. All of a seed comes before the next one, so that an interrupted table is whole for some seeds. Rows of the tables in
-    `args.join` stand as they are, and are not made again.
+    Of answers there is nothing to draw. All of a seed comes before the next one, so that an interrupted table is whole for some
+    seeds. Rows of the tables in `args.join` stand as they are, and are not made again.
     """
     joined = {_identity(row): row for folder in args.join for row in rows_of(folder)}
     asked = []
