@@ -50,7 +50,7 @@ def noisy_accuracy(
     with torch.no_grad():
         rows = max(1, _ELEMENTS_AT_ONCE // (len(additive) * split.head(additive[:1]).numel()))
         for some, their_labels in zip(activations.split(rows), labels.split(rows), strict=True):
-            answers = split.noisy_cloud(some.to(additive.device), multiplicative, additive)
+            answers = split.noisy_scores(some.to(additive.device), multiplicative, additive)
             correct += accuracy(answers, their_labels.to(additive.device)) * len(some)
     return correct / len(labels)
 

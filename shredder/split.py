@@ -42,6 +42,8 @@ class SplitNetwork(nn.Module):
         self.head, rest = _beginning(cloud) if layers is not None else graph.beginning(cloud)
         last = [] if _ends_in_log_probabilities(cloud) else [nn.LogSoftmax(-1)]
         self.cloud, self.rest = (nn.Sequential(*(half if layers is not None else [half]), *last) for half in (cloud, rest))
+        # What follows, to scores that are not yet normalised.
+        self.scoring = self.rest[:-1] if isinstance(self.rest[-1], nn.LogSoftmax) else self.rest
         self.requires_grad_(False)
         self.eval()
 
@@ -85,6 +87,17 @@ class SplitNetwork(nn.Module):
         Tensor, (n, R, classes)
             Log-probabilities.
         """
+        return self._behind_head(self.rest, activations, multiplicative, additive)
+
+    @torch.no_grad()
+    def noisy_scores(self, activations: Tensor, multiplicative: Tensor | None, additive: Tensor) -> Tensor:
+        """As `noisy_cloud`, but for what is the same for all classes: it tells which has most, in half the time.
+
+        Log-probabilities cost more than LeNet's layers do.
+        """
+        return self._behind_head(self.scoring, activations, multiplicative, additive)
+
+    def _behind_head(self, rest: nn.Module, activations: Tensor, multiplicative: Tensor | None, additive: Tensor) -> Tensor:
         shape = (len(activations), len(additive))
         if multiplicative is None and self.head:
             linear = self.head(additive) - self.head(torch.zeros_like(additive[:1]))  # W n, without b
@@ -98,7 +111,7 @@ class SplitNetwork(nn.Module):
             hidden = hidden.unflatten(1, shape[1:] + bias.shape + (1, 1) * isinstance(self.head[-1], nn.Conv2d))
         else:
             hidden = self.head(noisy(activations.unsqueeze(1), multiplicative, additive).flatten(0, 1)).unflatten(0, shape)
-        return self.rest(hidden.flatten(0, 1)).unflatten(0, shape)
+        return rest(hidden.flatten(0, 1)).unflatten(0, shape)
 
 
 class Place(NamedTuple):

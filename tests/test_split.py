@@ -67,6 +67,21 @@ def test_noise_is_added_before_the_cloud(cut):
     torch.testing.assert_close(found, direct_answers(split, activations, w, n), rtol=1e-4, atol=3e-4)
 
 
+def test_scores_are_log_probabilities_up_to_what_classes_share(cut):
+    split, activations, w, n = cut
+    for multiplicative in (w, None):
+        scores = split.noisy_scores(activations, multiplicative, n)
+        assert torch.equal(scores.log_softmax(-1), split.noisy_cloud(activations, multiplicative, n))
+
+
+def test_scores_of_a_network_that_ends_in_scores():
+    split = SplitNetwork(nn.Sequential(nn.Flatten(), nn.ReLU(), nn.Linear(4, 3)), "1")
+    activations, n = torch.rand(5, 4), torch.rand(2, 4)
+    scores = split.noisy_scores(activations, None, n)
+    assert not torch.equal(scores.logsumexp(-1), torch.zeros(5, 2))
+    torch.testing.assert_close(scores.log_softmax(-1), split.noisy_cloud(activations, None, n))
+
+
 def test_additive_noise_alone_is_added_before_the_cloud(cut):
     """Without multiplicative tensors: cloud(a + n), member by member."""
     split, activations, _, n = cut

@@ -86,6 +86,7 @@ def _run(task: Task, args: Arguments, channel: Channel) -> None:
         networks = judges(system, channel, images, original)
         public = networks["public"]
         n_right = serve(channel, files, public.split, args.seed) if files else None
+        measured = information(channel, files, system, args.seed) if files else None  # while other processes judge
         columns = judge(channel, networks, min(n, len(images) - len(images.unreadable)), args.seed)
         if not files:  # the first process writes what all have found
             return
@@ -104,7 +105,7 @@ def _run(task: Task, args: Arguments, channel: Channel) -> None:
             average, spread = mean_and_spread(columns[f"{name}_accuracy"])
             results |= {f"average {name} accuracy": average, f"spread of {name} accuracy": spread}
         results["public accuracy of the queries as served"] = n_right / files["labels"].rows
-        results |= information(channel, files, system, args.seed)
+        results |= measured
         table = csv_table(columns, zip(*(values.tolist() for values in columns.values()), strict=True))
         written = {file.path: file for file in files.values()} | {args.output / "draws.csv": table}
         record.write(args.output / RECORD, written, results)
