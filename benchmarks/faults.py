@@ -33,12 +33,13 @@ from shredder.io.files import write_together
 from shredder.io.record import Record
 from shredder.io.terminal import progress
 
-# Flags that make a run of each task short, by step: learning, sampling, attacking.
-_FEW = "--epochs 9 --min-epochs 2 --min-accuracy 0"
+# Flags that make a run of each task short, by step: learning, sampling, attacking. What an attack keeps is one file, whichever
+# it is: three of them, of the label, of the input and of its picture.
+_FEW, _ATTACKS = "--epochs 9 --min-epochs 2 --min-accuracy 0", "--epochs 2 --attacks trained rounding reconstruction"
 QUICK = {
-    "lenet": (f"--images 600 --members 2 {_FEW}", "--n-samples 100", "--images 300 --epochs 2"),
-    "alexnet": (f"--images 60 --members 2 {_FEW}", "--n-samples 50 --judged-on 50", "--images 60 --epochs 2"),
-    "arrays": (f"--scale 0.5 --members 3 {_FEW} --cutting-point 1", "", "--epochs 2"),
+    "lenet": (f"--images 600 --members 2 {_FEW}", "--n-samples 100", f"--images 300 {_ATTACKS}"),
+    "alexnet": (f"--images 60 --members 2 {_FEW}", "--n-samples 50 --judged-on 50", f"--images 60 {_ATTACKS}"),
+    "arrays": (f"--scale 0.5 --members 3 {_FEW} --cutting-point 1", "", _ATTACKS),
 }
 QUICK["cifar10"] = QUICK["lenet"]
 STEPS = ("train_noise.py", "sample_mutual_info.py", "attack.py")
