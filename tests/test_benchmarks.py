@@ -2,6 +2,8 @@
 
 import json
 import math
+import os
+import signal
 import timeit
 
 import pytest
@@ -12,6 +14,7 @@ from benchmarks import (
     bracket,
     distances,
     epochs,
+    fault_runs,
     faults,
     hostile,
     learning,
@@ -208,6 +211,22 @@ def test_hostile(tmp_path):
     found = results_of(tmp_path / "hostile" / "run.json")
     assert found["files"] == 300 and found["anything else"] == found[f"sealed: {hostile.ACCEPTED}"] == 0
     assert found[hostile.REFUSED] > 100 and found[f"sealed: {hostile.REFUSED}"] > 50
+
+
+def test_a_run_that_is_signalled_at_once_ends_by_it(tmp_path):
+    """Its parent may have set what a signal does, as any script has."""
+
+    def raise_it(number, frame):
+        raise RuntimeError
+
+    command, before = fault_runs.Command("help", "train_noise.py", ("--help",)), signal.signal(signal.SIGTERM, raise_it)
+    try:
+        for _ in range(20):
+            pid = command.start(tmp_path / "output", tmp_path / "log")
+            os.kill(pid, signal.SIGTERM)
+            assert fault_runs.status_of(pid) == -signal.SIGTERM
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_faults(tmp_path, quick_digits):
