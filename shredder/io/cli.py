@@ -44,10 +44,9 @@ def script(main: Callable[[Any], None], arguments: type) -> None:
         sys.exit(f"{who}error: {error}")
     except OSError as error:
         sys.exit(f"{who}error: {error.filename or 'input or output'}: {error.strerror or error}")
-    except _EndedError as ended:
-        sys.exit(ended.args[0])
-    except KeyboardInterrupt:
-        sys.exit("interrupted: no file is half-written, and a run.json lists the files that belong to it by their SHA-256")
+    except (_EndedError, KeyboardInterrupt, RuntimeError) as error:
+        _exit_if_signalled(error)
+        raise
     finally:
         for number in ours:
             signal.signal(number, signal.SIG_DFL)
@@ -61,6 +60,15 @@ def _end(number: int, _frame: Any) -> None:
     if who := ranks.name():  # torchrun ends all of them where one has failed
         print(f"{who}ended by a signal: {ranks.PARTED}", file=sys.stderr)
     raise _EndedError(128 + number)  # as shells say it
+
+
+def _exit_if_signalled(error: BaseException) -> None:
+    """Exit if a signal has raised the error. While a class is made, Python makes it the cause of a RuntimeError."""
+    cause = error.__cause__ if isinstance(error, RuntimeError) else error
+    if isinstance(cause, _EndedError):
+        sys.exit(cause.args[0])
+    if isinstance(cause, KeyboardInterrupt):
+        sys.exit("interrupted: no file is half-written, and a run.json lists the files that belong to it by their SHA-256")
 
 
 def in_float32(main: Callable[..., None]) -> Callable[..., None]:

@@ -4,6 +4,7 @@ import contextlib
 import errno
 import json
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -324,6 +325,32 @@ def test_require_one_of():
         require_one_of(SimpleNamespace(output="elsewhere"), output={"somewhere": 1, "nowhere": 2})
     with pytest.raises(InputError, match="--cutting-point: found None, expected s2"):
         require_one_of(SimpleNamespace(cutting_point=None), cutting_point=["s2"])
+
+
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, "interrupted: no file is half-written, .* SHA-256")],
+)
+def test_a_signal_while_a_class_is_made(monkeypatch, number, code):
+    """Python makes a RuntimeError of what is raised there, as in a package that is being imported."""
+
+    @dataclass
+    class NoArguments:
+        pass
+
+    class Field:
+        def __set_name__(self, owner, name):
+            signal.raise_signal(number)
+
+    monkeypatch.setattr(sys, "argv", ["script"])
+    default = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
+    before = signal.signal(number, default)
+    try:
+        with pytest.raises(SystemExit) as end:
+            script(lambda args: type("Made", (), {"field": Field()}), NoArguments)
+    finally:
+        signal.signal(number, before)
+    assert end.value.code == code or re.fullmatch(code, end.value.code)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
