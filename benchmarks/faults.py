@@ -196,9 +196,8 @@ def inputs(trial: Trial, args: Arguments) -> Iterator[tuple[str, str]]:
         np.savez(path, **arrays | {"images": other})
         status, said = status_of(trial.start()), trial.log.read_text()
         path.write_bytes(content)
-        wrong = (
-            "" if status == 1 and "an unfinished run with other arguments" in said else f"not noticed: {status}: {said[-300:]}"
-        )
+        named = status == 1 and "of an unfinished run with other weights or inputs" in said
+        wrong = "" if named else f"not noticed: {status}: {said[-300:]}"
         yield "inputs that change", wrong or trial.goes_on()
 
 

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from shredder.io import kept
 from shredder.io.cli import InputError
+from shredder.io.record import differences
 
 LATEST, BEFORE = NAMES = "checkpoint.pt", "checkpoint-before.pt"
 
@@ -44,8 +45,8 @@ def read(folder: Path, key: str) -> tuple[Path, dict[str, Any]] | None:
         of_run, state = found
         if of_run != key:
             raise InputError(
-                f"{path}: an unfinished run with other arguments, weights, inputs or code, {of_run}; found {key}. "
-                "Finish that one with its own command, choose another --output, or remove the file"
+                f"{path}: of an unfinished run with {differences(of_run, key)}; finish that one with its own command, choose "
+                "another --output, or remove the file"
             )
         if damaged:
             tqdm.write(f"{damaged[0]}: damaged, for its SHA-256 differs; going on from the one before it, {path.name}")

@@ -28,6 +28,17 @@ def key(args: Any, weights: Iterable[Path], *inputs: str, only: Collection[str] 
     return json.dumps({"flags": flags, "weights and inputs": content, "code": provenance.code()})
 
 
+def differences(of_run: str, here: str) -> str:
+    """In what a run's key differs from the one here, in words: flags with both values, weights or inputs, code."""
+    (flags, content, code), (ours, *rest) = (json.loads(key).values() for key in (of_run, here))
+    found = [
+        f"--{name.replace('_', '-')} {flags.get(name)} (here {ours.get(name)})"
+        for name in flags | ours
+        if flags.get(name) != ours.get(name)
+    ]
+    return ", ".join(found + ["other weights or inputs"] * (content != rest[0]) + ["other code"] * (code != rest[1]))
+
+
 def digest(*tensors: Tensor) -> str:
     """SHA-256 of the elements of `tensors`, say of inputs and labels: part of what tells one run from another."""
     found = hashlib.sha256()

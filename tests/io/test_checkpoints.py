@@ -157,10 +157,13 @@ def test_another_state_of_the_right_arguments(tmp_path, unfinished, method, kind
 def test_other_arguments(tmp_path, unfinished):
     shutil.copytree(unfinished["self-supervised"], tmp_path, dirs_exist_ok=True)
     unfinished = (tmp_path / "checkpoint.pt").read_bytes()
-    for other in ({"seed": 1}, {"min_accuracy": 0.5}):
-        with pytest.raises(InputError, match="an unfinished run with other arguments") as error:
+    default = {"seed": 0, "min_accuracy": 0.0, "batch_size": 256}
+    for other in ({"seed": 1}, {"min_accuracy": 0.5}, {"batch_size": 40, "seed": 1}):
+        with pytest.raises(InputError) as error:
             train.main(arguments(tmp_path, **other))
-        assert str(tmp_path / "checkpoint.pt") in str(error.value) and "--output" in str(error.value)
+        named = [f"--{name.replace('_', '-')} {default[name]} (here {value})" for name, value in other.items()]
+        assert f"{tmp_path / 'checkpoint.pt'}: of an unfinished run with {', '.join(named)}; finish" in str(error.value)
+        assert "--output" in str(error.value)
         # The other run's work is not lost.
         assert (tmp_path / "checkpoint.pt").read_bytes() == unfinished
 
@@ -172,7 +175,7 @@ def test_other_inputs(tmp_path, unfinished, mnist_5k, monkeypatch, changed):
     tensor = getattr(mnist_5k, changed).clone()
     tensor[random_order(len(tensor))[0]].view(-1)[0] += 1
     monkeypatch.setattr("tasks.lenet.load_digits", lambda *_: dataclasses.replace(mnist_5k, **{changed: tensor}))
-    with pytest.raises(InputError, match="an unfinished run with other arguments"):
+    with pytest.raises(InputError, match="of an unfinished run with other weights or inputs; finish"):
         train.main(arguments(tmp_path))
 
 
@@ -182,7 +185,7 @@ def test_other_weights(tmp_path, unfinished):
     weights = pretrained_lenet(2).state_dict()
     weights["fc.f6.bias"][0] += 1e-6
     torch.save(weights, tmp_path / "weights.pt")
-    with pytest.raises(InputError, match="an unfinished run with other arguments"):
+    with pytest.raises(InputError, match="of an unfinished run with other weights or inputs; finish"):
         train.main(arguments(tmp_path, weights=tmp_path / "weights.pt"))
 
 
@@ -192,9 +195,9 @@ def test_other_code(tmp_path, unfinished, monkeypatch, method):
     shutil.copytree(unfinished[method], tmp_path, dirs_exist_ok=True)
     before = (tmp_path / "checkpoint.pt").read_bytes()
     monkeypatch.setattr(provenance, "code", lambda: "of tomorrow")
-    with pytest.raises(InputError, match="an unfinished run with other arguments, weights, inputs or code") as error:
+    with pytest.raises(InputError, match="of an unfinished run with other code; finish") as error:
         train.main(arguments(tmp_path, method))
-    assert "\n" not in str(error.value) and "of tomorrow" in str(error.value)
+    assert "\n" not in str(error.value)
     assert (tmp_path / "checkpoint.pt").read_bytes() == before
 
 

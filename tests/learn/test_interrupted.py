@@ -145,7 +145,7 @@ def test_images_that_have_changed_since_the_checkpoint(tmp_path, monkeypatch, fo
         interrupt(patch, Learning, "epoch", 2)
         run(tmp_path, images=None)
     folder_with(CHANGED["as many others"])
-    with pytest.raises(InputError, match="an unfinished run with other arguments"):
+    with pytest.raises(InputError, match="of an unfinished run with other weights or inputs; finish"):
         run(tmp_path, images=None)
 
 
@@ -156,7 +156,8 @@ def test_a_checkpoint_of_other_arguments_is_not_touched(tmp_path, monkeypatch):
         run(tmp_path)
     unfinished = (tmp_path / "checkpoint.pt").read_bytes()
     for other in ({"seed": 1}, {"images": 30}, {"location": 0.6}, {"learning_rate": 1e-3}):
-        with pytest.raises(InputError, match="an unfinished run with other arguments"):
+        ((name, value),) = other.items()
+        with pytest.raises(InputError, match=rf"of an unfinished run with --{name.replace('_', '-')} .+ \(here {value}\)"):
             run(tmp_path, **other)
         assert (tmp_path / "checkpoint.pt").read_bytes() == unfinished
 

@@ -154,7 +154,7 @@ def test_nothing_is_gone_on_from_after_the_task_has_changed(own, tmp_path, monke
         state["fc.bias"][0] += 1e-3
         torch.save(state, path)
     edge.clear()
-    with pytest.raises(InputError, match="an unfinished run with other arguments, weights, inputs or code"):
+    with pytest.raises(InputError, match="of an unfinished run with other weights or inputs; finish"):
         train_noise.main(args)
     assert sum(edge) == 250
 
