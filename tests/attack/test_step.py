@@ -123,7 +123,11 @@ def test_shipped_tensors_are_read_by_the_member_attack(tmp_path, capsys):
 
 
 def test_alexnets_images_are_attacked(tmp_path, monkeypatch):
-    """With one decoder, of what is sent as it is, and no bound for a thousand queries, which alone takes ten seconds."""
+    """With one decoder, of what is sent as it is, and two probes of the edge's slopes instead of twenty.
+
+    There is no bound for a thousand queries, which alone takes ten seconds.
+    """
+    monkeypatch.setattr("shredder.attack.terms._PROBES", 2)
     monkeypatch.setattr("shredder.attack.reconstruct.DECODERS", (((512, 512), 2e-3),))
     monkeypatch.setattr("shredder.attack.reconstruct.CONVOLUTIONS", ((16, 2e-3),))
     monkeypatch.setattr("shredder.attack.setting.Setting.kinds", lambda self, *wanted: ["raw"])
