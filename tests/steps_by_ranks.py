@@ -19,8 +19,8 @@ from shredder.sample import step as sampling
 
 # Five members in shares of 1, 2 and 2, which take some epochs.
 SHARES = {"members": 5, "parallel": 2, "epochs": 9, "min_epochs": 2}
-# Attacks with rivals of each kind and of all kinds, and with networks that have no rivals.
-READ = ("trained", "averaging", "reconstruction")
+# Attacks that processes take as they are; one that looks up others, whose networks they divide.
+READ = {"attacks": ("trained", "averaging", "reconstruction"), "networks": ("averaging",)}
 
 
 def steps(task: Path, folder: Path) -> None:
@@ -32,7 +32,8 @@ def steps(task: Path, folder: Path) -> None:
     at_once, sampling._DRAWS_AT_ONCE = sampling._DRAWS_AT_ONCE, 7
     sample.main(sample.Arguments(noise=folder / "noise", seed=1, output=folder / "sample"))
     sampling._DRAWS_AT_ONCE = at_once
-    attack.main(attack.Arguments(noise=folder / "noise", attacks=READ, output=folder / "attacks"))
+    for name, attacks in READ.items():
+        attack.main(attack.Arguments(noise=folder / "noise", attacks=attacks, output=folder / name))
 
 
 def distances() -> dict[str, np.ndarray]:

@@ -56,34 +56,42 @@ def decoded(setting: Setting, kinds: Sequence[str]) -> Guess:
 
 def reconstructed(setting: Setting) -> dict[str, Any]:
     """Rows of reconstruction.csv, pictures, and which guess is best of a single query, as held-out rows say."""
-    truth, guesses = setting.test.images, {"noisy": decoded(setting, setting.kinds())}
-    if (found := inverted(setting)) is not None:
-        by = f"optimisation, {found.steps} steps, weight {found.weight:g}"
-        guesses["optimised"] = Guess(found.pictures.clamp(0, 1), by, found.held_out)
+    guesses = {"noisy": by_decoders(setting), "optimised": by_optimisation(setting)}
+    guesses, clean = {name: guess for name, guess in guesses.items() if guess["row"]}, of_clean(setting)
     # On the same held-out rows, which are few.
-    best = min(guesses, key=lambda name: guesses[name].held_out)
+    best = min(guesses.values(), key=lambda guess: guess["held-out error"])["row"]
+    truth = setting.test.images
     mean = setting.learning.images.mean(0).expand_as(truth)
-    rows = {name: _row(setting, name, guess) for name, guess in guesses.items()}
-    shown = {f"from {name}" if name == "noisy" else name: _shown(guess.pictures) for name, guess in guesses.items()}
-    clean = of_clean(setting)
+    shown = {"from noisy" if name == "noisy" else name: guess["picture"] for name, guess in guesses.items()}
+    rows = [clean["row"], *(guess["row"] for guess in guesses.values())]
+    reached = {f"its {name}": best[name] for name in ("mean squared error", "SSIM")}
     return {
-        "images": [clean["row"], *rows.values(), _row(setting, "mean", Guess(mean, "the mean image", math.nan))],
+        "images": [*rows, _row(setting, "mean", Guess(mean, "the mean image", math.nan))],
         "pictures": {"input": _shown(truth), "from clean": clean["picture"], **shown, "mean image": _shown(mean)},
-        "results": {
-            "best reconstruction": guesses[best].by,
-            **{f"its {name}": rows[best][name] for name in ("mean squared error", "SSIM")},
-        },
+        "results": {"best reconstruction": best["by"], **reached},
     }
 
 
-def of_clean(setting: Setting) -> dict[str, Any]:
-    """The row of what decoders guess of clean activations, and the pictures that are shown; whatever the noise, made once."""
+def by_decoders(setting: Setting) -> dict[str, Any]:
+    """What decoders guess of what is sent, made once."""
+    return setting.keeper.once("decoders", lambda: _kept(setting, "noisy", decoded(setting, setting.kinds())))
+
+
+def by_optimisation(setting: Setting) -> dict[str, Any]:
+    """What optimisation over the input guesses of it, made once; no row where it is not tried."""
 
     def made() -> dict[str, Any]:
-        guess = decoded(setting, ["clean"])
-        return {"row": _row(setting, "clean", guess), "picture": _shown(guess.pictures)}
+        if (found := inverted(setting)) is None:
+            return {"row": None}
+        by = f"optimisation, {found.steps} steps, weight {found.weight:g}"
+        return _kept(setting, "optimised", Guess(found.pictures.clamp(0, 1), by, found.held_out))
 
-    return setting.ceilings.once("clean-reconstruction", made)
+    return setting.keeper.once("optimisation", made)
+
+
+def of_clean(setting: Setting) -> dict[str, Any]:
+    """What decoders guess of clean activations; whatever the noise, made once."""
+    return setting.ceilings.once("clean-reconstruction", lambda: _kept(setting, "clean", decoded(setting, ["clean"])))
 
 
 def image_bits_at_least(setting: Setting) -> tuple[float, float, float, float]:
@@ -95,6 +103,11 @@ def image_bits_at_least(setting: Setting) -> tuple[float, float, float, float]:
     signal, rng = setting.test.signal, setting.rng("InfoNCE")
     bits = told(setting.channel, signal[: inputs_in_seconds(setting.channel, signal)], rng)
     return bits.mean().item(), bits.std().item() / math.sqrt(len(bits)), *ends(resampled(bits[:, None], rng))
+
+
+def _kept(setting: Setting, name: str, guess: Guess) -> dict[str, Any]:
+    """The row of a guess, its held-out error, and the pictures that are shown."""
+    return {"row": _row(setting, name, guess), "held-out error": guess.held_out, "picture": _shown(guess.pictures)}
 
 
 def _row(setting: Setting, name: str, guess: Guess) -> dict[str, Any]:

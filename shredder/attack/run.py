@@ -5,15 +5,17 @@ It returns a dict that JSON can hold: `rows`, of attacks.csv, by name (see `row`
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from shredder.attack.attacks import read, untrained
 from shredder.attack.averaging import averaged
 from shredder.attack.gallery import identified
 from shredder.attack.reading import Reading, floor
-from shredder.attack.reconstruct import image_bits_at_least, reconstructed
+from shredder.attack.reconstruct import by_decoders, by_optimisation, image_bits_at_least, of_clean, reconstructed
 from shredder.attack.secrets import read_secrets
 from shredder.attack.setting import Setting
+from shredder.io import ranks
 from shredder.io.cli import InputError
 from shredder.metrics import clean_accuracy
 
@@ -38,16 +40,22 @@ class Attack(NamedTuple):
         Whether it guesses pictures of the input.
     of_one_query : bool
         Whether its row, of its own name, is what one query tells: the worst of these is reported.
+    parts : tuple of callables
+        What it looks up, each made once and kept.
+    after_others : bool
+        Whether it looks up other attacks.
     """
 
     run: Callable[[Setting], Outcome]
     of_label: bool
     of_one_query: bool = False
     of_picture: bool = False
+    parts: tuple[Callable[[Setting], Any], ...] = ()
+    after_others: bool = False
 
 
-def row(setting: Setting, reading: Reading, ceiling: float) -> dict[str, Any]:
-    """A reading as a row of attacks.csv, and what else is kept of it."""
+def row(setting: Setting, reading: Reading) -> dict[str, Any]:
+    """A reading as a row of attacks.csv, but for the ceiling, and what else is kept of it."""
     low, high = reading.interval()
     bits, bits_error = reading.bits_at_least()
     bits_low, bits_high = reading.bits_interval(setting.rng("bootstrap"))
@@ -56,7 +64,6 @@ def row(setting: Setting, reading: Reading, ceiling: float) -> dict[str, Any]:
         "low": low,
         "high": high,
         "floor": floor(setting.learning, setting.test),
-        "ceiling": ceiling,
         "correct, of": [int(reading.correct.sum()), len(reading.correct)],
         "bits at least": bits,
         "bits error": bits_error,
@@ -80,18 +87,19 @@ def outcome(setting: Setting, name: str) -> Outcome:
 
 def untrained_adversary(setting: Setting) -> Outcome:
     """The authors' test."""
-    return {"rows": {"untrained": row(setting, untrained(setting), clean_accuracy(*setting.private, setting.test.private))}}
+    found = row(setting, untrained(setting)) | {"ceiling": clean_accuracy(*setting.private, setting.test.private)}
+    return {"rows": {"untrained": found}}
 
 
 def trained_readers(setting: Setting) -> Outcome:
     """Networks that are trained on what is sent."""
-    return {"rows": {"trained": row(setting, read(setting, setting.kinds(*KINDS["trained"])), ceiling(setting))}}
+    return {"rows": {"trained": row(setting, read(setting, setting.kinds(*KINDS["trained"])))}}
 
 
 def member_guessed(setting: Setting) -> Outcome:
     """The member is guessed, its noise undone; or Bayes' rule where the density is known."""
     reading = read(setting, setting.kinds(*KINDS["member"]), likelihood=True)
-    return {"rows": {"member": row(setting, reading, ceiling(setting))}}
+    return {"rows": {"member": row(setting, reading)}}
 
 
 def averaging(setting: Setting) -> Outcome:
@@ -100,7 +108,7 @@ def averaging(setting: Setting) -> Outcome:
     best = min(single, key=lambda found: found["held-out nats"])
     rows = {"averaging 1": best}
     for q, reading in averaged(setting, best["kind"], QUERIES).items():
-        rows[f"averaging {q}"] = row(setting, reading, best["ceiling"])
+        rows[f"averaging {q}"] = row(setting, reading)
     return {"rows": rows}
 
 
@@ -141,11 +149,13 @@ def other_secrets(setting: Setting) -> Outcome:
 
 ATTACKS = {
     "untrained": Attack(untrained_adversary, of_label=True),
-    "trained": Attack(trained_readers, of_label=True, of_one_query=True),
-    "member": Attack(member_guessed, of_label=True, of_one_query=True),
-    "averaging": Attack(averaging, of_label=True),
+    "trained": Attack(trained_readers, of_label=True, of_one_query=True, parts=(ceiling,)),
+    "member": Attack(member_guessed, of_label=True, of_one_query=True, parts=(ceiling,)),
+    "averaging": Attack(averaging, of_label=True, parts=(ceiling,), after_others=True),
     "rounding": Attack(rounding, of_label=False),
-    "reconstruction": Attack(reconstruction, of_label=False, of_picture=True),
+    "reconstruction": Attack(
+        reconstruction, of_label=False, of_picture=True, parts=(by_decoders, of_clean, by_optimisation), after_others=True
+    ),
     "secrets": Attack(other_secrets, of_label=False),
 }
 
@@ -171,7 +181,18 @@ def chosen(names: Sequence[str], private_labels: bool, private_network: bool = T
 
 
 def attacked(setting: Setting, names: Sequence[str]) -> dict[str, Outcome]:
-    """Run the attacks `names`, or read what was kept of them."""
-    if any(ATTACKS[name].of_label for name in names if name != "untrained"):
-        ceiling(setting)  # before the clock of an attack starts
-    return {name: outcome(setting, name) for name in names}
+    """Run the attacks `names`, or read what was kept of them.
+
+    Several processes take a part or an attack each, but for attacks that look those up. Where processes are more than these,
+    they divide the networks of each.
+    """
+    latest_first = [ATTACKS[name] for name in reversed(names)]  # these take longest
+    pieces = list(dict.fromkeys(part for attack in latest_first for part in attack.parts))
+    pieces += [partial(outcome, name=name) for name in reversed(names) if not ATTACKS[name].after_others]
+    if 1 < ranks.world() <= len(pieces):
+        ranks.each(lambda make: make(setting) and None, pieces)
+    reached = ceiling(setting) if any(ceiling in attack.parts for attack in latest_first) else None
+    found = {name: outcome(setting, name) for name in names}
+    for reading in (reading for of in found.values() for reading in of.get("rows", {}).values()):
+        reading.setdefault("ceiling", reached)
+    return found

@@ -54,15 +54,16 @@ def test_two_processes_write_the_bits_of_one(one_and_two):
     same = [path for path in written if path.suffix == ".npy" or path.name in ("training.csv", "curves.csv", "draws.csv")]
     assert len(same) == 2 * 3 + 6
     assert [path for path in same if (one / path).read_bytes() != (two / path).read_bytes()] == []
-    for name in ("reconstruction.csv", "attacks.csv"):
-        assert rows(one / "attacks" / name) == rows(two / "attacks" / name)
-    assert [results(one / name) == results(two / name) for name in ("noise", "mapped", "sample", "attacks")] == [True] * 4
+    for name in ("attacks/reconstruction.csv", "attacks/attacks.csv", "networks/attacks.csv"):
+        assert rows(one / name) == rows(two / name)
+    steps = ("noise", "mapped", "sample", "attacks", "networks")
+    assert [results(one / name) == results(two / name) for name in steps] == [True] * len(steps)
     assert "in each of 2 processes" in json.loads((two / "noise" / "run.json").read_text())["device"]
 
 
 def test_only_the_first_speaks(one_and_two):
     said = one_and_two[2]
-    assert said.count("written to") == 4 and "rank 1" not in said
+    assert said.count("written to") == 5 and "rank 1" not in said
 
 
 def test_activations_in_a_file_are_those_in_memory(one_and_two):
