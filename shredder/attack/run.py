@@ -149,9 +149,9 @@ def other_secrets(setting: Setting) -> Outcome:
 
 ATTACKS = {
     "untrained": Attack(untrained_adversary, of_label=True),
-    "trained": Attack(trained_readers, of_label=True, of_one_query=True, parts=(ceiling,)),
-    "member": Attack(member_guessed, of_label=True, of_one_query=True, parts=(ceiling,)),
-    "averaging": Attack(averaging, of_label=True, parts=(ceiling,), after_others=True),
+    "trained": Attack(trained_readers, of_label=True, of_one_query=True),
+    "member": Attack(member_guessed, of_label=True, of_one_query=True),
+    "averaging": Attack(averaging, of_label=True, after_others=True),
     "rounding": Attack(rounding, of_label=False),
     "reconstruction": Attack(
         reconstruction, of_label=False, of_picture=True, parts=(by_decoders, of_clean, by_optimisation), after_others=True
@@ -186,12 +186,15 @@ def attacked(setting: Setting, names: Sequence[str]) -> dict[str, Outcome]:
     Several processes take a part or an attack each, but for attacks that look those up. Where processes are more than these,
     they divide the networks of each.
     """
-    latest_first = [ATTACKS[name] for name in reversed(names)]  # these take longest
-    pieces = list(dict.fromkeys(part for attack in latest_first for part in attack.parts))
+    attacks = [ATTACKS[name] for name in reversed(names)]  # the last take longest
+    pieces: list[Callable[[Setting], Any]] = [part for attack in attacks for part in attack.parts]
+    below_ceiling = any(ATTACKS[name].of_label for name in names if name != "untrained")
+    if below_ceiling:
+        pieces.append(ceiling)
     pieces += [partial(outcome, name=name) for name in reversed(names) if not ATTACKS[name].after_others]
     if 1 < ranks.world() <= len(pieces):
         ranks.each(lambda make: make(setting) and None, pieces)
-    reached = ceiling(setting) if any(ceiling in attack.parts for attack in latest_first) else None
+    reached = ceiling(setting) if below_ceiling else None
     found = {name: outcome(setting, name) for name in names}
     for reading in (reading for of in found.values() for reading in of.get("rows", {}).values()):
         reading.setdefault("ceiling", reached)
