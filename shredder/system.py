@@ -79,9 +79,9 @@ def chosen(task: Task, args: Any) -> Any:
         )
     require_one_of(args, public_labels=possible)
     labels = task.labels[args.public_labels]
-    if args.cutting_point not in task.cutting_points and args.weights is not None:
+    if args.cutting_point not in task.cutting_points and (task.outline or args.weights is not None):
         # It says why a place is none, if it is a place at all.
-        SplitNetwork(labels.network(args.weights), args.cutting_point)
+        SplitNetwork(task.outline()[0] if task.outline else labels.network(args.weights), args.cutting_point)
     require_one_of(args, cutting_point=task.cutting_points)
     of_private = task.labels[labels.private] if labels.private else None
     has_network = of_private is not None and of_private.network is not None
@@ -193,8 +193,10 @@ class System:
 
     Attributes
     ----------
+    network : nn.Module
+        The public one.
     split : SplitNetwork
-        The public network, cut.
+        That, cut.
     shape : tuple of int
         Of one activation.
     """
@@ -203,8 +205,8 @@ class System:
         self.task, self.args = task, args
         self.dataset, self.labels = task.datasets[args.dataset], task.labels[args.public_labels]
         self.shape = tuple(task.cutting_points[args.cutting_point])
-        self._network = self.labels.network(args.weights).eval().to(args.device)
-        self.split = SplitNetwork(self._network, args.cutting_point)
+        self.network = self.labels.network(args.weights).eval().to(args.device)
+        self.split = SplitNetwork(self.network, args.cutting_point)
         private = task.labels[self.labels.private] if self.labels.private else None
         self._private = private.network(args.private_weights).to(args.device) if private and private.network else None
 
@@ -223,16 +225,10 @@ class System:
         own = [self.args.task] if isinstance(self.args.task, Path) else []
         return [path for path in (self.args.weights, self.args.private_weights, *own) if path]
 
-    def listed_cuts(self) -> list[str]:
-        """A line for each place where the network could be cut: shape and bytes of what is sent, and what else crosses."""
+    def some_input(self) -> Tensor:
+        """One of the shape that the network takes, (1, *shape)."""
         (inputs,) = self.dataset.load(self.args.data_root, {"test": 1}).values()
-        found = places(self._network, _some(inputs).to(self.args.device))
-        width = max(map(len, found))
-        lines = [f"{'':{width}} {'shape':>16} {'bytes':>11}"]
-        for name, place in found.items():
-            more = f"  no cut: {', '.join(place.beside)} crosses as well" if place.beside else ""
-            lines.append(f"{name:{width}} {' x '.join(map(str, place.shape)):>16} {place.bytes:>11,}{more}")
-        return lines
+        return _some(inputs).to(self.args.device)
 
     def images(self, **parts: int | None) -> list[Images]:
         """The parts that are named, each so many images of it, or all of None; after a look at what the edge makes of one.
@@ -242,7 +238,7 @@ class System:
         found = self.dataset.load(self.args.data_root, parts)
         image = _some(next(iter(found.values()))).to(self.args.device)
         with torch.no_grad():
-            whole = self._network(image)
+            whole = self.network(image)
             _require_scores(f"--task {self.task.name}", whole)
             sent = self.split.edge(image)
             if tuple(sent.shape[1:]) != self.shape:
@@ -263,6 +259,25 @@ class System:
                     f"{labels.dtype}, expected 0 to {answers.shape[1] - 1}, torch.int64, as the network answers"
                 )
         return [found[part] for part in parts]
+
+
+def listed_cuts(task: Task, args: Any) -> list[str]:
+    """A line for each place where a network could be cut: shape and bytes of what is sent, and what else crosses.
+
+    Raises as `chosen` does of a task that has its network by its weights alone.
+    """
+    if task.outline:
+        network, inputs = task.outline()
+    else:
+        system = System(task, chosen(task, args))
+        network, inputs = system.network, system.some_input()
+    found = places(network, inputs)
+    width = max(map(len, found))
+    lines = [f"{'':{width}} {'shape':>16} {'bytes':>11}"]
+    for name, place in found.items():
+        more = f"  no cut: {', '.join(place.beside)} crosses as well" if place.beside else ""
+        lines.append(f"{name:{width}} {' x '.join(map(str, place.shape)):>16} {place.bytes:>11,}{more}")
+    return lines
 
 
 def _some(images: Images) -> Tensor:

@@ -183,6 +183,9 @@ class Task:
         floating-point type, of which it reads whether they are above their median.
     pretraining : mapping of str to Pretraining
         By labels, for those whose weights are the task's own.
+    outline : callable or None
+        The network with any weights, or on torch's device meta, and an input, (1, *input shape): of tasks for any network.
+        They say where else it could be cut, and why a place is none, before there are weights and data.
     """
 
     name: str
@@ -195,6 +198,7 @@ class Task:
     pictures: Callable[[Tensor], Tensor] | None = grey
     secrets: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = field(default_factory=dict)
     pretraining: Mapping[str, Pretraining] = field(default_factory=dict)
+    outline: Callable[[], tuple[nn.Module, Tensor]] | None = None
 
 
 def read_task(name: str | Path, data_root: Path = Path("data")) -> Task:

@@ -118,6 +118,7 @@ def task_of(network: str, data_root: Path) -> Task:
     return Task(
         name=f"arrays-{network.replace(':', '.')}",
         cutting_points=cuts,
+        outline=lambda: (made(network), inputs),
         datasets={"arrays": Dataset(partial(images, shape, n_private), ("public",), bits)},
         labels=labels,
         method="additive",

@@ -44,13 +44,22 @@ def learn(args: Any) -> dict[str, Any]:
     return {"parallel": 20, "batch_size": 100, "max_accuracy_loss": 0.02}
 
 
+def outline(network: str, shape: tuple[int, ...]) -> tuple[nn.Module, torch.Tensor]:
+    """The network and an input, (1, *shape), without numbers: shapes are all that is asked for."""
+    inputs = torch.empty(1, *shape, device="meta")
+    try:
+        with torch.device("meta"):
+            return classifier(network), inputs
+    except NotImplementedError:  # RegNet computes its widths with tensors
+        return classifier(network).to("meta"), inputs
+
+
 def task_of(network: str, data_root: Path) -> Task:
     """The task of one network, which may be cut wherever a single value crosses. Raises InputError of a name that is none."""
     try:
         require_name(network)
         shape = (3, *transform_of(network).crop_size * 2)
-        with torch.device("meta"):  # shapes are all that is asked for
-            cuts = cutting_points(classifier(network), torch.empty(1, *shape))
+        cuts = cutting_points(*outline(network, shape))
     except WeightsError as error:
         raise InputError(str(error)) from error
     bits, file = 8 * 3 * shape[1] * shape[2], partial(weights_file, network)
@@ -58,6 +67,7 @@ def task_of(network: str, data_root: Path) -> Task:
     return Task(
         name=f"imagenet-{network}",
         cutting_points=cuts,
+        outline=partial(outline, network, shape),
         datasets={
             "imagenet": Dataset(partial(imagenet, network), ("classes",), bits, sample, attack),
             "imagenette": Dataset(

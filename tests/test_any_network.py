@@ -1,11 +1,13 @@
 """`--task imagenet --network NAME`: steps and attack on a classifier of torchvision's, and what does not fit."""
 
+import re
 import sys
 
 import numpy as np
 import pytest
 import torch
 import torchvision
+from safetensors.torch import save_file
 
 import attack
 import sample_mutual_info
@@ -101,12 +103,21 @@ def test_each_network_has_its_own_transforms(name, side):
         ({"task": "imagenet:resnet18", "network": "resnet18"}, "--network: found 'resnet18' beside --task imagenet:resnet18"),
         ({"network": "resnet18"}, "--network: found 'resnet18' beside --task ; expected a task without a network"),
         ({"task": "imagenet", "network": "resnet18", "cutting_point": "layer9"}, "--cutting-point: found 'layer9', expected"),
+        (
+            {"task": "imagenet", "network": "resnet18", "cutting_point": "layer3.0.conv1"},
+            "--cutting-point layer3.0.conv1: more than its output crosses, that of layer2.1.relu_1 as well; expected .*layer",
+        ),
     ],
 )
 def test_flags_that_do_not_fit(flags, message):
     with pytest.raises(InputError, match=message) as error:
         train_noise.main(train_noise.Arguments(**flags))
     assert "\n" not in str(error.value)
+
+
+def test_cuts_are_listed_before_there_are_weights_or_data(tmp_path, capsys):
+    train_noise.main(train_noise.Arguments(task="imagenet", network="squeezenet1_1", data_root=tmp_path, list_cuts=True))
+    assert re.search(r"\nfeatures\.12 +512 x 13 x 13 +346,112\n", capsys.readouterr().out)
 
 
 def test_weights_of_another_network(weights):
@@ -121,6 +132,56 @@ def test_answers_are_torchvisions(weights):
     with torch.no_grad():
         torch.testing.assert_close(pretrained("resnet18", weights)(images), network(images), rtol=1e-4, atol=1e-4)
     assert not classifier("resnet18").training
+
+
+def test_weights_without_counts_of_batches(tmp_path, weights):
+    """As files from before PyTorch 0.4.1 have them."""
+    state = torch.load(weights)
+    torch.save({name: value for name, value in state.items() if "num_batches" not in name}, tmp_path / "old.pth")
+    found, expected = (pretrained("resnet18", path).state_dict() for path in (tmp_path / "old.pth", weights))
+    assert all(torch.equal(found[name], value) for name, value in expected.items())
+    del state["bn1.running_mean"]
+    torch.save(state, tmp_path / "less.pth")
+    with pytest.raises(WeightsError, match=r"bn1\.running_mean: found nothing, expected \(64,\)"):
+        pretrained("resnet18", tmp_path / "less.pth")
+
+
+# What torchvision's files of these have in place of today's names.
+OLD = {
+    "densenet121": ("features.denseblock2.denselayer3.conv2.weight", "features.denseblock2.denselayer3.conv.2.weight"),
+    "vit_b_32": ("encoder.layers.encoder_layer_7.mlp.3.bias", "encoder.layers.encoder_layer_7.mlp.linear_2.bias"),
+}
+
+
+@pytest.mark.parametrize("name", OLD)
+def test_old_names_in_torchvisions_files(tmp_path, name):
+    today, before = OLD[name]
+    state = classifier(name).state_dict()
+    state[before] = state.pop(today) + 1
+    torch.save(state, tmp_path / "old.pth")
+    assert torch.equal(pretrained(name, tmp_path / "old.pth").state_dict()[today], state[before])
+
+
+def test_networks_that_ask_how_old_their_names_are(tmp_path):
+    save_file(classifier("mnasnet0_5").state_dict(), tmp_path / "mnasnet.safetensors")
+    assert not pretrained("mnasnet0_5", tmp_path / "mnasnet.safetensors").training
+
+
+# Built otherwise where torchvision loads weights; or with tensors, where there are only shapes.
+ODD = {"vit_h_14": ("encoder.ln", (1370, 1280)), "googlenet": ("dropout", (1024,)), "regnet_x_400mf": ("flatten", (400,))}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_networks_that_are_built_in_a_way_of_their_own(name):
+    cut, shape = ODD[name]
+    assert read_task(f"imagenet:{name}").cutting_points[cut] == shape
+
+
+def test_inputs_are_scaled_as_the_weights_expect():
+    """GoogLeNet's and Inception's, which came from another library: with mean and deviation 1/2."""
+    network, images = classifier("googlenet"), torch.zeros(1, 3, 8, 8)
+    expected = torch.tensor([(mean - 0.5) / 0.5 for mean in transform_of("googlenet").mean])
+    torch.testing.assert_close(network._transform_input(images)[0, :, 0, 0], expected)
 
 
 def test_which_of_ten(weights):

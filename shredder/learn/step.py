@@ -18,7 +18,7 @@ from shredder.learn.flags import METHODS, MethodArguments, completed
 from shredder.learn.learner import OutOfReachError, PrivateRows, Settings, learner
 from shredder.learn.run import finish, learned, written
 from shredder.metrics import clean_accuracy
-from shredder.system import System, TaskArguments, chosen, with_network
+from shredder.system import System, TaskArguments, chosen, listed_cuts, with_network
 from shredder.task import Task, read_task
 
 # Where activations go that are too many for memory: of the training and the test images, and of the private network.
@@ -84,10 +84,10 @@ def run(args: Arguments) -> None:
     """Learn, report, write what was learned and its records."""
     args = with_network(args)
     task = read_task(args.task, args.data_root)
-    args = with_defaults(task, args)
     if args.list_cuts:
-        print("\n".join(System(task, args).listed_cuts()))
+        print("\n".join(listed_cuts(task, args)))
         return
+    args = with_defaults(task, args)
     notes = [note_of(Path(name)).name for name in ACTIVATIONS]
     with folders.claimed(args.output, (*written(settings(args)), *ACTIVATIONS, *notes)):
         _run(task, args)
