@@ -91,6 +91,7 @@ bench: .venv/development
 	$(BIN)/python -m benchmarks.distances --data-root $(DATA_ROOT)
 	$(BIN)/python -m benchmarks.mutual_information
 	$(BIN)/python -m benchmarks.bracket
+	$(BIN)/python -m benchmarks.splitting
 	$(BIN)/python -m benchmarks.attacking
 	$(BIN)/python -m benchmarks.epochs
 	$(BIN)/python -m benchmarks.ranks --data-root $(DATA_ROOT)

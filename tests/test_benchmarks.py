@@ -23,6 +23,7 @@ from benchmarks import (
     ranks,
     sampling,
     scaling,
+    splitting,
     startup,
     steps,
 )
@@ -82,6 +83,16 @@ def test_bracket(tmp_path):
         assert exact == pytest.approx(2, abs=1e-4) and lower <= upper and lower - 4 * error < exact < upper + 4 * error
     assert found["Laplace, 300 inputs, 600 elements: bits, lower"] == pytest.approx(math.log2(300), abs=1e-3)
     assert 1 < found["a double loop, 40 inputs, 1 direction: bits, lower"] < 3
+
+
+def test_splitting(tmp_path):
+    output = tmp_path / "splitting.json"
+    splitting.main(splitting.Arguments(images=1, rounds=1, output=output))
+    found = results_of(output)
+    assert {name.split(":")[0] for name in found} == {
+        "ResNet-18, a graph", "SqueezeNet 1.1, a graph", "AlexNet, a chain", "LeNet, a chain"
+    }  # fmt: skip
+    assert all(value > 0 for value in found.values())
 
 
 def test_sampling(tmp_path, quick_digits):
