@@ -33,7 +33,7 @@ class WeightsError(ValueError):
 def load_weights(network: nn.Module, path: str | Path, renamed: Callable[[str], str] = str) -> None:
     """Copy the state dict stored at `path` into `network`; every name and every shape has to match.
 
-    A count of batches that is missing stays as it is.
+    Counts of batches stay as they are where the file has none.
 
     Parameters
     ----------
@@ -67,8 +67,9 @@ def load_weights(network: nn.Module, path: str | Path, renamed: Callable[[str], 
                            "expected .safetensors or a torch.save state dict") from error  # fmt: skip
     expected = network.state_dict()
     try:
-        found = {renamed(name): value for name, value in _state_dict(found, expected).items()}
-        found |= {name: value for name, value in expected.items() if name.endswith(_COUNT) and name not in found}
+        found = _renamed(_state_dict(found, expected), renamed)
+        if not any(name.endswith(_COUNT) for name in found):
+            found |= {name: value for name, value in expected.items() if name.endswith(_COUNT)}
         _require_fit(found, expected, type(network).__name__)
     except WeightsError as error:
         reason = " ".join(str(error).split())  # names in the file may hold line breaks, or be endless
@@ -145,6 +146,13 @@ def _state_dict(found: Any, expected: dict[str, Tensor]) -> dict[str, Tensor]:
     if found.keys() != expected.keys() and all(name.startswith(_PREFIX) for name in found):
         return {name.removeprefix(_PREFIX): value for name, value in found.items()}
     return found
+
+
+def _renamed(found: dict[str, Tensor], renamed: Callable[[str], str]) -> dict[str, Tensor]:
+    names = {name: renamed(name) for name in found}
+    if twice := [name for name, new in names.items() if new != name and new in found]:
+        raise WeightsError(f"{_first([f'{name} beside {names[name]}' for name in twice])}; expected one of both")
+    return {names[name]: value for name, value in found.items()}
 
 
 def _require_fit(found: dict[str, Tensor], expected: dict[str, Tensor], network: str) -> None:

@@ -15,7 +15,7 @@ from shredder.io.device import with_float64
 from shredder.io.files import sha256
 from shredder.noise.channel import Channel
 from shredder.noise.flags import SINGLE, handed, source_of
-from shredder.split import SplitNetwork, places
+from shredder.split import SplitNetwork
 from shredder.task import Task, read_task
 
 
@@ -259,25 +259,6 @@ class System:
                     f"{labels.dtype}, expected 0 to {answers.shape[1] - 1}, torch.int64, as the network answers"
                 )
         return [found[part] for part in parts]
-
-
-def listed_cuts(task: Task, args: Any) -> list[str]:
-    """A line for each place where a network could be cut: shape and bytes of what is sent, and what else crosses.
-
-    Raises as `chosen` does of a task that has its network by its weights alone.
-    """
-    if task.outline:
-        network, inputs = task.outline()
-    else:
-        system = System(task, chosen(task, args))
-        network, inputs = system.network, system.some_input()
-    found = places(network, inputs)
-    width = max(map(len, found))
-    lines = [f"{'':{width}} {'shape':>16} {'bytes':>11}"]
-    for name, place in found.items():
-        more = f"  no cut: {', '.join(place.beside)} crosses as well" if place.beside else ""
-        lines.append(f"{name:{width}} {' x '.join(map(str, place.shape)):>16} {place.bytes:>11,}{more}")
-    return lines
 
 
 def _some(images: Images) -> Tensor:

@@ -20,7 +20,7 @@ from shredder.sample import step as sampling
 # Five members in shares of 1, 2 and 2, which take some epochs.
 SHARES = {"members": 5, "parallel": 2, "epochs": 9, "min_epochs": 2}
 # Attacks that processes take as they are; one that looks up others, whose networks they divide.
-READ = {"attacks": ("trained", "averaging", "reconstruction"), "networks": ("averaging",)}
+READ = {"attacks": ("all",), "networks": ("averaging",)}
 
 
 def steps(task: Path, folder: Path) -> None:

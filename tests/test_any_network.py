@@ -140,6 +140,9 @@ def test_weights_without_counts_of_batches(tmp_path, weights):
     torch.save({name: value for name, value in state.items() if "num_batches" not in name}, tmp_path / "old.pth")
     found, expected = (pretrained("resnet18", path).state_dict() for path in (tmp_path / "old.pth", weights))
     assert all(torch.equal(found[name], value) for name, value in expected.items())
+    torch.save({name: value for name, value in state.items() if name != "bn1.num_batches_tracked"}, tmp_path / "less.pth")
+    with pytest.raises(WeightsError, match=r"bn1\.num_batches_tracked: found nothing, expected \(\)"):
+        pretrained("resnet18", tmp_path / "less.pth")
     del state["bn1.running_mean"]
     torch.save(state, tmp_path / "less.pth")
     with pytest.raises(WeightsError, match=r"bn1\.running_mean: found nothing, expected \(64,\)"):
@@ -160,6 +163,9 @@ def test_old_names_in_torchvisions_files(tmp_path, name):
     state[before] = state.pop(today) + 1
     torch.save(state, tmp_path / "old.pth")
     assert torch.equal(pretrained(name, tmp_path / "old.pth").state_dict()[today], state[before])
+    torch.save(state | {today: state[before]}, tmp_path / "both.pth")
+    with pytest.raises(WeightsError, match=f"{before} beside {today}; expected one of both"):
+        pretrained(name, tmp_path / "both.pth")
 
 
 def test_networks_that_ask_how_old_their_names_are(tmp_path):

@@ -18,15 +18,18 @@ COLUMNS += ("bits low", "bits high", "kind", "reader")
 IMAGE_COLUMNS = ("images", "mean squared error", "PSNR (dB)", "SSIM", "low", "high", "of", "by")
 SECRET_COLUMNS = ("secret", "floor", *(f"{q}{end}" for q in ("one query", "1000 queries") for end in ("", ", low", ", high")))
 SECRET_COLUMNS += ("one query, at most", "clean", "bits at least", "bits low", "bits high", "of")
-PARTS = ("ceiling", "clean-reconstruction", "clean-secrets", "decoders", "optimisation")
 FILES = ("attacks.csv", "attacks.png", "reconstruction.csv", "reconstruction.png", "secrets.csv")
 
 
 def written() -> tuple[str, ...]:
     """All that is written or removed in the folder of the results: in its folder `attacks` what is kept of each attack."""
+    parts = (part for attack in ATTACKS.values() for part in attack.parts)
     return (
         *FILES,
-        *(f"attacks/{name}.kept" for name in (*PARTS, *ATTACKS, *(f"averaging-{q}" for q in QUERIES))),
+        *(
+            f"attacks/{name}.kept"
+            for name in ("ceiling", "clean-secrets", *parts, *ATTACKS, *(f"averaging-{q}" for q in QUERIES))
+        ),
     )
 
 

@@ -4,8 +4,9 @@ It returns a dict that JSON can hold: `rows`, of attacks.csv, by name (see `row`
 `secrets`, of secrets.csv; `pictures`, by title; `results`, of run.json. A new attack is a function and an entry in `ATTACKS`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from shredder.attack.attacks import read, untrained
@@ -40,8 +41,8 @@ class Attack(NamedTuple):
         Whether it guesses pictures of the input.
     of_one_query : bool
         Whether its row, of its own name, is what one query tells: the worst of these is reported.
-    parts : tuple of callables
-        What it looks up, each made once and kept.
+    parts : mapping of str to callable
+        What it looks up, each made once and kept under its name.
     after_others : bool
         Whether it looks up other attacks.
     """
@@ -50,7 +51,7 @@ class Attack(NamedTuple):
     of_label: bool
     of_one_query: bool = False
     of_picture: bool = False
-    parts: tuple[Callable[[Setting], Any], ...] = ()
+    parts: Mapping[str, Callable[[Setting], Any]] = MappingProxyType({})
     after_others: bool = False
 
 
@@ -154,7 +155,11 @@ ATTACKS = {
     "averaging": Attack(averaging, of_label=True, after_others=True),
     "rounding": Attack(rounding, of_label=False),
     "reconstruction": Attack(
-        reconstruction, of_label=False, of_picture=True, parts=(by_decoders, of_clean, by_optimisation), after_others=True
+        reconstruction,
+        of_label=False,
+        of_picture=True,
+        parts={"decoders": by_decoders, "clean-reconstruction": of_clean, "optimisation": by_optimisation},
+        after_others=True,
     ),
     "secrets": Attack(other_secrets, of_label=False),
 }
@@ -187,7 +192,7 @@ def attacked(setting: Setting, names: Sequence[str]) -> dict[str, Outcome]:
     they divide the networks of each.
     """
     attacks = [ATTACKS[name] for name in reversed(names)]  # the last take longest
-    pieces: list[Callable[[Setting], Any]] = [part for attack in attacks for part in attack.parts]
+    pieces: list[Callable[[Setting], Any]] = [part for attack in attacks for part in attack.parts.values()]
     below_ceiling = any(ATTACKS[name].of_label for name in names if name != "untrained")
     if below_ceiling:
         pieces.append(ceiling)

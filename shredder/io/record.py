@@ -30,7 +30,10 @@ def key(args: Any, weights: Iterable[Path], *inputs: str, only: Collection[str] 
 
 def differences(of_run: str, here: str) -> str:
     """In what a run's key differs from the one here, in words: flags with both values, weights or inputs, code."""
-    (flags, content, code), (ours, *rest) = (json.loads(key).values() for key in (of_run, here))
+    try:
+        (flags, content, code), (ours, *rest) = (json.loads(key).values() for key in (of_run, here))
+    except (ValueError, AttributeError):  # no key of ours
+        return "another key"
     found = [
         f"--{name.replace('_', '-')} {flags.get(name)} (here {ours.get(name)})"
         for name in flags | ours

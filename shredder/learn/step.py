@@ -18,7 +18,8 @@ from shredder.learn.flags import METHODS, MethodArguments, completed
 from shredder.learn.learner import OutOfReachError, PrivateRows, Settings, learner
 from shredder.learn.run import finish, learned, written
 from shredder.metrics import clean_accuracy
-from shredder.system import System, TaskArguments, chosen, listed_cuts, with_network
+from shredder.split import places
+from shredder.system import System, TaskArguments, chosen, with_network
 from shredder.task import Task, read_task
 
 # Where activations go that are too many for memory: of the training and the test images, and of the private network.
@@ -78,6 +79,25 @@ def with_defaults(task: Task, args: Arguments) -> Arguments:
 def settings(args: Arguments) -> Settings:
     """Of members, as completed `args` have them."""
     return Settings(args.members, args.parallel, args.epochs, args.min_epochs, args.min_accuracy or 0, args.batch_size)
+
+
+def listed_cuts(task: Task, args: Any) -> list[str]:
+    """A line for each place where the task's network could be cut: shape and bytes of what is sent, and what else crosses.
+
+    Raises InputError or WeightsError where a task without an outline cannot have its weights or an input.
+    """
+    if task.outline:
+        network, inputs = task.outline()
+    else:
+        system = System(task, chosen(task, args))
+        network, inputs = system.network, system.some_input()
+    found = places(network, inputs)
+    width = max(map(len, found))
+    lines = [f"{'':{width}} {'shape':>16} {'bytes':>11}"]
+    for name, place in found.items():
+        more = f"  no cut: {', '.join(place.beside)} crosses as well" if place.beside else ""
+        lines.append(f"{name:{width}} {' x '.join(map(str, place.shape)):>16} {place.bytes:>11,}{more}")
+    return lines
 
 
 def run(args: Arguments) -> None:
