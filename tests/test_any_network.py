@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 import attack
 import sample_mutual_info
 import train_noise
+from models import classifiers
 from models.classifiers import among, classifier, pretrained, transform_of, weights_file
 from models.weights import WeightsError
 from shredder.inputs.images import imagenet_images, random_order
@@ -157,15 +158,21 @@ OLD = {
 
 
 @pytest.mark.parametrize("name", OLD)
-def test_old_names_in_torchvisions_files(tmp_path, name):
-    today, before = OLD[name]
-    state = classifier(name).state_dict()
+def test_old_names_are_todays(name):
+    (today, before), (outline, _) = OLD[name], read_task(f"imagenet:{name}").outline()
+    assert today in outline.state_dict() and before not in outline.state_dict()
+    assert classifiers._renamed(before) == today == classifiers._renamed(today)
+
+
+def test_old_names_in_a_file(tmp_path):
+    today, before = OLD["densenet121"]
+    state = classifier("densenet121").state_dict()
     state[before] = state.pop(today) + 1
     torch.save(state, tmp_path / "old.pth")
-    assert torch.equal(pretrained(name, tmp_path / "old.pth").state_dict()[today], state[before])
+    assert torch.equal(pretrained("densenet121", tmp_path / "old.pth").state_dict()[today], state[before])
     torch.save(state | {today: state[before]}, tmp_path / "both.pth")
     with pytest.raises(WeightsError, match=f"{before} beside {today}; expected one of both"):
-        pretrained(name, tmp_path / "both.pth")
+        pretrained("densenet121", tmp_path / "both.pth")
 
 
 def test_networks_that_ask_how_old_their_names_are(tmp_path):
