@@ -39,7 +39,8 @@ def differences(of_run: str, here: str) -> str:
         for name in flags | ours
         if flags.get(name) != ours.get(name)
     ]
-    return ", ".join(found + ["other weights or inputs"] * (content != rest[0]) + ["other code"] * (code != rest[1]))
+    found += ["other weights or inputs"] * (content != rest[0]) + ["other code"] * (code != rest[1])
+    return ", ".join(found) or "another key"
 
 
 def digest(*tensors: Tensor) -> str:

@@ -21,7 +21,7 @@ from shredder.attack import step as attack_step
 from shredder.io import provenance
 from shredder.io.cli import InputError
 from shredder.io.files import npy, sha256
-from shredder.io.record import Record, digest, key, path_in, read_record, require_intact, require_whole
+from shredder.io.record import Record, differences, digest, key, path_in, read_record, require_intact, require_whole
 from shredder.learn import step as learn_step
 from shredder.sample import step as sample_step
 
@@ -361,3 +361,15 @@ def test_all_work_is_in_float32(module, monkeypatch):
     finally:
         torch.set_default_dtype(torch.float32)
     assert seen == [torch.float32]
+
+
+# Keys.
+
+
+def test_in_what_keys_differ(monkeypatch):
+    args = Arguments(task="lenet")
+    of_run, here = key(args, [args.weights], "a"), key(Arguments(task="alexnet"), [args.weights], "b")
+    assert differences(of_run, here) == "--task lenet (here alexnet), other weights or inputs"
+    monkeypatch.setattr(provenance, "code", lambda: "of tomorrow")
+    assert differences(of_run, key(args, [args.weights], "a")) == "other code"
+    assert differences("of another program", here) == differences(of_run, f"{of_run} ") == "another key"
