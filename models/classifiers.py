@@ -59,11 +59,12 @@ def transform_of(name: str) -> Any:
 def pretrained(name: str, path: str | Path) -> nn.Module:
     """With the weights at `path`; convolutions have channels last in memory. Raises WeightsError."""
     network = classifier(name)
-    load_weights(network, path, _renamed)
+    load_weights(network, path, todays_name)
     return network.to(memory_format=torch.channels_last)
 
 
-def _renamed(name: str) -> str:
+def todays_name(name: str) -> str:
+    """Of a weight, by its name in one of torchvision's files."""
     for old, new in _OLD_NAMES.items():
         name = re.sub(old, new, name)
     return name

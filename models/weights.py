@@ -149,6 +149,7 @@ def _state_dict(found: Any, expected: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _renamed(found: dict[str, Tensor], renamed: Callable[[str], str]) -> dict[str, Tensor]:
+    """By the network's names. Raises WeightsError where a file has a weight by both."""
     names = {name: renamed(name) for name in found}
     if twice := [name for name, new in names.items() if new != name and new in found]:
         raise WeightsError(f"{_first([f'{name} beside {names[name]}' for name in twice])}; expected one of both")

@@ -12,8 +12,7 @@ from safetensors.torch import save_file
 import attack
 import sample_mutual_info
 import train_noise
-from models import classifiers
-from models.classifiers import among, classifier, pretrained, transform_of, weights_file
+from models.classifiers import among, classifier, pretrained, todays_name, transform_of, weights_file
 from models.weights import WeightsError
 from shredder.inputs.images import imagenet_images, random_order
 from shredder.io.cli import InputError
@@ -161,7 +160,7 @@ OLD = {
 def test_old_names_are_todays(name):
     (today, before), (outline, _) = OLD[name], read_task(f"imagenet:{name}").outline()
     assert today in outline.state_dict() and before not in outline.state_dict()
-    assert classifiers._renamed(before) == today == classifiers._renamed(today)
+    assert todays_name(before) == today == todays_name(today)
 
 
 def test_old_names_in_a_file(tmp_path):

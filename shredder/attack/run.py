@@ -44,7 +44,7 @@ class Attack(NamedTuple):
     parts : mapping of str to callable
         What it looks up, each made once and kept under its name.
     after_others : bool
-        Whether it looks up other attacks.
+        Whether it looks up other attacks, or parts of its own.
     """
 
     run: Callable[[Setting], Outcome]
